@@ -1,0 +1,133 @@
+"""Models and tokenizers in and out of folders and hubs. Nothing else in the library loads or saves weights."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, pre_tokenizers
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak.errors import YoyakError
+
+
+def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
+    """The arguments that every `from_pretrained` gets: no remote code, and a hub name only with a pinned revision.
+
+    Raises:
+        YoyakError: if `checkpoint` is no folder and has no revision, or is a folder without config.json.
+    """
+    if Path(checkpoint).is_dir():
+        if not (Path(checkpoint) / "config.json").is_file():
+            raise YoyakError(f"{checkpoint}: no config.json in this folder; it holds no checkpoint")
+        return {"pretrained_model_name_or_path": checkpoint, "trust_remote_code": False}
+    if revision is None:
+        raise YoyakError(
+            f"model checkpoint {checkpoint!r}: no such folder. For a name on a hub, say which state of it you mean by "
+            "`revision` beside `checkpoint` in params.yaml (a commit or a tag)"
+        )
+    return {"pretrained_model_name_or_path": checkpoint, "revision": revision, "trust_remote_code": False}
+
+
+def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer with `special_tokens` as single tokens that decoding keeps.
+
+    Raises:
+        YoyakError: if it cannot be loaded, or has no end-of-text or padding token.
+    """
+    where = locate(checkpoint, revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+    except (OSError, ValueError, json.JSONDecodeError) as error:
+        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {_short(error)}") from error
+    for name in ("eos_token", "pad_token"):
+        if getattr(tokenizer, name) is None:
+            raise YoyakError(f"{checkpoint}: its tokenizer has no {name}; set one in its tokenizer_config.json")
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in special_tokens])
+    _keep_spacing_at_tags(tokenizer)
+    tokenizer.model_max_length = int(1e9)  # lengths are ours to count; otherwise long texts warn
+    return tokenizer
+
+
+def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let "#Person1#은" come back as it was.
+
+    A Metaspace pre-tokenizer (KoBART, T5) puts a space before each piece between added tokens, so that decoding gives
+    "#Person1# 은". Only the text's start needs one.
+    """
+    before = tokenizer.backend_tokenizer.pre_tokenizer
+    parts = list(before) if isinstance(before, pre_tokenizers.Sequence) else [before]
+    for part in parts:
+        if isinstance(part, pre_tokenizers.Metaspace) and part.prepend_scheme == "always":
+            part.prepend_scheme = "first"
+
+
+def load_seq2seq(
+    checkpoint: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """An encoder-decoder with embeddings for every token of `tokenizer`, and with that tokenizer's ids in its config.
+
+    Weights are safetensors, or a .bin through torch's weights_only loader.
+
+    Raises:
+        YoyakError: for a missing or damaged checkpoint, or one of another architecture.
+    """
+    where = locate(checkpoint, revision)
+    try:
+        config = AutoConfig.from_pretrained(**where)
+        if not config.is_encoder_decoder:
+            raise YoyakError(
+                f"{checkpoint}: {config.model_type} is no encoder-decoder; choose model.family: qlora for it "
+                "(or another checkpoint for kobart)"
+            )
+        model = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype)
+    except YoyakError:
+        raise
+    except Exception as error:  # safetensors, torch and the hub each raise their own kinds
+        raise YoyakError(f"{checkpoint}: the model cannot be loaded: {_short(error)}") from error
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer))
+    correct_ids(model, tokenizer)
+    return model
+
+
+def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Set the special ids of `model` from its tokenizer, and say what was wrong.
+
+    KoBART's published config starts and ends the decoder with 2, which is <usr>: that comes from BART's own vocabulary,
+    where 2 is </s>. The decoder starts with </s> as BART's does, unless the config's id is one of the tokenizer's own
+    (T5 starts with its padding).
+    """
+    corrections = []
+    eos, pad, bos = tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id
+    languages = [tokenizer.convert_tokens_to_ids(tokenizer.tgt_lang)] if getattr(tokenizer, "tgt_lang", None) else []
+    start = model.config.decoder_start_token_id
+    wanted = {
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+        "decoder_start_token_id": start if start in {eos, pad, bos, *languages} - {None} else eos,
+    }
+    if getattr(model.generation_config, "forced_eos_token_id", None) is not None:
+        wanted["forced_eos_token_id"] = eos
+    for holder in (model.config, model.generation_config):
+        for name, value in wanted.items():
+            old = getattr(holder, name, None)
+            if (old[0] if isinstance(old, list) and len(old) == 1 else old) != value:
+                corrections.append(f"{name} {old} → {value} ({tokenizer.convert_ids_to_tokens(value)})")
+            setattr(holder, name, value)
+    if hasattr(model.config, "forced_eos_token_id"):
+        model.config.forced_eos_token_id = None  # a generation setting; transformers refuses to save it here
+    return sorted(set(corrections))
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """What `from_pretrained` loads: config, safetensors, generation config, tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _short(error: BaseException) -> str:
+    """The first sentence of another library's message, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,159 @@
+"""Dialogues as text: tags, turns, the repair of known dirt, noise levels and person-tag strategies."""
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+Noise = Literal["minimal", "moderate", "aggressive"]
+PersonTags = Literal["keep_original", "simplify", "abstract"]
+
+# The competition's published tags: what the models are taught to treat as one token each.
+LISTED_TAGS = (
+    *(f"#Person{n}#" for n in range(1, 8)),
+    *(f"#{name}#" for name in "PhoneNumber Address DateOfBirth PassportNumber SSN CardNumber CarNumber Email".split()),
+)
+SPEAKER_TAG = re.compile(r"#Person([1-9])#")
+# Any tag of the competition's form: speakers, privacy tags, and those outside the published list (#FlightNumber#).
+TAG = re.compile(r"#[A-Za-z]+[0-9]*#")
+
+_REPLACEMENT = {"keep_original": "#Person{}#", "simplify": "P{}", "abstract": "화자{}"}
+_REPLACED = {
+    "simplify": re.compile(r"(?<![0-9A-Za-z])P([1-9])(?![0-9A-Za-z])"),
+    "abstract": re.compile(r"화자([1-9])(?![0-9])"),
+}
+
+_LITERAL_NEWLINE = re.compile(r"(?:\\r)?\\n")
+_LINE_BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_BACKSPACE = re.compile(r"\x08")
+_DAMAGE = re.compile(r"[\x00-\x07\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
+_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_SPACES = re.compile(r"[^\S\n]+")
+_TRANSLATED_TAG = re.compile(r"#(?:사람|화자|인물)[ \t]?([1-9])#")
+_LOOSE_TAG = re.compile(
+    r"#Person[1-9]#"  # as it should be: found first, so that its hashes are nobody else's
+    r"|(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?",
+    re.IGNORECASE,
+)
+_TURN = re.compile(r"(#Person[1-9]#)[ \t]*[:\uff1a]")
+
+_LAUGHTER = re.compile(r"[ㅋㅎ]+")
+_TEARS = re.compile(r"[ㅠㅜ]+")
+_REPEATED = re.compile(r"([!?~,…])\1+|\.{2,}|([ㄱ-ㅎㅏ-ㅣ])\2+")
+_EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]")
+_FILLER = re.compile(r"^(?:(?:음|어|아|저기|저|그|뭐|에|흠|글쎄)(?:[,~…]|\.{2,})+[ \t]*)+")
+
+
+@dataclass(frozen=True)
+class Turn:
+    speaker: str  # "#Person1#"
+    utterance: str
+
+
+class BadDialogue(ValueError):
+    """A text that no repair makes a dialogue of. The message is the reason, in snake_case."""
+
+
+def repair(text: str) -> tuple[str, Counter[str]]:
+    """Undo the dirt that competition files hold, and count what was undone by kind.
+
+    Handled: decomposed Hangul; CRLF and other line breaks; a literal backslash-n; backspace characters; invisible
+    characters; no-break and doubled spaces, spaces at the ends of lines; tags that were translated (#사람1#) or lost
+    hashes or case (Person1, #person1#).
+
+    Raises:
+        BadDialogue: for other control characters and U+FFFD, which mean that text was lost before it came here.
+    """
+    changed: Counter[str] = Counter()
+
+    def apply(kind: str, new: str) -> None:
+        nonlocal text
+        changed[kind] += new != text
+        text = new
+
+    if _DAMAGE.search(text):
+        raise BadDialogue("control_character")
+    apply("decomposed_hangul", unicodedata.normalize("NFC", text))
+    apply("line_break", _LINE_BREAK.sub("\n", text))
+    apply("literal_newline", _LITERAL_NEWLINE.sub("\n", text))
+    apply("backspace", _BACKSPACE.sub("", text))
+    apply("invisible_character", _INVISIBLE.sub("", text))
+    apply("spaces", "\n".join(line.strip() for line in _SPACES.sub(" ", text).split("\n")).strip())
+    apply("translated_tag", _TRANSLATED_TAG.sub(r"#Person\1#", text))
+    apply("tag_without_hashes", _LOOSE_TAG.sub(lambda m: f"#Person{m[1]}#" if m[1] else m[0], text))
+    return text, +changed
+
+
+def parse(text: str) -> tuple[list[Turn], Counter[str]]:
+    """The turns of a repaired dialogue, and what was unusual about it.
+
+    A turn starts at every tag with a colon, also in the middle of a line. A line without one belongs to the turn before
+    it (before the first turn: to the first). A tag without a colon is part of what is said.
+
+    Raises:
+        BadDialogue: empty, no_speaker (no tag with a colon at all), or nothing_said.
+    """
+    if not text:
+        raise BadDialogue("empty_dialogue")
+    seen: Counter[str] = Counter()
+    lead, *parts = _TURN.split(text)
+    if not parts:
+        raise BadDialogue("no_speaker")
+    turns = []
+    for at, (speaker, said) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
+        lines = [line.strip() for line in said.strip().split("\n") if line.strip()]
+        seen["line_without_speaker"] += len(lines) > 1
+        seen["two_speakers_on_a_line"] += "\n" not in said and at < len(parts) // 2 - 1
+        if at == 0 and lead.strip():
+            seen["line_without_speaker"] += 1
+            lines.insert(0, " ".join(lead.split()))
+        if lines:
+            turns.append(Turn(speaker, " ".join(lines)))
+        else:
+            seen["empty_turn"] += 1
+    if not turns:
+        raise BadDialogue("nothing_said")
+    return turns, +seen
+
+
+def clean(utterance: str, noise: Noise) -> str:
+    """One utterance (or summary) at a noise level.
+
+    minimal leaves it; moderate writes laughter and tears as words (ㅋㅋ → 웃음, ㅠㅠ → 슬픔); aggressive also drops
+    fillers at the start (음, 어…), emoji, and all but one of repeated marks.
+    """
+    if noise == "minimal":
+        return utterance
+    text = _TEARS.sub(" 슬픔 ", _LAUGHTER.sub(" 웃음 ", utterance))
+    if noise == "aggressive":
+        text = _EMOJI.sub(" ", text)
+        text = _FILLER.sub("", text.strip())
+        text = _REPEATED.sub(lambda m: m[1] or m[2] or ".", text)
+    text = re.sub(r" (?=[.,!?~…])", "", re.sub(r"\s+", " ", text).strip())
+    return text or utterance  # an utterance of nothing but noise stays
+
+
+def replace_person_tags(text: str, strategy: PersonTags) -> str:
+    """`text` with #Person1# written as the strategy has it: as it is, "P1" (simplify) or "화자1" (abstract)."""
+    return SPEAKER_TAG.sub(lambda m: _REPLACEMENT[strategy].format(m[1]), text)
+
+
+def restore_person_tags(text: str, strategy: PersonTags) -> str:
+    """The inverse of `replace_person_tags`, for what a model wrote."""
+    return text if strategy == "keep_original" else _REPLACED[strategy].sub(r"#Person\1#", text)
+
+
+def holds_replaced_tag(text: str, strategy: PersonTags) -> bool:
+    """Whether `text` already holds what the strategy would write, so that it could not be put back faithfully."""
+    return strategy != "keep_original" and bool(_REPLACED[strategy].search(text))
+
+
+def to_text(turns: list[Turn]) -> str:
+    """One line a turn: "#Person1#: …"."""
+    return "\n".join(f"{turn.speaker}: {turn.utterance}" for turn in turns)
+
+
+def without_tags(text: str) -> str:
+    """`text` without its speaker and privacy tags (each leaves a space)."""
+    return TAG.sub(" ", text)

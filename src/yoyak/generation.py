@@ -1,0 +1,119 @@
+"""Writing summaries: batches by length, results in the input's order, and what is wrong with them counted."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak.dialogue import TAG
+from yoyak.encoding import encode_inputs
+from yoyak.params import Generation
+
+_HALF_TAG = re.compile(r"\s*#[A-Za-z0-9]*$")
+_SENTENCE_END = re.compile(r"[.!?…][\"')\]]*$")
+
+
+@dataclass(frozen=True)
+class Output:
+    text: str
+    hit_limit: bool  # stopped by max_new_tokens, not by its own EOS
+
+
+def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
+    """The GenerationConfig of these settings; the sampling keys only where sampling is on. Never the model's own."""
+    sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
+    beams = (
+        {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping}
+        if settings.num_beams > 1
+        else {}
+    )
+    return GenerationConfig(
+        max_new_tokens=settings.max_new_tokens,
+        min_new_tokens=settings.min_new_tokens or None,
+        num_beams=settings.num_beams,
+        do_sample=settings.do_sample,
+        repetition_penalty=settings.repetition_penalty,
+        no_repeat_ngram_size=settings.no_repeat_ngram_size,
+        **beams,
+        **sampling,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=model.config.decoder_start_token_id,
+        forced_bos_token_id=getattr(model.generation_config, "forced_bos_token_id", None),  # mBART's language
+    )
+
+
+def describe(settings: Generation) -> str:
+    """The decoding in one line, for the score's signature."""
+    shown = settings.model_dump(exclude={"batch_size", "postprocess", "seed", "temperature", "top_p", "top_k"})
+    if settings.do_sample:
+        shown |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})
+    return ",".join(f"{key}={value}" for key, value in shown.items())
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dialogues: Sequence[str],
+    *,
+    settings: Generation,
+    max_input_length: int,
+    progress: str,
+) -> list[Output]:
+    """One output a dialogue, in the dialogues' order. Batches are of like length, the longest first."""
+    config = decoding(settings, tokenizer, model)
+    ids = encode_inputs(tokenizer, dialogues, max_input_length)
+    order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
+    outputs: dict[int, Output] = {}
+    model.eval()
+    torch.manual_seed(settings.seed)
+    with torch.inference_mode(), tqdm(total=len(ids), desc=progress, unit="dialogue", mininterval=1) as bar:
+        for start in range(0, len(order), settings.batch_size):
+            chosen = order[start : start + settings.batch_size]
+            batch = tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="pt").to(model.device)
+            written = model.generate(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config
+            ).cpu()
+            texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+            for at, text, row in zip(chosen, texts, written[:, 1:], strict=True):
+                ended = bool((row == tokenizer.eos_token_id).any())
+                outputs[at] = Output(text.strip(), hit_limit=not ended)
+            bar.update(len(chosen))
+    return [outputs[at] for at in range(len(ids))]
+
+
+def finish(output: Output) -> str:
+    """Post-processing: drop a half-written tag at the end and, where the length limit cut the text, its last word (or all
+    after its last sentence, if there is one); close the sentence."""
+    whole_tag = re.search(rf"{TAG.pattern}$", output.text)  # its second hash looks like the start of another
+    text = output.text if whole_tag else _HALF_TAG.sub("", output.text)
+    if output.hit_limit and not _SENTENCE_END.search(text):
+        ends = [match.end() for match in re.finditer(r"[.!?…](?=\s)", text)]
+        text = text[: ends[-1]] if ends else " ".join(text.split()[:-1])
+    text = text.strip()
+    return text if not text or _SENTENCE_END.search(text) else text + "."
+
+
+def copies(prediction: str, dialogue: str) -> bool:
+    """Whether a prediction is a piece of its dialogue: it has two speaker lines, or 20 characters and more stand there."""
+    if len(re.findall(r"#Person\d#\s*:", prediction)) >= 2:
+        return True
+    bare = "".join(prediction.split())
+    return len(bare) >= 20 and bare in "".join(dialogue.split())
+
+
+def faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:
+    """Counts that show a broken or collapsed model: rows, distinct, empty, hit_limit, copied; characters on average."""
+    return {
+        "rows": len(texts),
+        "distinct": len(set(texts)),
+        "empty": sum(not text for text in texts),
+        "hit_limit": sum(output.hit_limit for output in outputs),
+        "copied": sum(copies(text, dialogue) for text, dialogue in zip(texts, dialogues, strict=True)),
+        "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
+    }

@@ -1,0 +1,227 @@
+"""params.yaml as frozen, typed sections. Every fault is reported at once, by its dotted name, before any work."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from yoyak.errors import YoyakError
+
+
+def _number(value: object) -> object:
+    """A number that a YAML 1.1 writer left as text ("2e-05" has no dot, so YAML 1.1 takes it for a string)."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_number)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[Float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys are errors; nothing is coerced (but text like "2e-05" to a number)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Data(Section):
+    dir: Annotated[str, Field(min_length=1)]
+
+
+class Preprocess(Section):
+    noise: Literal["minimal", "moderate", "aggressive"]
+    person_tags: Literal["keep_original", "simplify", "abstract"]
+    max_rejected: Annotated[int, Field(ge=0)]
+
+
+class Checkpoint(Section):
+    """What `from_pretrained` takes: a folder, or a hub name with its revision."""
+
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str | None
+
+
+class Model(Section):
+    family: Literal["kobart", "qlora"]
+    kobart: Checkpoint
+    qlora: Checkpoint
+
+    @property
+    def chosen(self) -> Checkpoint:
+        return self.kobart if self.family == "kobart" else self.qlora
+
+
+class Tokenizer(Section):
+    max_input_length: Annotated[int, Field(ge=8)]
+    max_target_length: Annotated[int, Field(ge=4)]
+    special_tokens: list[Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]]
+
+
+class Training(Section):
+    """Keys are transformers' TrainingArguments, but `precision`, `early_stopping_patience` and `debug`, which are ours."""
+
+    num_train_epochs: Annotated[Float, Field(gt=0)]
+    per_device_train_batch_size: Count
+    per_device_eval_batch_size: Count
+    gradient_accumulation_steps: Count
+    learning_rate: Annotated[Float, Field(gt=0, le=1)]
+    lr_scheduler_type: Literal[
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "constant",
+        "constant_with_warmup",
+        "inverse_sqrt",
+        "reduce_lr_on_plateau",
+        "cosine_with_min_lr",
+        "warmup_stable_decay",
+    ]
+    lr_scheduler_kwargs: dict[str, Any]
+    warmup_steps: NotNegative
+    weight_decay: Share
+    label_smoothing_factor: Annotated[Float, Field(ge=0, lt=1)]
+    max_grad_norm: NotNegative
+    optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
+    adam_beta1: Annotated[Float, Field(ge=0, lt=1)]
+    adam_beta2: Annotated[Float, Field(ge=0, lt=1)]
+    adam_epsilon: Annotated[Float, Field(gt=0)]
+    train_sampling_strategy: Literal["group_by_length", "random"]
+    gradient_checkpointing: bool
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    metric_for_best_model: Literal["rouge_sum", "rouge1", "rouge2", "rougeL", "loss"]
+    predict_with_generate: bool
+    generation_num_beams: Count
+    early_stopping_patience: Annotated[int, Field(ge=0)]
+    save_total_limit: Count
+    logging_steps: Count
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    debug: bool
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.metric_for_best_model != "loss" and not self.predict_with_generate:
+            raise ValueError(
+                "metric_for_best_model: a ROUGE needs training.predict_with_generate: true (or choose loss)"
+            )
+        if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
+            raise ValueError("warmup_steps: a share of all steps (below 1) or a whole number of steps")
+        return self
+
+
+class Lora(Section):
+    """Keys of peft's LoraConfig; the qlora family alone reads them."""
+
+    r: Count
+    lora_alpha: Count
+    lora_dropout: Annotated[Float, Field(ge=0, lt=1)]
+
+
+class Generation(Section):
+    """Keys are transformers' GenerationConfig, but `batch_size` and `postprocess`, which are ours."""
+
+    max_new_tokens: Count
+    min_new_tokens: Annotated[int, Field(ge=0)]
+    num_beams: Count
+    do_sample: bool
+    temperature: Annotated[Float, Field(gt=0)]
+    top_p: Annotated[Float, Field(gt=0, le=1)]
+    top_k: Annotated[int, Field(ge=0)]
+    repetition_penalty: Annotated[Float, Field(gt=0)]
+    length_penalty: Float
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)]
+    early_stopping: bool | Literal["never"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    batch_size: Count
+    postprocess: Literal["never", "auto", "always"]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"min_new_tokens: {self.min_new_tokens} is more than generation.max_new_tokens ({self.max_new_tokens})"
+            )
+        return self
+
+
+class Score(Section):
+    references: Literal["mean", "max"]
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: Data
+    preprocess: Preprocess
+    model: Model
+    tokenizer: Tokenizer
+    training: Training
+    lora: Lora
+    generation: Generation
+    score: Score
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted key below `model`."""
+    names = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += [prefix + name, *_keys(kind, f"{prefix}{name}.")]
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def _describe(error: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors."""
+    name = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        valid = _keys(Params)
+        near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+        if not near:
+            last = {key.rpartition(".")[2]: key for key in valid}
+            near = [last[k] for k in difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.6)]
+        return f"{name}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+    if error["type"] == "missing":
+        return f"{name}: missing"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":  # from a check over several keys, which names the key itself
+        return f"{name}.{message}" if name else message
+    return f"{name}: {message[0].lower()}{message[1:]} (is {error['input']!r})"
+
+
+def parse(values: object, *, source: str) -> Params:
+    """The typed parameters of a mapping.
+
+    Raises:
+        YoyakError: with one line for each unknown, missing, mistyped or out-of-range key. `source` is named in it.
+    """
+    if not isinstance(values, dict):
+        raise YoyakError(f"{source}: no mapping of sections ({', '.join(Params.model_fields)})")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(dict(item)) for item in error.errors()]
+        faults = "fault" if len(lines) == 1 else "faults"
+        raise YoyakError("\n  ".join([f"{source}: {len(lines)} {faults}", *lines])) from None
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml (YAML 1.2, so that 2e-5 and 2e-05 are numbers)."""
+    from ruamel.yaml import YAML, YAMLError
+
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise YoyakError(f"{path}: there is no such file here; run from the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise YoyakError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return parse(values, source=str(path))

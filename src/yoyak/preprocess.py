@@ -1,0 +1,148 @@
+"""Raw rows to clean ones, with every change counted and every rejected row kept with its reason."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yoyak import dialogue
+from yoyak.dialogue import BadDialogue, Noise, PersonTags
+from yoyak.errors import YoyakError
+from yoyak.files import Row
+
+MAX_CHARACTERS = 50_000  # of a cell; the longest real dialogue has 2,275. More is a lost quote or another file
+REFERENCE_COLUMN = re.compile(r"summary_?\d*")
+
+
+@dataclass
+class Report:
+    """What happened to the rows of one split."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    changed: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "changed": dict(sorted(self.changed.items())),
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
+
+@dataclass
+class Guard:
+    """Remembers the dialogues of each split by a hash of their bare text, to find what evaluation shares with training."""
+
+    seen: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+    leaks: list[str] = field(default_factory=list)
+
+    def add(self, split: str, fname: str, text: str) -> None:
+        said = re.sub(r"(?m)^[^:\n]*: ", "", text)  # without the speakers: swapped ones make no other dialogue
+        bare = "".join(re.findall(r"\w+", said)).encode()
+        other_split, other = self.seen.setdefault(hashlib.blake2b(bare, digest_size=16).digest(), (split, fname))
+        if other_split != split:
+            self.leaks.append(f"{split} {fname} is the dialogue of {other_split} {other}")
+
+
+def clean_row(
+    cells: dict[str, str], *, noise: Noise, person_tags: PersonTags, with_summary: bool
+) -> tuple[dict[str, Any], Counter[str]]:
+    """One row as the later stages read it, and what was changed in it.
+
+    Returns fname, dialogue (one line a turn), topic, and with a summary: `summary` (cleaned, what a model learns) and
+    `references` (every summary column as it stands in the file, what a prediction is scored against).
+
+    Raises:
+        BadDialogue: with the reason, if the row cannot be used.
+    """
+    if not cells["fname"].strip():
+        raise BadDialogue("no_fname")
+    if max(len(cell) for cell in cells.values()) > MAX_CHARACTERS:
+        raise BadDialogue("too_long")
+    text, changed = dialogue.repair(cells["dialogue"])
+    turns, seen = dialogue.parse(text)
+    changed += seen
+    said = [dialogue.Turn(turn.speaker, dialogue.clean(turn.utterance, noise)) for turn in turns]
+    changed["noise"] += said != turns
+    row: dict[str, Any] = {"fname": cells["fname"], "dialogue": dialogue.to_text(said)}
+    if with_summary:
+        references = [cell for name, cell in cells.items() if REFERENCE_COLUMN.fullmatch(name) and cell.strip()]
+        if not references or not cells.get("summary", references[0]).strip():
+            raise BadDialogue("empty_summary")
+        summary, fixed = dialogue.repair(cells.get("summary", references[0]))
+        changed += Counter({f"summary_{kind}": count for kind, count in fixed.items()})
+        row["summary"] = dialogue.clean(" ".join(summary.split()), noise)
+        changed["summary_newline"] += "\n" in summary
+        row["references"] = references
+    if dialogue.holds_replaced_tag(row["dialogue"] + row.get("summary", ""), person_tags):
+        raise BadDialogue(f"already_holds_what_{person_tags}_writes")
+    for key in ("dialogue", "summary"):
+        if key in row:
+            row[key] = dialogue.replace_person_tags(row[key], person_tags)
+    row["topic"] = " ".join(cells.get("topic", "").split())
+    return row, +changed
+
+
+def clean_rows(
+    rows: Iterable[Row],
+    *,
+    path: Path,
+    split: str,
+    noise: Noise,
+    person_tags: PersonTags,
+    guard: Guard,
+    report: Report,
+) -> Iterator[dict[str, Any]]:
+    """The usable rows of one split, one after another; `guard` and `report` are filled on the way.
+
+    Raises:
+        YoyakError: for an fname that occurs twice.
+    """
+    first_line: dict[str, int] = {}
+    for line, cells in rows:
+        report.rows_in += 1
+        fname = cells["fname"]
+        if fname in first_line:
+            raise YoyakError(f"{path}: line {line}: {fname}: this fname is already that of line {first_line[fname]}")
+        first_line[fname] = line
+        try:
+            row, changed = clean_row(cells, noise=noise, person_tags=person_tags, with_summary=split != "test")
+        except BadDialogue as error:
+            report.rejected[str(error)] += 1
+            report.rejects.append({"split": split, "line": line, "reason": str(error), "cells": cells})
+            continue
+        guard.add(split, fname, row["dialogue"])
+        report.changed.update(changed.keys())
+        report.rows_out += 1
+        yield row
+
+
+def check(reports: dict[str, Report], *, guard: Guard, paths: dict[str, Path], max_rejected: int) -> None:
+    """Stop if splits share dialogues, or if more rows were rejected than allowed (a row of test never may be)."""
+    if guard.leaks:
+        shown = "\n  ".join(guard.leaks[:20])
+        more = f"\n  and {len(guard.leaks) - 20} more" if len(guard.leaks) > 20 else ""
+        raise YoyakError(f"{len(guard.leaks)} dialogues stand in two splits; take them out of one:\n  {shown}{more}")
+    rejects = [reject for report in reports.values() for reject in report.rejects]
+    in_test = [reject for reject in rejects if reject["split"] == "test"]
+    if len(rejects) > max_rejected or in_test:
+        shown = "\n  ".join(
+            f"{paths[r['split']]}: line {r['line']}: {r['cells']['fname']}: {r['reason']}" for r in rejects[:20]
+        )
+        more = f"\n  and {len(rejects) - 20} more" if len(rejects) > 20 else ""
+        rule = (
+            "a row of test may not be missing from a submission"
+            if len(rejects) <= max_rejected
+            else f"preprocess.max_rejected allows {max_rejected}"
+        )
+        raise YoyakError(f"{len(rejects)} rows cannot be used; {rule}:\n  {shown}{more}")
+    for split, report in reports.items():
+        if not report.rows_out:
+            raise YoyakError(f"{paths[split]}: no row is left")
