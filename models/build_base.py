@@ -1,7 +1,7 @@
-"""Pre-train the small checkpoints of this folder on the text of data/sample's train split.
+"""Pre-train the small checkpoints of models/base on the text of data/sample's train split.
 
     make base                                        # both the tokenizer and the weights again, in about fifteen minutes
-    python models/base/build.py --out DIR --steps 5  # a short run somewhere else, as the tests do
+    python models/build_base.py --out DIR --steps 5  # a short run somewhere else, as the tests do
 
 kobart-tiny is a BART. It learns text infilling (Lewis et al. 2020, arXiv:1910.13461, section 2.2): spans of a dialogue or
 of a summary are each replaced by one <mask>, and the model writes the whole text. A dialogue never stands beside its
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "src"))
+sys.path.insert(0, str(HERE.parent / "src"))
 
 from yoyak.dialogue import LISTED_TAGS  # noqa: E402
 from yoyak.files import read_csv  # noqa: E402
@@ -143,7 +143,7 @@ def pretrain(
     for _ in bar:
         batch = next(stream)
         inputs = pad(
-            [infill(ids, mask=tokenizer.mask_token_id, rng=rng) + [tokenizer.eos_token_id] for ids in batch],
+            [[*infill(ids, mask=tokenizer.mask_token_id, rng=rng), tokenizer.eos_token_id] for ids in batch],
             tokenizer.pad_token_id,
         )
         labels = pad([[*ids, tokenizer.eos_token_id] for ids in batch], -100)
@@ -158,8 +158,8 @@ def pretrain(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--train", type=Path, default=HERE.parents[1] / "data/sample/train.csv")
+    parser.add_argument("--out", type=Path, default=HERE / "base")
+    parser.add_argument("--train", type=Path, default=HERE.parent / "data/sample/train.csv")
     parser.add_argument("--steps", type=int, default=4000)
     args = parser.parse_args()
 

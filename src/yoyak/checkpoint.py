@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, pre_tokenizers
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from yoyak.errors import YoyakError
 
@@ -50,6 +57,25 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
     return tokenizer
 
 
+def check_length(checkpoint: str, revision: str | None, max_input_length: int) -> None:
+    """YoyakError if the model has no positions for that many tokens."""
+    config = _config(locate(checkpoint, revision))
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and max_input_length > positions:
+        raise YoyakError(
+            f"tokenizer.max_input_length: {max_input_length} is more than the {positions} positions of {checkpoint}"
+        )
+
+
+def _config(where: dict[str, Any]) -> PreTrainedConfig:
+    """config.json of a checkpoint. YoyakError if it cannot be had."""
+    try:
+        return AutoConfig.from_pretrained(**where)
+    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+        name = where["pretrained_model_name_or_path"]
+        raise YoyakError(f"{name}: its config.json cannot be loaded: {_short(error)}") from error
+
+
 def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
     """Let "#Person1#은" come back as it was.
 
@@ -74,16 +100,14 @@ def load_seq2seq(
         YoyakError: for a missing or damaged checkpoint, or one of another architecture.
     """
     where = locate(checkpoint, revision)
+    config = _config(where)
+    if not config.is_encoder_decoder:
+        raise YoyakError(
+            f"{checkpoint}: {config.model_type} is no encoder-decoder; choose model.family: qlora for it "
+            "(or another checkpoint for kobart)"
+        )
     try:
-        config = AutoConfig.from_pretrained(**where)
-        if not config.is_encoder_decoder:
-            raise YoyakError(
-                f"{checkpoint}: {config.model_type} is no encoder-decoder; choose model.family: qlora for it "
-                "(or another checkpoint for kobart)"
-            )
         model = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype)
-    except YoyakError:
-        raise
     except Exception as error:  # safetensors, torch and the hub each raise their own kinds
         raise YoyakError(f"{checkpoint}: the model cannot be loaded: {_short(error)}") from error
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
@@ -120,6 +144,19 @@ def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     if hasattr(model.config, "forced_eos_token_id"):
         model.config.forced_eos_token_id = None  # a generation setting; transformers refuses to save it here
     return sorted(set(corrections))
+
+
+def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What training wrote, on the GPU where there is one.
+
+    Raises:
+        YoyakError: if the folder holds no model, as after a stage that had nothing to do.
+    """
+    if not (folder / "config.json").is_file():
+        raise YoyakError(f"{folder}: no trained model here; run dvc repro (model.family chooses which one is trained)")
+    tokenizer = load_tokenizer(str(folder), None, ())
+    model = load_seq2seq(str(folder), None, tokenizer)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

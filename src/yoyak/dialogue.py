@@ -12,7 +12,14 @@ PersonTags = Literal["keep_original", "simplify", "abstract"]
 # The competition's published tags: what the models are taught to treat as one token each.
 LISTED_TAGS = (
     *(f"#Person{n}#" for n in range(1, 8)),
-    *(f"#{name}#" for name in "PhoneNumber Address DateOfBirth PassportNumber SSN CardNumber CarNumber Email".split()),
+    "#PhoneNumber#",
+    "#Address#",
+    "#DateOfBirth#",
+    "#PassportNumber#",
+    "#SSN#",
+    "#CardNumber#",
+    "#CarNumber#",
+    "#Email#",
 )
 SPEAKER_TAG = re.compile(r"#Person([1-9])#")
 # Any tag of the competition's form: speakers, privacy tags, and those outside the published list (#FlightNumber#).
@@ -51,7 +58,7 @@ class Turn:
     utterance: str
 
 
-class BadDialogue(ValueError):
+class BadDialogueError(ValueError):
     """A text that no repair makes a dialogue of. The message is the reason, in snake_case."""
 
 
@@ -63,7 +70,7 @@ def repair(text: str) -> tuple[str, Counter[str]]:
     hashes or case (Person1, #person1#).
 
     Raises:
-        BadDialogue: for other control characters and U+FFFD, which mean that text was lost before it came here.
+        BadDialogueError: for other control characters and U+FFFD, which mean that text was lost before it came here.
     """
     changed: Counter[str] = Counter()
 
@@ -73,7 +80,7 @@ def repair(text: str) -> tuple[str, Counter[str]]:
         text = new
 
     if _DAMAGE.search(text):
-        raise BadDialogue("control_character")
+        raise BadDialogueError("control_character")
     apply("decomposed_hangul", unicodedata.normalize("NFC", text))
     apply("line_break", _LINE_BREAK.sub("\n", text))
     apply("literal_newline", _LITERAL_NEWLINE.sub("\n", text))
@@ -92,14 +99,14 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
     it (before the first turn: to the first). A tag without a colon is part of what is said.
 
     Raises:
-        BadDialogue: empty, no_speaker (no tag with a colon at all), or nothing_said.
+        BadDialogueError: empty, no_speaker (no tag with a colon at all), or nothing_said.
     """
     if not text:
-        raise BadDialogue("empty_dialogue")
+        raise BadDialogueError("empty_dialogue")
     seen: Counter[str] = Counter()
     lead, *parts = _TURN.split(text)
     if not parts:
-        raise BadDialogue("no_speaker")
+        raise BadDialogueError("no_speaker")
     turns = []
     for at, (speaker, said) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
         lines = [line.strip() for line in said.strip().split("\n") if line.strip()]
@@ -113,7 +120,7 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
         else:
             seen["empty_turn"] += 1
     if not turns:
-        raise BadDialogue("nothing_said")
+        raise BadDialogueError("nothing_said")
     return turns, +seen
 
 
@@ -157,3 +164,11 @@ def to_text(turns: list[Turn]) -> str:
 def without_tags(text: str) -> str:
     """`text` without its speaker and privacy tags (each leaves a space)."""
     return TAG.sub(" ", text)
+
+
+def copies(prediction: str, dialogue: str) -> bool:
+    """Whether a prediction is a piece of its dialogue: it has two speaker lines, or 20 characters and more stand there."""
+    if len(_TURN.findall(prediction)) >= 2:
+        return True
+    bare = "".join(prediction.split())
+    return len(bare) >= 20 and bare in "".join(dialogue.split())

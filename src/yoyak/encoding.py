@@ -1,4 +1,4 @@
-"""Processed rows to token ids: what the encoder-decoder sees, and what it is taught to write."""
+"""Processed rows to token ids: what the encoder-decoder reads, and what it is taught to write."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.errors import YoyakError
+from yoyak.files import check_encoding
+
+MANY_ROWS = 20_000  # from here on several processes pay for their start
 
 
 def encode_inputs(tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], max_length: int) -> list[list[int]]:
@@ -18,43 +21,94 @@ def encode_inputs(tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], 
 
 
 def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int) -> list[list[int]]:
-    """Ids of each summary, at most `max_length`; EOS stands at the end also when the summary was cut."""
+    """Ids of each summary, at most `max_length`; EOS stands at the end also where the summary was cut."""
     return [_with_eos(tokenizer, ids, max_length) for ids in tokenizer(text_target=list(summaries)).input_ids]
 
 
 def _with_eos(tokenizer: PreTrainedTokenizerBase, ids: list[int], max_length: int) -> list[int]:
-    """KoBART's tokenizer adds no EOS, T5's does. Without one in the labels a model never learns to stop."""
-    eos = tokenizer.eos_token_id
-    body = ids[:-1] if ids and ids[-1] == eos else ids
-    return [*body[: max_length - 1], eos]
+    """KoBART's tokenizer adds no EOS, T5's does. A model whose labels have none never learns to stop."""
+    body = ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+    return [*body[: max_length - 1], tokenizer.eos_token_id]
 
 
-def encode_split(
-    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, *, max_input_length: int, max_target_length: int, workers: int
-) -> datasets.Dataset:
-    """Columns fname, input_ids, length, and where there is a summary labels and summary. Memory-mapped in and out."""
+def _encode(
+    batch: Mapping[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limits: Mapping[str, int]
+) -> dict[str, list[Any]]:
+    """Columns of a batch, with `<kind>_tokens` (before cutting) and `<kind>_unknown` for the report."""
+    columns: dict[str, list[Any]] = {"fname": batch["fname"]}
+    for kind, limit in limits.items():
+        whole = (encode_inputs if kind == "dialogue" else encode_targets)(tokenizer, batch[kind], 10**9)
+        cut = [ids if len(ids) <= limit else [*ids[: limit - 1], tokenizer.eos_token_id] for ids in whole]
+        columns["input_ids" if kind == "dialogue" else "labels"] = cut
+        if kind == "dialogue":
+            columns["length"] = [len(ids) for ids in cut]
+        columns[f"{kind}_tokens"] = [len(ids) for ids in whole]
+        columns[f"{kind}_unknown"] = [ids.count(tokenizer.unk_token_id) for ids in whole]
+    for fname, labels in zip(columns["fname"], columns.get("labels", [[0, 0]] * len(columns["fname"])), strict=True):
+        if len(labels) < 2:
+            raise YoyakError(f"{fname}: no token of its summary is left for the model to learn from")
+    return columns
 
-    def encode(batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        inputs = encode_inputs(tokenizer, batch["dialogue"], max_input_length)
-        columns: dict[str, list[Any]] = {
-            "fname": batch["fname"],
-            "input_ids": inputs,
-            "length": [len(ids) for ids in inputs],
-            "uncut_length": [len(ids) for ids in encode_inputs(tokenizer, batch["dialogue"], 10**9)],
-        }
-        if "summary" in batch:
-            columns["labels"] = encode_targets(tokenizer, batch["summary"], max_target_length)
-            columns["uncut_labels"] = [len(ids) for ids in encode_targets(tokenizer, batch["summary"], 10**9)]
-            columns["summary"] = batch["summary"]
-        return columns
 
-    # One fixed order and shard count whatever the number of workers, so that the files come out the same.
-    return rows.map(
-        encode,
-        batched=True,
-        batch_size=500,
-        num_proc=workers if len(rows) >= 20_000 and workers > 1 else None,
-        remove_columns=rows.column_names,
-        new_fingerprint="encoded",
-        desc="tokenize",
-    )
+def encode_files(
+    paths: Mapping[str, Path],
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_input_length: int,
+    max_target_length: int,
+    workers: int,
+) -> dict[str, Any]:
+    """Encode JSON-lines files of processed rows to a DatasetDict in `folder`, memory-mapped on both sides.
+
+    Columns: fname, input_ids, length (of input_ids) and, where rows have a summary, labels. The files are the same whatever
+    the number of workers. Returns for each split the rows and, for dialogue and summary, the lengths in tokens before
+    cutting, how many rows were cut, and the unknown tokens.
+    """
+    splits, report = datasets.DatasetDict(), {}
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
+        for split, path in paths.items():
+            check_encoding(path)
+            rows = datasets.Dataset.from_json(str(path), cache_dir=scratch)
+            limits = {"dialogue": max_input_length, "summary": max_target_length}
+            limits = {kind: limit for kind, limit in limits.items() if kind in rows.column_names}
+            encoded = rows.map(
+                _encode,
+                batched=True,
+                batch_size=500,
+                num_proc=workers if len(rows) >= MANY_ROWS and workers > 1 else None,
+                remove_columns=rows.column_names,
+                fn_kwargs={"tokenizer": tokenizer, "limits": limits},
+                new_fingerprint=f"yoyak-{split}",  # instead of a hash that differs from run to run
+                desc=f"tokenize {split}",
+            )
+            report[split] = {"rows": len(rows)} | {kind: _count(encoded, kind, limit) for kind, limit in limits.items()}
+            splits[split] = encoded.remove_columns(
+                [name for name in encoded.column_names if "_tokens" in name or "_unk" in name]
+            )
+        splits.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
+    return report
+
+
+def _count(encoded: datasets.Dataset, kind: str, limit: int) -> dict[str, Any]:
+    """Lengths in tokens before cutting, rows cut at `limit`, unknown tokens."""
+    lengths = np.array(encoded[f"{kind}_tokens"])
+    unknown = int(np.sum(encoded[f"{kind}_unknown"]))
+    cut = int((lengths > limit).sum())
+    return {
+        "tokens_mean": round(float(lengths.mean()), 2),
+        "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
+        "tokens_max": int(lengths.max()),
+        "truncated": cut,
+        "truncated_share": round(cut / len(lengths), 6),
+        "unknown_tokens": unknown,
+        "unknown_share": round(unknown / int(lengths.sum()), 6),
+    }
+
+
+def load(folder: Path) -> datasets.DatasetDict:
+    """The tokenized splits, memory-mapped. YoyakError if they are missing or damaged."""
+    try:
+        return datasets.DatasetDict.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise YoyakError(f"{folder}: not a readable tokenized set ({error}); run dvc repro") from error

@@ -1,6 +1,5 @@
 """Writing summaries: batches by length, results in the input's order, and what is wrong with them counted."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +8,9 @@ import torch
 from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.dialogue import TAG
+from yoyak.dialogue import copies
 from yoyak.encoding import encode_inputs
 from yoyak.params import Generation
-
-_HALF_TAG = re.compile(r"\s*#[A-Za-z0-9]*$")
-_SENTENCE_END = re.compile(r"[.!?…][\"')\]]*$")
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,7 @@ def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: Pr
     """The GenerationConfig of these settings; the sampling keys only where sampling is on. Never the model's own."""
     sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
     beams = (
-        {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping}
-        if settings.num_beams > 1
-        else {}
+        {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
     )
     return GenerationConfig(
         max_new_tokens=settings.max_new_tokens,
@@ -85,26 +79,6 @@ def generate(
                 outputs[at] = Output(text.strip(), hit_limit=not ended)
             bar.update(len(chosen))
     return [outputs[at] for at in range(len(ids))]
-
-
-def finish(output: Output) -> str:
-    """Post-processing: drop a half-written tag at the end and, where the length limit cut the text, its last word (or all
-    after its last sentence, if there is one); close the sentence."""
-    whole_tag = re.search(rf"{TAG.pattern}$", output.text)  # its second hash looks like the start of another
-    text = output.text if whole_tag else _HALF_TAG.sub("", output.text)
-    if output.hit_limit and not _SENTENCE_END.search(text):
-        ends = [match.end() for match in re.finditer(r"[.!?…](?=\s)", text)]
-        text = text[: ends[-1]] if ends else " ".join(text.split()[:-1])
-    text = text.strip()
-    return text if not text or _SENTENCE_END.search(text) else text + "."
-
-
-def copies(prediction: str, dialogue: str) -> bool:
-    """Whether a prediction is a piece of its dialogue: it has two speaker lines, or 20 characters and more stand there."""
-    if len(re.findall(r"#Person\d#\s*:", prediction)) >= 2:
-        return True
-    bare = "".join(prediction.split())
-    return len(bare) >= 20 and bare in "".join(dialogue.split())
 
 
 def faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:

@@ -106,9 +106,7 @@ class Training(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.metric_for_best_model != "loss" and not self.predict_with_generate:
-            raise ValueError(
-                "metric_for_best_model: a ROUGE needs training.predict_with_generate: true (or choose loss)"
-            )
+            raise ValueError("metric_for_best_model: a ROUGE needs training.predict_with_generate: true (or choose loss)")
         if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
             raise ValueError("warmup_steps: a share of all steps (below 1) or a whole number of steps")
         return self

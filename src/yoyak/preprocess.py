@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak import dialogue
-from yoyak.dialogue import BadDialogue, Noise, PersonTags
+from yoyak.dialogue import BadDialogueError, Noise, PersonTags
 from yoyak.errors import YoyakError
 from yoyak.files import Row
 
@@ -51,6 +51,19 @@ class Guard:
             self.leaks.append(f"{split} {fname} is the dialogue of {other_split} {other}")
 
 
+def references_of(cells: dict[str, str]) -> list[str]:
+    """Every summary column of a row (summary, summary2, summary_3 …) that is not blank, as it stands in the file."""
+    return [cell for name, cell in cells.items() if REFERENCE_COLUMN.fullmatch(name) and cell.strip()]
+
+
+def clean_dialogue(text: str, noise: Noise) -> tuple[str, Counter[str]]:
+    """A raw dialogue repaired and cleaned, one line a turn, and what was changed. BadDialogueError if it is none."""
+    repaired, changed = dialogue.repair(text)
+    turns, seen = dialogue.parse(repaired)
+    said = [dialogue.Turn(turn.speaker, dialogue.clean(turn.utterance, noise)) for turn in turns]
+    return dialogue.to_text(said), +(changed + seen + Counter(noise=int(said != turns)))
+
+
 def clean_row(
     cells: dict[str, str], *, noise: Noise, person_tags: PersonTags, with_summary: bool
 ) -> tuple[dict[str, Any], Counter[str]]:
@@ -60,29 +73,25 @@ def clean_row(
     `references` (every summary column as it stands in the file, what a prediction is scored against).
 
     Raises:
-        BadDialogue: with the reason, if the row cannot be used.
+        BadDialogueError: with the reason, if the row cannot be used.
     """
     if not cells["fname"].strip():
-        raise BadDialogue("no_fname")
+        raise BadDialogueError("no_fname")
     if max(len(cell) for cell in cells.values()) > MAX_CHARACTERS:
-        raise BadDialogue("too_long")
-    text, changed = dialogue.repair(cells["dialogue"])
-    turns, seen = dialogue.parse(text)
-    changed += seen
-    said = [dialogue.Turn(turn.speaker, dialogue.clean(turn.utterance, noise)) for turn in turns]
-    changed["noise"] += said != turns
-    row: dict[str, Any] = {"fname": cells["fname"], "dialogue": dialogue.to_text(said)}
+        raise BadDialogueError("too_long")
+    text, changed = clean_dialogue(cells["dialogue"], noise)
+    row: dict[str, Any] = {"fname": cells["fname"], "dialogue": text}
     if with_summary:
-        references = [cell for name, cell in cells.items() if REFERENCE_COLUMN.fullmatch(name) and cell.strip()]
+        references = references_of(cells)
         if not references or not cells.get("summary", references[0]).strip():
-            raise BadDialogue("empty_summary")
+            raise BadDialogueError("empty_summary")
         summary, fixed = dialogue.repair(cells.get("summary", references[0]))
         changed += Counter({f"summary_{kind}": count for kind, count in fixed.items()})
         row["summary"] = dialogue.clean(" ".join(summary.split()), noise)
         changed["summary_newline"] += "\n" in summary
         row["references"] = references
     if dialogue.holds_replaced_tag(row["dialogue"] + row.get("summary", ""), person_tags):
-        raise BadDialogue(f"already_holds_what_{person_tags}_writes")
+        raise BadDialogueError(f"already_holds_what_{person_tags}_writes")
     for key in ("dialogue", "summary"):
         if key in row:
             row[key] = dialogue.replace_person_tags(row[key], person_tags)
@@ -114,7 +123,7 @@ def clean_rows(
         first_line[fname] = line
         try:
             row, changed = clean_row(cells, noise=noise, person_tags=person_tags, with_summary=split != "test")
-        except BadDialogue as error:
+        except BadDialogueError as error:
             report.rejected[str(error)] += 1
             report.rejects.append({"split": split, "line": line, "reason": str(error), "cells": cells})
             continue

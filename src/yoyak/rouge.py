@@ -29,9 +29,7 @@ class Morphemes(tokenizers.Tokenizer):  # type: ignore[misc]
 
             self._mecab = MeCab()
         except Exception as error:  # a missing package, library or dictionary: each raises its own kind
-            raise YoyakError(
-                f"Mecab cannot load ({error}); the score needs it: pip install python-mecab-ko==1.3.7"
-            ) from error
+            raise YoyakError(f"Mecab cannot load ({error}); the score needs it: pip install python-mecab-ko==1.3.7") from error
         self._seen: dict[str, list[str]] = {}
 
     def tokenize(self, text: str) -> list[str]:
@@ -42,9 +40,7 @@ class Morphemes(tokenizers.Tokenizer):  # type: ignore[misc]
 
 def signature(references: References) -> str:
     """Everything that a ROUGE depends on, in one line, in the manner of sacrebleu."""
-    mecab, dictionary, rouge = map(
-        importlib.metadata.version, ("python-mecab-ko", "python-mecab-ko-dic", "rouge-score")
-    )
+    mecab, dictionary, rouge = map(importlib.metadata.version, ("python-mecab-ko", "python-mecab-ko-dic", "rouge-score"))
     return (
         f"tok:mecab-ko-{mecab}+dic-{dictionary}|impl:rouge_score-{rouge}|metric:F1x100"
         f"|references:{references}|rows:mean|content:tags-removed"

@@ -110,9 +110,7 @@ def table(scores: dict[str, Any]) -> str:
     for name, row in (("model", scores), *scores["baselines"].items()):
         whole, bare = ("".join(f"{part[key]:9.2f}" for key in keys) for part in (row, row["content"]))
         lines.append(f"{name:10}{whole}   {bare}")
-    (low, high), (bare_low, bare_high) = (
-        part["rouge_sum"] for part in (scores["interval"], scores["interval"]["content"])
-    )
+    (low, high), (bare_low, bare_high) = (part["rouge_sum"] for part in (scores["interval"], scores["interval"]["content"]))
     lines.append(
         f"95 % interval of rouge_sum: {low:.2f} to {high:.2f}; content {bare_low:.2f} to {bare_high:.2f} "
         f"({scores['rows']} rows, {scores['distinct']} distinct outputs)"

@@ -53,9 +53,7 @@ def choose_precision(precision: str, *, parameters: int) -> tuple[str, str]:
     return precision, "training.precision says so"
 
 
-def arguments(
-    training: Training, *, folder: Path, precision: str, max_target_length: int
-) -> Seq2SeqTrainingArguments:
+def arguments(training: Training, *, folder: Path, precision: str, max_target_length: int) -> Seq2SeqTrainingArguments:
     """What the trainer is really given. Every key of params.yaml's `training` arrives here, in `train`, or in both."""
     warmup = training.warmup_steps
     return Seq2SeqTrainingArguments(
@@ -105,9 +103,7 @@ class LiveLog(TrainerCallback):
     def __init__(self, live: Live) -> None:
         self.live = live
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         logs: Mapping[str, float] = kwargs["logs"]
         self.live.step = state.global_step
         for name in ("loss", "learning_rate", "grad_norm"):
@@ -141,13 +137,6 @@ def rouge_of_ids(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str
 def _rows(split: datasets.Dataset, name: str, debug: bool) -> datasets.Dataset:
     columns = split.select_columns(["input_ids", "labels", "length"])
     return columns.select(range(min(len(columns), DEBUG_ROWS[name]))) if debug else columns
-
-
-def check_rows(split: datasets.Dataset) -> None:
-    """YoyakError naming the first row that would teach nothing, because its labels are empty but for EOS."""
-    for fname, labels in zip(split["fname"], split["labels"], strict=True):
-        if len(labels) < 2:
-            raise YoyakError(f"{fname}: no token of its summary is left to learn from")
 
 
 def train(
@@ -193,3 +182,9 @@ def train(
         "best_step": trainer.state.best_global_step,
         f"best_{training.metric_for_best_model}": None if best is None else round(best, 4),
     }
+
+
+def resolved(args: Seq2SeqTrainingArguments) -> dict[str, Any]:
+    """Every argument that the trainer had, but those that only say where it ran."""
+    local = {"output_dir", "logging_dir", "run_name", "local_rank", "hub_token", "push_to_hub", "disable_tqdm"}
+    return {key: value for key, value in sorted(args.to_dict().items()) if key not in local}

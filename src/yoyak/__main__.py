@@ -1,0 +1,148 @@
+"""python -m yoyak COMMAND: what people do beside the pipeline."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from yoyak.errors import YoyakError, told
+from yoyak.params import load
+
+
+def _use(args: argparse.Namespace) -> None:
+    from yoyak import presets
+
+    for line in presets.use(args.name, folder=Path("presets"), params=Path("params.yaml")) or ["nothing to change"]:
+        print(line)
+
+
+def _presets(_: argparse.Namespace) -> None:
+    from yoyak import presets
+
+    print("\n".join(presets.names(Path("presets"))))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from yoyak import doctor
+
+    if not doctor.report(load(), step=not args.no_step):
+        raise SystemExit(1)
+
+
+def _check_submission(args: argparse.Namespace) -> None:
+    from yoyak import submission
+
+    test = args.test or Path(load().data.dir) / "test.csv"
+    unfit, look = submission.check(args.file, test=test)
+    for line in look:
+        print(f"look at: {line}")
+    for line in unfit:
+        print(f"unfit: {line}")
+    if unfit:
+        raise SystemExit(f"{args.file}: not fit for submission")
+    print(f"{args.file}: fit for submission")
+
+
+def _score(args: argparse.Namespace) -> None:
+    from yoyak import rouge, scoring, submission
+    from yoyak.files import read_csv, write_json
+    from yoyak.preprocess import references_of
+
+    params = load()
+    rows = list(read_csv(args.references, required=["fname"]))
+    references = [references_of(row.cells) for row in rows]
+    for row, wanted in zip(rows, references, strict=True):
+        if not wanted:
+            raise YoyakError(f"{args.references}: line {row.line}: {row.cells['fname']}: no summary to score against")
+    against: dict[str, list[str]] = {}
+    if "dialogue" in rows[0].cells:
+        tokenizer = rouge.Morphemes()
+        train = Path(args.train or Path(params.data.dir) / "train.csv")
+        summaries = [row.cells["summary"] for row in read_csv(train, required=["summary"])]
+        medoid = rouge.medoid(summaries, tokenizer=tokenizer)
+        against = scoring.baselines([row.cells["dialogue"] for row in rows], medoid=medoid)
+    result, _ = scoring.score(
+        predictions=submission.read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
+        references=references,
+        how=args.how or params.score.references,
+        bootstrap_samples=params.score.bootstrap_samples,
+        seed=params.score.seed,
+        tokenizer=rouge.Morphemes(),
+        against=against,
+        decoding="unknown",
+    )
+    if args.json:
+        write_json(args.json, result)
+    print(scoring.table(result))
+
+
+def _show(args: argparse.Namespace) -> None:
+    from yoyak import scoring
+
+    try:
+        scores = json.loads(args.file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise YoyakError(f"{args.file}: no such file; dvc repro writes it") from None
+    print(scoring.table(scores))
+
+
+def _summarize(args: argparse.Namespace) -> None:
+    from yoyak.inference import summarize_csv, summarize_text
+
+    params = load()
+    model = args.model or Path("models") / params.model.family
+    mend = params.generation.postprocess == "always"
+    if params.generation.postprocess == "auto" and (decided := Path("metrics/predict.json")).is_file():
+        mend = json.loads(decided.read_text(encoding="utf-8"))["postprocess"]["used"]
+    if args.input and args.input.suffix.lower() == ".csv":
+        if not args.output:
+            raise YoyakError("summarize: a CSV needs --output FILE.csv")
+        count = summarize_csv(args.input, args.output, model=model, params=params, mend=mend)
+        print(f"{args.output}: {count} summaries", file=sys.stderr)
+        return
+    text = args.input.read_text(encoding="utf-8") if args.input else sys.stdin.read()
+    print(summarize_text(text, source=str(args.input or "standard input"), model=model, params=params, mend=mend))
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m yoyak", description="What people do beside the pipeline (dvc repro).")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    use = command("use", _use, "write a preset into params.yaml")
+    use.add_argument("name")
+    command("presets", _presets, "list the presets")
+    doctor = command("doctor", _doctor, "check machine, params, data and model, and train one step, before the real run")
+    doctor.add_argument("--no-step", action="store_true", help="leave out the training step")
+    score = command("score", _score, "score any file of predictions with the pipeline's scorer")
+    score.add_argument("--predictions", type=Path, required=True, help="CSV: fname,summary")
+    score.add_argument(
+        "--references", type=Path, required=True, help="CSV: fname,summary (and summary2 …; dialogue for baselines)"
+    )
+    score.add_argument("--train", type=Path, help="CSV whose summaries give the medoid (default: data.dir/train.csv)")
+    score.add_argument("--how", choices=["mean", "max"], help="over several references (default: score.references)")
+    score.add_argument("--json", type=Path, metavar="FILE", help="write the scores there too")
+    show = command("show", _show, "print the last score beside its baselines")
+    show.add_argument("file", type=Path, nargs="?", default=Path("metrics/scores.json"))
+    summarize = command("summarize", _summarize, "summarize a dialogue from a file or standard input, or a CSV")
+    summarize.add_argument("input", type=Path, nargs="?", help="a text file, or a CSV with fname,dialogue; else standard input")
+    summarize.add_argument("--output", type=Path, help="for a CSV: where fname,summary go")
+    summarize.add_argument("--model", type=Path, help="folder of a trained model (default: models/<family>)")
+    check = command("check-submission", _check_submission, "say whether a file is fit for submission")
+    check.add_argument("file", type=Path)
+    check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
+    return top
+
+
+def main() -> None:
+    args = parser().parse_args()
+    with told():
+        args.run(args)
+
+
+if __name__ == "__main__":
+    main()

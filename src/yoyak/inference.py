@@ -1,0 +1,59 @@
+"""Summaries of dialogues that are not part of the pipeline, made as the pipeline makes them."""
+
+from pathlib import Path
+
+from yoyak import checkpoint, generation, postprocess
+from yoyak.dialogue import BadDialogueError, replace_person_tags, restore_person_tags
+from yoyak.errors import YoyakError
+from yoyak.files import read_csv, write_csv
+from yoyak.params import Params
+from yoyak.preprocess import clean_dialogue
+
+
+def prepare(text: str, params: Params) -> str:
+    """One dialogue as the model was trained on. BadDialogueError for a text that is none."""
+    cleaned, _ = clean_dialogue(text, params.preprocess.noise)
+    return replace_person_tags(cleaned, params.preprocess.person_tags)
+
+
+def summarize(dialogues: list[str], *, model: Path, params: Params, mend: bool) -> list[str]:
+    """A summary for each prepared dialogue; `mend` is post-processing."""
+    loaded, tokenizer = checkpoint.load_trained(model)
+    outputs = generation.generate(
+        loaded,
+        tokenizer,
+        dialogues,
+        settings=params.generation,
+        max_input_length=params.tokenizer.max_input_length,
+        progress="summarize",
+    )
+    texts = [postprocess.finish(item) if mend else item.text for item in outputs]
+    return [restore_person_tags(text, params.preprocess.person_tags) for text in texts]
+
+
+def summarize_text(text: str, *, source: str, model: Path, params: Params, mend: bool) -> str:
+    """The summary of one dialogue. YoyakError if the text is no dialogue."""
+    try:
+        dialogue = prepare(text, params)
+    except BadDialogueError as error:
+        raise YoyakError(f"{source}: {error}; a dialogue has one turn a line: #Person1#: 안녕하세요.") from None
+    return summarize([dialogue], model=model, params=params, mend=mend)[0]
+
+
+def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, mend: bool) -> int:
+    """Write fname,summary for every row of a CSV with fname and dialogue, in its order. Returns the number of rows.
+
+    Raises:
+        YoyakError: naming file, line and fname of a row that is no dialogue, before anything is written.
+    """
+    fnames, dialogues = [], []
+    for line, cells in read_csv(source, required=["fname", "dialogue"]):
+        try:
+            dialogues.append(prepare(cells["dialogue"], params))
+        except BadDialogueError as error:
+            raise YoyakError(f"{source}: line {line}: {cells['fname']}: {error}") from None
+        fnames.append(cells["fname"])
+    summaries = summarize(dialogues, model=model, params=params, mend=mend)
+    rows = [{"fname": fname, "summary": text} for fname, text in zip(fnames, summaries, strict=True)]
+    write_csv(target, rows, columns=["fname", "summary"])
+    return len(rows)

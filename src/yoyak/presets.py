@@ -1,0 +1,57 @@
+"""Presets: named overlays that `python -m yoyak use NAME` writes into params.yaml, its comments kept."""
+
+import difflib
+import io
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from yoyak.errors import YoyakError
+from yoyak.files import whole_file
+from yoyak.params import parse
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def use(name: str, *, folder: Path, params: Path) -> list[str]:
+    """Write the preset over `params` and return what changed, as "section.key: old → new".
+
+    Raises:
+        YoyakError: for an unknown preset (the nearest names are offered), or if the result would not be valid; then the
+            file stays as it was.
+    """
+    if name not in names(folder):
+        near = difflib.get_close_matches(name, names(folder), n=3, cutoff=0.4) or names(folder)
+        raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(near)}?")
+    yaml = YAML()  # round trip: keeps comments, order and quotes
+    yaml.preserve_quotes = True
+    yaml.width = 200
+    try:
+        values = yaml.load(params.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise YoyakError(f"{params}: there is no such file here; run from the repository's root") from None
+    overlay = YAML(typ="safe", pure=True).load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    changed = _overlay(values, overlay, "")
+    parse(values, source=f"{params} with preset {name}")
+    text = io.StringIO()
+    yaml.dump(values, text)
+    with whole_file(params) as file:
+        file.write(text.getvalue())
+    return changed
+
+
+def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
+    """Put every leaf of `overlay` into `values`, in place."""
+    changed = []
+    for key, new in overlay.items():
+        old = values.get(key)
+        if isinstance(new, dict) and new and isinstance(old, dict):
+            changed += _overlay(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changed.append(f"{prefix}{key}: {old} → {new}")
+            values[key] = new
+    return changed

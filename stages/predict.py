@@ -1,0 +1,46 @@
+"""Summaries of dev and test by the trained model, and the submission."""
+
+from pathlib import Path
+
+from yoyak import checkpoint, generation, postprocess
+from yoyak.dialogue import restore_person_tags
+from yoyak.errors import YoyakError, told
+from yoyak.files import read_jsonl, whole_folder, write_csv, write_json
+from yoyak.params import load
+
+
+def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
+    params = load()
+    settings, strategy = params.generation, params.preprocess.person_tags
+    model, tokenizer = checkpoint.load_trained(models / params.model.family)
+    rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
+    outputs = {
+        split: generation.generate(
+            model,
+            tokenizer,
+            [row["dialogue"] for row in rows[split]],
+            settings=settings,
+            max_input_length=params.tokenizer.max_input_length,
+            progress=f"predict {split}",
+        )
+        for split in rows
+    }
+    use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
+    report["decoding"] = generation.describe(settings) + (",postprocess=on" if use else "")
+    with whole_folder(output) as folder:
+        for split, split_rows in rows.items():
+            texts = [restore_person_tags(postprocess.finish(item) if use else item.text, strategy) for item in outputs[split]]
+            dialogues = [restore_person_tags(row["dialogue"], strategy) for row in split_rows]
+            report[split] = generation.faults(outputs[split], texts, dialogues)
+            if report[split]["empty"] == len(texts):
+                raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
+            table = [{"fname": r["fname"], "summary": t} for r, t in zip(split_rows, texts, strict=True)]
+            for name in [split, "submission"] if split == "test" else [split]:
+                write_csv(folder / f"{name}.csv", table, columns=["fname", "summary"])
+            print(f"{split}: {report[split]}", flush=True)
+    write_json(metrics, report)
+
+
+if __name__ == "__main__":
+    with told():
+        main(Path("data/processed"), Path("models"), Path("data/predictions"), Path("metrics/predict.json"))

@@ -1,0 +1,36 @@
+"""Clean rows to token ids on disk, for the chosen family."""
+
+import os
+from pathlib import Path
+
+from yoyak import encoding
+from yoyak.checkpoint import check_length, load_tokenizer
+from yoyak.errors import told
+from yoyak.files import whole_folder, write_json
+from yoyak.params import load
+
+
+def main(processed: Path, output: Path, metrics: Path) -> None:
+    params = load()
+    settings, chosen = params.tokenizer, params.model.chosen
+    check_length(chosen.checkpoint, chosen.revision, settings.max_input_length)
+    tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens)
+    with whole_folder(output) as folder:
+        report = encoding.encode_files(
+            {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
+            folder,
+            tokenizer,
+            max_input_length=settings.max_input_length,
+            max_target_length=settings.max_target_length,
+            workers=os.cpu_count() or 1,
+        )
+    for split, counts in report.items():
+        for kind in ("dialogue", "summary"):
+            if cut := counts.get(kind, {}).get("truncated"):
+                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than its limit; its end was cut")
+    write_json(metrics, report)
+
+
+if __name__ == "__main__":
+    with told():
+        main(Path("data/processed"), Path("data/tokenized"), Path("metrics/tokenize.json"))
