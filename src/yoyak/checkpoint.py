@@ -83,7 +83,7 @@ def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
     "#Person1# 은". Only the text's start needs one.
     """
     before = tokenizer.backend_tokenizer.pre_tokenizer
-    parts = list(before) if isinstance(before, pre_tokenizers.Sequence) else [before]
+    parts = [*before] if isinstance(before, pre_tokenizers.Sequence) else [before]  # type: ignore[misc]
     for part in parts:
         if isinstance(part, pre_tokenizers.Metaspace) and part.prepend_scheme == "always":
             part.prepend_scheme = "first"

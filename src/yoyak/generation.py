@@ -20,12 +20,13 @@ class Output:
 
 
 def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
-    """The GenerationConfig of these settings; the sampling keys only where sampling is on. Never the model's own."""
+    """The GenerationConfig of these settings; the sampling keys only where sampling is on."""
     sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
     beams = (
         {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
     )
     return GenerationConfig(
+        max_length=None,
         max_new_tokens=settings.max_new_tokens,
         min_new_tokens=settings.min_new_tokens or None,
         num_beams=settings.num_beams,
@@ -60,7 +61,8 @@ def generate(
     progress: str,
 ) -> list[Output]:
     """One output a dialogue, in the dialogues' order. Batches are of like length, the longest first."""
-    config = decoding(settings, tokenizer, model)
+    # Set, not passed: what a passed config leaves open, generate() would take from the checkpoint's own.
+    model.generation_config = decoding(settings, tokenizer, model)
     ids = encode_inputs(tokenizer, dialogues, max_input_length)
     order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
     outputs: dict[int, Output] = {}
@@ -70,9 +72,7 @@ def generate(
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
             batch = tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="pt").to(model.device)
-            written = model.generate(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=config
-            ).cpu()
+            written = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).cpu()
             texts = tokenizer.batch_decode(written, skip_special_tokens=True)
             for at, text, row in zip(chosen, texts, written[:, 1:], strict=True):
                 ended = bool((row == tokenizer.eos_token_id).any())

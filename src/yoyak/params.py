@@ -214,7 +214,8 @@ def parse(values: object, *, source: str) -> Params:
 
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml (YAML 1.2, so that 2e-5 and 2e-05 are numbers)."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

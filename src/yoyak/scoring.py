@@ -88,13 +88,16 @@ def warnings(scores: dict[str, Any]) -> list[str]:
     told = []
     for name, beaten in scores["beaten"].items():
         base = scores["baselines"][name]
-        for kind, model, other in (("all", scores, base), ("content", scores["content"], base["content"])):
-            if not beaten[kind]:
-                what = "with tags" if kind == "all" else "without tags"
-                told.append(
-                    f"NOT BETTER than the baseline {name} {what}: rouge_sum {model['rouge_sum']:.2f} against "
-                    f"{other['rouge_sum']:.2f}, a difference that is negative or within the noise"
-                )
+        lost = [
+            f"{model['rouge_sum']:.2f} against {other['rouge_sum']:.2f} {what}"
+            for kind, what, model, other in (
+                ("all", "with tags", scores, base),
+                ("content", "without tags", scores["content"], base["content"]),
+            )
+            if not beaten[kind]
+        ]
+        if lost:
+            told.append(f"NOT BETTER than the baseline {name} (worse, or within the noise): rouge_sum {', '.join(lost)}")
     if scores["rougeL"] < scores["rouge2"]:
         told.append("ROUGE-L is below ROUGE-2: with one tokenization that is rare; look at the predictions")
     if scores["distinct"] < 0.5 * scores["rows"]:
@@ -105,10 +108,10 @@ def warnings(scores: dict[str, Any]) -> list[str]:
 def table(scores: dict[str, Any]) -> str:
     """The model beside the baselines, for a terminal."""
     keys = ("rouge1", "rouge2", "rougeL", "rouge_sum")
-    lines = [f"{'':10}{'as the competition counts':>36}   {'without tags (content)':>36}"]
-    lines.append(f"{'':10}" + "   ".join("".join(f"{key:>9}" for key in keys) for _ in range(2)))
+    lines = [f"{'':10}{'as the competition counts':>40}   {'without tags (content)':>40}"]
+    lines.append(f"{'':10}" + "   ".join("".join(f"{key:>10}" for key in keys) for _ in range(2)))
     for name, row in (("model", scores), *scores["baselines"].items()):
-        whole, bare = ("".join(f"{part[key]:9.2f}" for key in keys) for part in (row, row["content"]))
+        whole, bare = ("".join(f"{part[key]:10.2f}" for key in keys) for part in (row, row["content"]))
         lines.append(f"{name:10}{whole}   {bare}")
     (low, high), (bare_low, bare_high) = (part["rouge_sum"] for part in (scores["interval"], scores["interval"]["content"]))
     lines.append(

@@ -1,5 +1,6 @@
 """Fine-tuning an encoder-decoder with the Hugging Face trainer."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,7 +40,7 @@ def choose_precision(precision: str, *, parameters: int) -> tuple[str, str]:
     """
     gpu = torch.cuda.is_available()
     gpu_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu_bf16 = not gpu and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    cpu_bf16 = not gpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if precision == "auto":
         if gpu:
             return ("bfloat16", "this GPU has it") if gpu_bf16 else ("float16", "this GPU has no bfloat16")
@@ -85,6 +86,7 @@ def arguments(training: Training, *, folder: Path, precision: str, max_target_le
         save_strategy="epoch",
         save_total_limit=training.save_total_limit,
         save_only_model=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
         predict_with_generate=training.predict_with_generate,
         generation_num_beams=training.generation_num_beams,
         generation_max_length=max_target_length,
@@ -97,7 +99,7 @@ def arguments(training: Training, *, folder: Path, precision: str, max_target_le
     )
 
 
-class LiveLog(TrainerCallback):
+class LiveLog(TrainerCallback):  # type: ignore[misc]
     """Training logs by step, evaluation by epoch, into DVCLive. Nothing that differs from run to run (times) is kept."""
 
     def __init__(self, live: Live) -> None:
@@ -121,7 +123,8 @@ def rouge_of_ids(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str
     morphemes = rouge.Morphemes()
 
     def decode(ids: np.ndarray) -> list[str]:
-        return tokenizer.batch_decode(np.where(ids == -100, tokenizer.pad_token_id, ids), skip_special_tokens=True)
+        texts: list[str] = tokenizer.batch_decode(np.where(ids == -100, tokenizer.pad_token_id, ids), skip_special_tokens=True)
+        return texts
 
     def measure(evaluation: Any) -> dict[str, float]:
         rows = rouge.score_rows(
@@ -168,6 +171,10 @@ def train(
         processing_class=tokenizer,
         compute_metrics=rouge_of_ids(tokenizer) if training.predict_with_generate else None,
         callbacks=callbacks,
+    )
+    # The best checkpoint has each tied weight once, under one of its names; transformers reports the other names as missing.
+    logging.getLogger("transformers.trainer").addFilter(
+        lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
     result = trainer.train()
     if not math.isfinite(result.training_loss):
