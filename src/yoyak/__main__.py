@@ -86,6 +86,12 @@ def _show(args: argparse.Namespace) -> None:
     print(scoring.table(scores))
 
 
+def _plots_page(args: argparse.Namespace) -> None:
+    from yoyak import plots
+
+    plots.write_page(args.file)
+
+
 def _summarize(args: argparse.Namespace) -> None:
     from yoyak.inference import summarize_csv, summarize_text
 
@@ -135,6 +141,8 @@ def parser() -> argparse.ArgumentParser:
     check = command("check-submission", _check_submission, "say whether a file is fit for submission")
     check.add_argument("file", type=Path)
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
+    page = command("plots-page", _plots_page, "write the offline page that dvc plots show fills (make setup does)")
+    page.add_argument("file", type=Path, nargs="?", default=Path(".dvc/plots/offline.html"))
     return top
 
 

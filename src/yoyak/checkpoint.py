@@ -1,6 +1,6 @@
 """Models and tokenizers in and out of folders and hubs. Nothing else in the library loads or saves weights."""
 
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from transformers import (
 )
 
 from yoyak.errors import YoyakError
+
+FEWEST_TOKENS = 100  # of a vocabulary that can write Korean; bytes alone are 256
 
 
 def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
@@ -46,11 +48,13 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
     where = locate(checkpoint, revision)
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
         raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {_short(error)}") from error
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, name) is None:
             raise YoyakError(f"{checkpoint}: its tokenizer has no {name}; set one in its tokenizer_config.json")
+    if len(tokenizer) < FEWEST_TOKENS:  # without tokenizer files, transformers makes up an empty one
+        raise YoyakError(f"{checkpoint}: its tokenizer has only {len(tokenizer)} tokens; are its files there (tokenizer.json)?")
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in special_tokens])
     _keep_spacing_at_tags(tokenizer)
     tokenizer.model_max_length = int(1e9)  # lengths are ours to count; otherwise long texts warn
@@ -71,7 +75,7 @@ def _config(where: dict[str, Any]) -> PreTrainedConfig:
     """config.json of a checkpoint. YoyakError if it cannot be had."""
     try:
         return AutoConfig.from_pretrained(**where)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
+    except Exception as error:  # a damaged file raises any kind
         name = where["pretrained_model_name_or_path"]
         raise YoyakError(f"{name}: its config.json cannot be loaded: {_short(error)}") from error
 
@@ -107,12 +111,15 @@ def load_seq2seq(
             "(or another checkpoint for kobart)"
         )
     try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype)
+        model, info = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype, output_loading_info=True)
     except Exception as error:  # safetensors, torch and the hub each raise their own kinds
         raise YoyakError(f"{checkpoint}: the model cannot be loaded: {_short(error)}") from error
+    if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
+        raise YoyakError(f"{checkpoint}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer))
-    correct_ids(model, tokenizer)
+    for correction in correct_ids(model, tokenizer):
+        print(f"{checkpoint}: corrected from its tokenizer: {correction}", file=sys.stderr, flush=True)
     return model
 
 
@@ -133,10 +140,9 @@ def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
         "pad_token_id": pad,
         "decoder_start_token_id": start if start in {eos, pad, bos, *languages} - {None} else eos,
     }
-    if getattr(model.generation_config, "forced_eos_token_id", None) is not None:
-        wanted["forced_eos_token_id"] = eos
-    for holder in (model.config, model.generation_config):
-        for name, value in wanted.items():
+    forced = {} if getattr(model.generation_config, "forced_eos_token_id", None) is None else {"forced_eos_token_id": eos}
+    for holder, ids in ((model.config, wanted), (model.generation_config, wanted | forced)):
+        for name, value in ids.items():
             old = getattr(holder, name, None)
             if (old[0] if isinstance(old, list) and len(old) == 1 else old) != value:
                 corrections.append(f"{name} {old} → {value} ({tokenizer.convert_ids_to_tokens(value)})")

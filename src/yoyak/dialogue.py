@@ -40,12 +40,11 @@ _SPACES = re.compile(r"[^\S\n]+")
 _TRANSLATED_TAG = re.compile(r"#(?:사람|화자|인물)[ \t]?([1-9])#")
 _LOOSE_TAG = re.compile(
     r"#Person[1-9]#"  # as it should be: found first, so that its hashes are nobody else's
-    r"|(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?",
-    re.IGNORECASE,
+    r"|(?i:(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![0-9A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?)"
 )
 _TURN = re.compile(r"(#Person[1-9]#)[ \t]*[:\uff1a]")
 
-_LAUGHTER = re.compile(r"[ㅋㅎ]+")
+_LAUGHTER = re.compile(r"(?<![ㄱ-ㅊㅌㅍ])[ㅋㅎ]++(?![ㄱ-ㅊㅌㅍ])")  # ㅇㅋ, ㅊㅋ and ㅎㄷㄷ are words, not laughter
 _TEARS = re.compile(r"[ㅠㅜ]+")
 _REPEATED = re.compile(r"([!?~,…])\1+|\.{2,}|([ㄱ-ㅎㅏ-ㅣ])\2+")
 _EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]")
@@ -81,11 +80,11 @@ def repair(text: str) -> tuple[str, Counter[str]]:
 
     if _DAMAGE.search(text):
         raise BadDialogueError("control_character")
+    apply("backspace", _BACKSPACE.sub("", text))  # first what hides in the middle of something else
+    apply("invisible_character", _INVISIBLE.sub("", text))
     apply("decomposed_hangul", unicodedata.normalize("NFC", text))
     apply("line_break", _LINE_BREAK.sub("\n", text))
     apply("literal_newline", _LITERAL_NEWLINE.sub("\n", text))
-    apply("backspace", _BACKSPACE.sub("", text))
-    apply("invisible_character", _INVISIBLE.sub("", text))
     apply("spaces", "\n".join(line.strip() for line in _SPACES.sub(" ", text).split("\n")).strip())
     apply("translated_tag", _TRANSLATED_TAG.sub(r"#Person\1#", text))
     apply("tag_without_hashes", _LOOSE_TAG.sub(lambda m: f"#Person{m[1]}#" if m[1] else m[0], text))
@@ -152,8 +151,8 @@ def restore_person_tags(text: str, strategy: PersonTags) -> str:
 
 
 def holds_replaced_tag(text: str, strategy: PersonTags) -> bool:
-    """Whether `text` already holds what the strategy would write, so that it could not be put back faithfully."""
-    return strategy != "keep_original" and bool(_REPLACED[strategy].search(text))
+    """Whether the strategy could not be undone: `text` already holds what it writes, or a digit or letter touches a tag."""
+    return restore_person_tags(replace_person_tags(text, strategy), strategy) != text
 
 
 def to_text(turns: list[Turn]) -> str:

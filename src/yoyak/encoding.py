@@ -1,7 +1,7 @@
 """Processed rows to token ids: what the encoder-decoder reads, and what it is taught to write."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.errors import YoyakError
-from yoyak.files import check_encoding
+from yoyak.files import read_jsonl
 
 MANY_ROWS = 20_000  # from here on several processes pay for their start
 
@@ -29,6 +29,18 @@ def _with_eos(tokenizer: PreTrainedTokenizerBase, ids: list[int], max_length: in
     """KoBART's tokenizer adds no EOS, T5's does. A model whose labels have none never learns to stop."""
     body = ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
     return [*body[: max_length - 1], tokenizer.eos_token_id]
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """The text of each row of ids, without <s>, </s>, padding and the like.
+
+    Not by `skip_special_tokens`: KoBART's tokenizer marks 122 pieces of text as special (BI, ^^, :-), ㅠㅠ, emoji).
+    """
+    added = {id_: token for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+    special = {id_ for id_, token in added.items() if token.content[0] == "<" and token.content[-1] == ">"}
+    special |= set(tokenizer.all_special_ids)
+    texts: list[str] = tokenizer.batch_decode([[token for token in row if token not in special] for row in rows])
+    return texts
 
 
 def _encode(
@@ -50,6 +62,27 @@ def _encode(
     return columns
 
 
+def _texts(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    for row in read_jsonl(path):
+        yield {name: row[name] for name in columns}
+
+
+def _read(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Dataset:
+    """The texts of a JSON-lines file as a memory-mapped dataset. `Dataset.from_json` would take "2024-11-20" for a time."""
+    first = next(read_jsonl(path))
+    columns = tuple(name for name in ("fname", "dialogue", "summary") if name in first)
+    try:
+        return datasets.Dataset.from_generator(
+            _texts,
+            features=datasets.Features(dict.fromkeys(columns, datasets.Value("string"))),
+            cache_dir=str(scratch),
+            gen_kwargs={"path": path, "columns": columns},
+            fingerprint=fingerprint,
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise error.__cause__ or error from None
+
+
 def encode_files(
     paths: Mapping[str, Path],
     folder: Path,
@@ -68,8 +101,7 @@ def encode_files(
     splits, report = datasets.DatasetDict(), {}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
         for split, path in paths.items():
-            check_encoding(path)
-            rows = datasets.Dataset.from_json(str(path), cache_dir=scratch)
+            rows = _read(path, Path(scratch), fingerprint=f"yoyak-{split}-rows")
             limits = {"dialogue": max_input_length, "summary": max_target_length}
             limits = {kind: limit for kind, limit in limits.items() if kind in rows.column_names}
             encoded = rows.map(
@@ -83,9 +115,9 @@ def encode_files(
                 desc=f"tokenize {split}",
             )
             report[split] = {"rows": len(rows)} | {kind: _count(encoded, kind, limit) for kind, limit in limits.items()}
-            splits[split] = encoded.remove_columns(
-                [name for name in encoded.column_names if "_tokens" in name or "_unk" in name]
-            )
+            kept = encoded.remove_columns([name for name in encoded.column_names if "_tokens" in name or "_unk" in name])
+            # Made anew: what several processes give has no split, and it would be seen in the files.
+            splits[split] = datasets.Dataset(kept.data, split=datasets.NamedSplit(split), fingerprint=f"yoyak-{split}-ids")
         splits.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
     return report
 

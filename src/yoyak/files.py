@@ -1,6 +1,8 @@
 """Text files: CSV and JSON lines in with exact complaints, whole files out or none."""
 
 import csv
+import io
+import itertools
 import json
 import os
 import shutil
@@ -35,6 +37,8 @@ def check_encoding(path: Path) -> None:
             head = file.read(4)
     except FileNotFoundError:
         raise YoyakError(f"{path}: no such file") from None
+    except NotADirectoryError:
+        raise YoyakError(f"{path}: no such file; {path.parent} is not a folder") from None
     except IsADirectoryError:
         raise YoyakError(f"{path}: is a folder, not a file") from None
     if not head:
@@ -89,7 +93,9 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
                 count += 1
             line = reader.line_num + 1
     except csv.Error as error:
-        raise YoyakError(f"{path}: line {line}: the row that starts here has an unbalanced quote ({error})") from None
+        if "new-line" in str(error):
+            raise YoyakError(f"{path}: line {line}: a carriage return outside quotes; end lines with a newline") from None
+        raise YoyakError(f"{path}: line {line}: an unbalanced quote in the row that starts here ({error})") from None
     if not count:
         raise YoyakError(f"{path}: a header, but no rows")
 
@@ -97,7 +103,7 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSON-lines file, one after another. YoyakError names the file and line of one that is damaged."""
     check_encoding(path)
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 yield json.loads(line)
@@ -123,9 +129,13 @@ def write_json(path: Path, value: object) -> None:
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str]) -> None:
     with whole_file(path) as file:
-        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        line = io.StringIO()
+        writer = csv.DictWriter(line, fieldnames=columns)  # its rows end with \r\n: else it leaves a cell with \r unquoted
+        for row in itertools.chain([dict(zip(columns, columns, strict=True))], rows):
+            writer.writerow(row)
+            file.write(line.getvalue().removesuffix("\r\n") + "\n")
+            line.seek(0)
+            line.truncate()
 
 
 @contextmanager

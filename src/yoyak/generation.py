@@ -9,7 +9,7 @@ from tqdm import tqdm
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.dialogue import copies
-from yoyak.encoding import encode_inputs
+from yoyak.encoding import decode, encode_inputs
 from yoyak.params import Generation
 
 
@@ -73,7 +73,7 @@ def generate(
             chosen = order[start : start + settings.batch_size]
             batch = tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="pt").to(model.device)
             written = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).cpu()
-            texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+            texts = decode(tokenizer, written.tolist())
             for at, text, row in zip(chosen, texts, written[:, 1:], strict=True):
                 ended = bool((row == tokenizer.eos_token_id).any())
                 outputs[at] = Output(text.strip(), hit_limit=not ended)

@@ -133,7 +133,7 @@ class Generation(Section):
     repetition_penalty: Annotated[Float, Field(gt=0)]
     length_penalty: Float
     no_repeat_ngram_size: Annotated[int, Field(ge=0)]
-    early_stopping: bool | Literal["never"]
+    early_stopping: Literal[True, False, "never"]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     batch_size: Count
     postprocess: Literal["never", "auto", "always"]
@@ -178,16 +178,26 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
+def _nearest(name: str) -> str | None:
+    """The valid key that an unknown one was probably meant to be: a sibling of nearly that name, or one of another section."""
+    section, _, last = name.rpartition(".")
+    valid = _keys(Params)
+    anywhere = {key.rpartition(".")[2]: key for key in valid}
+    siblings = {key.rpartition(".")[2]: key for key in valid if key.rpartition(".")[0] == section}
+    if last in anywhere:
+        return anywhere[last]
+    for keys, cutoff in ((siblings, 0.6), (anywhere, 0.7)):
+        if near := difflib.get_close_matches(last, keys, n=1, cutoff=cutoff):
+            return keys[near[0]]
+    return None
+
+
 def _describe(error: dict[str, Any]) -> str:
     """One line for one of pydantic's errors."""
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        valid = _keys(Params)
-        near = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
-        if not near:
-            last = {key.rpartition(".")[2]: key for key in valid}
-            near = [last[k] for k in difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.6)]
-        return f"{name}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+        near = _nearest(name)
+        return f"{name}: unknown key" + (f" (did you mean {near}?)" if near else "")
     if error["type"] == "missing":
         return f"{name}: missing"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -212,15 +222,20 @@ def parse(values: object, *, source: str) -> Params:
         raise YoyakError("\n  ".join([f"{source}: {len(lines)} {faults}", *lines])) from None
 
 
-def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml (YAML 1.2, so that 2e-5 and 2e-05 are numbers)."""
+def read(path: Path) -> object:
+    """The values of a YAML 1.2 file (there 2e-5 and 2e-05 are numbers). YoyakError if it is missing or is no YAML."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values: object = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise YoyakError(f"{path}: there is no such file here; run from the repository's root") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that no calendar has
         raise YoyakError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    return parse(values, source=str(path))
+    return values
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml."""
+    return parse(read(path), source=str(path))

@@ -45,7 +45,7 @@ class Guard:
 
     def add(self, split: str, fname: str, text: str) -> None:
         said = re.sub(r"(?m)^[^:\n]*: ", "", text)  # without the speakers: swapped ones make no other dialogue
-        bare = "".join(re.findall(r"\w+", said)).encode()
+        bare = ("".join(re.findall(r"\w+", said)) or said).encode()
         other_split, other = self.seen.setdefault(hashlib.blake2b(bare, digest_size=16).digest(), (split, fname))
         if other_split != split:
             self.leaks.append(f"{split} {fname} is the dialogue of {other_split} {other}")
@@ -87,13 +87,15 @@ def clean_row(
             raise BadDialogueError("empty_summary")
         summary, fixed = dialogue.repair(cells.get("summary", references[0]))
         changed += Counter({f"summary_{kind}": count for kind, count in fixed.items()})
+        if not summary:  # it had nothing but invisible characters
+            raise BadDialogueError("empty_summary")
         row["summary"] = dialogue.clean(" ".join(summary.split()), noise)
         changed["summary_newline"] += "\n" in summary
         row["references"] = references
-    if dialogue.holds_replaced_tag(row["dialogue"] + row.get("summary", ""), person_tags):
-        raise BadDialogueError(f"already_holds_what_{person_tags}_writes")
     for key in ("dialogue", "summary"):
         if key in row:
+            if dialogue.holds_replaced_tag(row[key], person_tags):
+                raise BadDialogueError(f"{person_tags}_could_not_be_undone")
             row[key] = dialogue.replace_person_tags(row[key], person_tags)
     row["topic"] = " ".join(cells.get("topic", "").split())
     return row, +changed

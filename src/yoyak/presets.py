@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
-from yoyak.params import parse
+from yoyak.params import parse, read
 
 
 def names(folder: Path) -> list[str]:
@@ -24,19 +24,23 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
         YoyakError: for an unknown preset (the nearest names are offered), or if the result would not be valid; then the
             file stays as it was.
     """
-    if name not in names(folder):
-        near = difflib.get_close_matches(name, names(folder), n=3, cutoff=0.4) or names(folder)
+    valid = names(folder)
+    if not valid:
+        raise YoyakError(f"{folder}: there are no presets here; run from the repository's root")
+    if name not in valid:
+        near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
         raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(near)}?")
-    yaml = YAML()  # round trip: keeps comments, order and quotes
+    overlay = read(folder / f"{name}.yaml")
+    if not isinstance(read(params), dict) or not isinstance(overlay, dict):
+        raise YoyakError(f"{params} or {folder / name}.yaml is no mapping of sections")
+    yaml = YAML()  # round trip: keeps comments, order and quotes; lists are indented as `dvc exp run -S` does
     yaml.preserve_quotes = True
     yaml.width = 200
-    try:
-        values = yaml.load(params.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise YoyakError(f"{params}: there is no such file here; run from the repository's root") from None
-    overlay = YAML(typ="safe", pure=True).load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = yaml.load(params.read_text(encoding="utf-8"))
     changed = _overlay(values, overlay, "")
     parse(values, source=f"{params} with preset {name}")
+    if not changed:
+        return []
     text = io.StringIO()
     yaml.dump(values, text)
     with whole_file(params) as file:

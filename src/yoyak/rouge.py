@@ -109,7 +109,7 @@ def interval(means: Scores) -> dict[str, list[float]]:
 
 
 def medoid(summaries: Sequence[str], *, tokenizer: Morphemes, most: int = 4000) -> str:
-    """The summary that agrees best with the others: the highest mean ROUGE-1 + ROUGE-2 F1 against all of them.
+    """The summary that agrees best with the others: the highest mean ROUGE-1 + ROUGE-2 F1 against them.
 
     The k-th occurrence of a morpheme counts as a feature of its own, so that the number of shared features is exactly
     ROUGE's clipped overlap. Of more than `most` summaries, an evenly spaced `most` are compared.
@@ -132,7 +132,7 @@ def medoid(summaries: Sequence[str], *, tokenizer: Morphemes, most: int = 4000) 
         for at, gram in enumerate(grams):
             if gram:
                 shared = np.bincount(np.concatenate([where[f] for f in gram]), minlength=len(chosen))
-                agreement[at] += (2 * shared / (sizes[at] + sizes)).sum()
+                agreement[at] += (2 * shared / (sizes[at] + sizes)).sum() - 1  # without itself
     return chosen[int(agreement.argmax())]
 
 

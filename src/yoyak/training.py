@@ -23,7 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from yoyak import rouge
+from yoyak import encoding, rouge
 from yoyak.errors import YoyakError
 from yoyak.params import Training
 
@@ -123,8 +123,7 @@ def rouge_of_ids(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str
     morphemes = rouge.Morphemes()
 
     def decode(ids: np.ndarray) -> list[str]:
-        texts: list[str] = tokenizer.batch_decode(np.where(ids == -100, tokenizer.pad_token_id, ids), skip_special_tokens=True)
-        return texts
+        return encoding.decode(tokenizer, np.where(ids == -100, tokenizer.pad_token_id, ids).tolist())
 
     def measure(evaluation: Any) -> dict[str, float]:
         rows = rouge.score_rows(
