@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from yoyak.errors import YoyakError, told
-from yoyak.params import load
+from yoyak.params import Params, load
 
 
 def _use(args: argparse.Namespace) -> None:
@@ -43,6 +43,17 @@ def _check_submission(args: argparse.Namespace) -> None:
     print(f"{args.file}: fit for submission")
 
 
+def _as_processed(text: str, params: Params) -> str:
+    """The dialogue as the pipeline scores its first turns; one that it would reject, as it stands."""
+    from yoyak.dialogue import BadDialogueError
+    from yoyak.preprocess import clean_dialogue
+
+    try:
+        return clean_dialogue(text, params.preprocess.noise)[0]
+    except BadDialogueError:
+        return text
+
+
 def _score(args: argparse.Namespace) -> None:
     from yoyak import rouge, scoring, submission
     from yoyak.files import read_csv, write_json
@@ -60,7 +71,8 @@ def _score(args: argparse.Namespace) -> None:
         train = Path(args.train or Path(params.data.dir) / "train.csv")
         summaries = [row.cells["summary"] for row in read_csv(train, required=["summary"])]
         medoid = rouge.medoid(summaries, tokenizer=tokenizer)
-        against = scoring.baselines([row.cells["dialogue"] for row in rows], medoid=medoid)
+        dialogues = [_as_processed(row.cells["dialogue"], params) for row in rows]
+        against = scoring.baselines(dialogues, medoid=medoid)
     result, _ = scoring.score(
         predictions=submission.read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
         references=references,
@@ -93,6 +105,7 @@ def _plots_page(args: argparse.Namespace) -> None:
 
 
 def _summarize(args: argparse.Namespace) -> None:
+    from yoyak.files import check_encoding
     from yoyak.inference import summarize_csv, summarize_text
 
     params = load()
@@ -106,8 +119,14 @@ def _summarize(args: argparse.Namespace) -> None:
         count = summarize_csv(args.input, args.output, model=model, params=params, mend=mend)
         print(f"{args.output}: {count} summaries", file=sys.stderr)
         return
-    text = args.input.read_text(encoding="utf-8") if args.input else sys.stdin.read()
-    print(summarize_text(text, source=str(args.input or "standard input"), model=model, params=params, mend=mend))
+    source = str(args.input or "standard input")
+    if args.input:
+        check_encoding(args.input)
+    try:
+        text = args.input.read_text(encoding="utf-8") if args.input else sys.stdin.read()
+    except UnicodeDecodeError:
+        raise YoyakError(f"{source}: not UTF-8; if it came from an older Windows program it is probably CP949") from None
+    print(summarize_text(text, source=source, model=model, params=params, mend=mend))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from transformers import (
 
 from yoyak.errors import YoyakError
 
-FEWEST_TOKENS = 100  # of a vocabulary that can write Korean; bytes alone are 256
+FEWEST_TOKENS = 50  # of a vocabulary; letters or bytes alone are more, a made-up one has five
 
 
 def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
@@ -57,6 +57,8 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
         raise YoyakError(f"{checkpoint}: its tokenizer has only {len(tokenizer)} tokens; are its files there (tokenizer.json)?")
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in special_tokens])
     _keep_spacing_at_tags(tokenizer)
+    if hasattr(tokenizer, "tgt_lang") and "ko_KR" in tokenizer.get_vocab():  # mBART writes the language it is told
+        tokenizer.src_lang = tokenizer.tgt_lang = "ko_KR"
     tokenizer.model_max_length = int(1e9)  # lengths are ours to count; otherwise long texts warn
     return tokenizer
 
@@ -145,8 +147,11 @@ def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
         for name, value in ids.items():
             old = getattr(holder, name, None)
             if (old[0] if isinstance(old, list) and len(old) == 1 else old) != value:
-                corrections.append(f"{name} {old} → {value} ({tokenizer.convert_ids_to_tokens(value)})")
+                token = "" if value is None else f" ({tokenizer.convert_ids_to_tokens(value)})"
+                corrections.append(f"{name} {old} → {value}{token}")
             setattr(holder, name, value)
+    if languages:
+        model.generation_config.forced_bos_token_id = languages[0]
     if hasattr(model.config, "forced_eos_token_id"):
         model.config.forced_eos_token_id = None  # a generation setting; transformers refuses to save it here
     return sorted(set(corrections))

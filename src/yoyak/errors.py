@@ -1,6 +1,7 @@
 """The one exception that a user is meant to read, and how a program ends with it."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,9 +17,11 @@ def told() -> Iterator[None]:
         yield
     except YoyakError as error:
         raise SystemExit(f"error: {error}") from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise SystemExit(f"error: the disk is full ({error.filename or error}); nothing was left half-written") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        # safetensors and Arrow report a full disk by their own exceptions, with the system's words in them
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            raise SystemExit(f"error: the disk is full; nothing was left half-written ({error})") from None
+        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise SystemExit(f"error: not allowed: {error}") from None
         raise

@@ -75,7 +75,8 @@ def faults(summary: str, dialogue: str) -> list[str]:
         found.append("very short")
     if copies(summary, repaired):
         found.append("copies the dialogue")
-    if re.search(r"#[A-Za-z0-9]*$|#[A-Za-z]+[0-9]*(?![A-Za-z0-9#])", TAG.sub("", summary)):
+    loose = re.findall(r"(?<![A-Za-z0-9])#(?:[A-Za-z]+[0-9]*|\s*$)", TAG.sub(" ", summary))
+    if any(tag.startswith(start.strip()) for start in loose for tag in LISTED_TAGS):
         found.append("half-written tag")
     tags = set(TAG.findall(summary))
     if tags - set(LISTED_TAGS) - set(TAG.findall(repaired)):

@@ -13,6 +13,7 @@ from dvclive import Live
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Seq2SeqTrainer,
@@ -118,6 +119,18 @@ class LiveLog(TrainerCallback):  # type: ignore[misc]
                     self.live.log_metric(f"dev/{name}", logs[f"eval_{name}"])
 
 
+class StopOnNan(TrainerCallback):  # type: ignore[misc]
+    """End a run whose dev loss is no number. The training loss would not tell: the trainer leaves such steps out of it."""
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        loss = kwargs["logs"].get("eval_loss", 0.0)
+        if not math.isfinite(loss):
+            raise YoyakError(
+                f"training: the loss became {loss}; lower training.learning_rate"
+                + (", or choose training.precision: float32" if args.fp16 else "")
+            )
+
+
 def rouge_of_ids(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str, float]]:
     """ROUGE of generated ids against label ids, for the trainer's evaluation."""
     morphemes = rouge.Morphemes()
@@ -158,9 +171,12 @@ def train(
         YoyakError: if the loss is not a number.
     """
     collate = DataCollatorForSeq2Seq(tokenizer, model=model)
-    callbacks: list[TrainerCallback] = [LiveLog(live)]
+    callbacks: list[TrainerCallback] = [LiveLog(live), StopOnNan()]
     if training.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
+    # What the checkpoint says of decoding (beams, penalties) must not choose the best: params.yaml is the whole truth.
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+    model.generation_config = GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in names})
     trainer = Seq2SeqTrainer(
         model=model,
         args=args,
@@ -175,12 +191,7 @@ def train(
     logging.getLogger("transformers.trainer").addFilter(
         lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
-    result = trainer.train()
-    if not math.isfinite(result.training_loss):
-        raise YoyakError(
-            f"training: the loss became {result.training_loss}; lower training.learning_rate"
-            + (", or choose training.precision: float32" if args.fp16 else "")
-        )
+    trainer.train()
     best = trainer.state.best_metric
     return {
         "steps": trainer.state.global_step,

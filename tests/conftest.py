@@ -1,0 +1,129 @@
+"""What several test files share: short Korean examples, a tiny checkpoint built once a session, small params.
+
+Heavy imports stand inside the fixtures, so that the tests of plain text never wait for torch.
+"""
+
+import copy
+import csv
+import functools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yoyak.params import Params, parse
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+DIALOGUES = (
+    "#Person1#: 안녕하세요, 방 있나요?\n#Person2#: 네, 몇 분이세요?",
+    "#Person1#: 오늘 저녁에 뭐 먹을까?\n#Person2#: 어제는 김치찌개를 먹었으니까 오늘은 국수 어때?\n"
+    "#Person1#: 좋아. 여섯 시에 보자.",
+    "#Person1#: 회의가 취소됐대.\n#Person2#: 정말?",
+    "#Person1#: 이 책을 반납하려고 하는데요.\n#Person2#: 성함이 어떻게 되세요?\n#Person1#: 김민수입니다.\n"
+    "#Person2#: 이틀 늦으셨네요. 연체료는 이백 원입니다.\n#Person1#: 여기 있습니다. 감사합니다.",
+    "#Person1#: 비가 온다.\n#Person2#: 우산 있어?\n#Person3#: 나는 없어.",
+    "#Person1#: 전화번호가 뭐예요?\n#Person2#: #PhoneNumber#입니다.",
+    "#Person1#: 버스를 놓쳤어.\n#Person2#: 그럼 택시를 타고 가자. 돈은 내가 낼게.",
+    "#Person1#: 축하해!\n#Person2#: 고마워.",
+)
+SUMMARIES = (
+    "#Person1#은 #Person2#에게 방이 있는지 묻습니다.",
+    "#Person1#과 #Person2#는 저녁에 국수를 먹기로 합니다.",
+    "#Person1#은 회의가 취소됐다고 말합니다.",
+    "#Person1#은 책을 이틀 늦게 반납하고 연체료를 냅니다.",
+    "비가 오는데 #Person3#은 우산이 없습니다.",
+    "#Person2#는 #Person1#에게 전화번호를 알려 줍니다.",
+    "버스를 놓친 #Person1#은 #Person2#와 택시를 타기로 합니다.",
+    "#Person1#은 #Person2#를 축하합니다.",
+)
+
+
+@pytest.fixture(scope="session")
+def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE that adds no special tokens (as KoBART's), and a random BART of about ten thousand parameters."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)  # a tiny model gains nothing from more, and waits for them on a busy machine
+
+    special = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]
+    bpe = Tokenizer(models.BPE(unk_token=None))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(
+        [*DIALOGUES, *SUMMARIES],
+        trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
+    )
+    names = dict(zip(("bos_token", "eos_token", "pad_token", "unk_token", "mask_token"), special, strict=True))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, clean_up_tokenization_spaces=False, **names)
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=8,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_position_embeddings=256,
+        init_std=0.5,  # large, so that an untrained model writes something else for each dialogue
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+        decoder_start_token_id=1,
+        forced_eos_token_id=1,
+        dropout=0.1,
+    )
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        BartForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(_tiny: Path, tmp_path: Path) -> Path:
+    """The tiny checkpoint's folder, a copy that a test may break."""
+    return Path(shutil.copytree(_tiny, tmp_path / "tiny"))
+
+
+@functools.cache
+def _values() -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["tokenizer"] |= {"max_input_length": 128, "max_target_length": 48}
+    values["training"] |= {"num_train_epochs": 2, "per_device_train_batch_size": 2, "precision": "float32", "logging_steps": 1}
+    values["generation"] |= {"max_new_tokens": 8, "num_beams": 1, "batch_size": 4, "postprocess": "never"}
+    values["score"] |= {"bootstrap_samples": 100}
+    return values
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    """The repository's params.yaml made small, to change at will."""
+    return copy.deepcopy(_values())
+
+
+@pytest.fixture
+def params(values: dict[str, Any], tiny: Path) -> Params:
+    """`values` as typed sections, with the tiny checkpoint."""
+    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    return parse(values, source="test")
+
+
+def save_csv(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    """`rows` as a CSV whose columns are the first row's keys."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path

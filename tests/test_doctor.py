@@ -1,0 +1,161 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import DIALOGUES, SUMMARIES, save_csv
+from yoyak.errors import YoyakError
+from yoyak.params import Params, parse
+
+pytestmark = pytest.mark.slow  # importing the trainer takes over a second
+
+NAMES = ["params", "versions", "device", "data", "checkpoint", "precision", "room", "one step"]
+
+
+@pytest.fixture
+def ready(values: dict[str, Any], tiny: Path, tmp_path: Path) -> dict[str, Any]:
+    """Values of params with which everything is in order."""
+    for split, at in (("train", range(4)), ("dev", range(4, 6)), ("test", range(6, 8))):
+        rows = [{"fname": f"{split}_{i}", "dialogue": DIALOGUES[i], "summary": SUMMARIES[i]} for i in at]
+        save_csv(tmp_path / "data" / f"{split}.csv", rows)
+    values["data"]["dir"] = str(tmp_path / "data")
+    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    return values
+
+
+def report(values: dict[str, Any], capsys: pytest.CaptureFixture[str], *, step: bool = True) -> tuple[bool, dict[str, str]]:
+    """Whether all passed, and each check's line by its name."""
+    from yoyak import doctor
+
+    passed = doctor.report(parse(values, source="test"), step=step)
+    lines = [line for line in capsys.readouterr().out.split("\n") if line]
+    return passed, {line[6:].split(":")[0]: line for line in lines}
+
+
+def test_all_in_order(ready: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    passed, lines = report(ready, capsys)
+    assert passed
+    assert list(lines) == NAMES
+    assert all(line.startswith("ok    ") for line in lines.values())
+    assert lines["data"].endswith("train 4 rows, dev 2 rows, test 2 rows")
+    assert "(bart)" in lines["checkpoint"]
+    assert "python-mecab-ko 1.3.7" in lines["versions"]
+    first, after = (float(part.split()[-1]) for part in lines["one step"].split(","))
+    assert after < first
+    assert "float32" in lines["precision"]
+
+
+def test_the_step_can_be_left_out(ready: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    passed, lines = report(ready, capsys, step=False)
+    assert passed
+    assert list(lines) == NAMES[:-1]
+
+
+def break_data(values: dict[str, Any]) -> None:
+    save_csv(Path(values["data"]["dir"]) / "dev.csv", [{"fname": "a", "dialogue": "아무도 없다", "summary": "가"}])
+
+
+def leak(values: dict[str, Any]) -> None:
+    save_csv(Path(values["data"]["dir"]) / "dev.csv", [{"fname": "a", "dialogue": DIALOGUES[0], "summary": "가나다"}])
+
+
+@pytest.mark.parametrize(
+    ("damage", "check", "message"),
+    [
+        (lambda v: Path(v["data"]["dir"], "test.csv").unlink(), "data", "test.csv: no such file"),
+        (break_data, "data", "dev.csv: line 2: a: no_speaker"),
+        (leak, "data", "stand in two splits"),
+        (lambda v: Path(v["model"]["kobart"]["checkpoint"], "model.safetensors").unlink(), "checkpoint", "no file named"),
+        (lambda v: v["model"]["kobart"].update(checkpoint="nowhere/at-all"), "checkpoint", "no such folder"),
+        (lambda v: v["tokenizer"].update(max_input_length=500), "checkpoint", "more than the 256 positions"),
+        (lambda v: v["training"].update(precision="float16"), "precision", "float16 needs a GPU"),
+    ],
+)
+def test_what_is_wrong_is_told_and_the_rest_is_still_checked(
+    ready: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    damage: Any,
+    check: str,
+    message: str,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    damage(ready)
+    passed, lines = report(ready, capsys, step=False)
+    assert not passed
+    assert lines[check].startswith("FAIL  ")
+    assert message in "\n".join(lines.values())
+    # What comes after a model needs one; all else is checked all the same.
+    expected = NAMES[:5] if check == "checkpoint" else NAMES[:-1]
+    assert [name for name in NAMES if name in lines] == expected
+    assert all(lines[name].startswith("ok    ") for name in expected if name != check)
+
+
+def test_too_little_memory_and_disk(ready: dict[str, Any], capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoyak import doctor
+
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
+    assert "are free; choose a smaller checkpoint" in report(ready, capsys, step=False)[1]["room"]
+    monkeypatch.undo()
+
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage)
+    passed, lines = report(ready, capsys, step=False)
+    assert not passed
+    assert "lower training.save_total_limit" in lines["room"]
+
+
+def test_what_a_run_needs() -> None:
+    from yoyak import doctor
+
+    kobart = 124_000_000
+    assert doctor.training_bytes(kobart) == kobart * 16
+    assert doctor.disk_bytes(kobart, 3) == kobart * 4 * 6  # three kept, the next, the model and DVC's copy
+    assert doctor.disk_bytes(kobart, 4) > doctor.disk_bytes(kobart, 3)
+
+
+def test_a_missing_package_fails(ready: dict[str, Any], capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoyak import doctor
+
+    monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
+    passed, lines = report(ready, capsys, step=False)
+    assert not passed
+    assert lines["versions"].startswith("FAIL  ")
+    assert "no-such-package" in lines["versions"]
+
+
+def test_the_other_family_is_told_to_wait(ready: dict[str, Any]) -> None:
+    from yoyak import doctor
+
+    ready["model"]["family"] = "qlora"
+    params: Params = parse(ready, source="test")
+    with pytest.raises(YoyakError, match=r"choose model\.family: kobart"):
+        doctor.report(params, step=False)
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_the_commands_exit_status(ready: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    import sys
+
+    from ruamel.yaml import YAML
+
+    from yoyak import __main__ as cli
+
+    if broken:
+        ready["data"]["dir"] = "nowhere"
+    monkeypatch.chdir(tmp_path)
+    with open("params.yaml", "w", encoding="utf-8") as file:
+        YAML().dump(ready, file)
+    monkeypatch.setattr(sys, "argv", ["yoyak", "doctor", "--no-step"])
+    if broken:
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert caught.value.code == 1
+    else:
+        cli.main()

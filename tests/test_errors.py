@@ -1,0 +1,48 @@
+"""How a program ends: one message for what a user can mend, a traceback for a bug."""
+
+import errno
+import os
+
+import pytest
+
+from yoyak.errors import YoyakError, told
+
+
+def test_told_turns_a_users_fault_into_one_message() -> None:
+    with pytest.raises(SystemExit) as end, told():
+        raise YoyakError("train.csv: line 3: 망가졌음")
+    assert end.value.code == "error: train.csv: line 3: 망가졌음"  # text as code: Python prints it and exits with 1
+    assert end.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EACCES, "not allowed"),
+        (errno.EROFS, "not allowed"),
+    ],
+)
+def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str) -> None:
+    with pytest.raises(SystemExit) as end, told():
+        raise OSError(number, "as the system says it", "data/processed/train.jsonl")
+    assert said in str(end.value.code)
+    assert "data/processed/train.jsonl" in str(end.value.code)
+
+
+@pytest.mark.parametrize("bug", [ValueError("bug"), KeyError("bug"), OSError(errno.EIO, "bad disk"), KeyboardInterrupt()])
+def test_told_lets_bugs_through(bug: BaseException) -> None:
+    with pytest.raises(type(bug)), told():
+        raise bug
+
+
+def test_told_is_silent_without_a_fault() -> None:
+    with told():
+        pass
+
+
+def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
+    """safetensors and Arrow raise no OSError with a number."""
+    with pytest.raises(SystemExit, match="disk is full"), told():
+        raise RuntimeError(f"Io: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")

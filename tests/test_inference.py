@@ -1,0 +1,108 @@
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import DIALOGUES, save_csv
+from yoyak import checkpoint, generation, inference
+from yoyak.dialogue import BadDialogueError
+from yoyak.errors import YoyakError
+from yoyak.generation import Output
+from yoyak.params import Params, parse
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Calls of the model, which here writes "요약 N: " and the dialogue's first words."""
+    calls: list[dict[str, Any]] = []
+
+    def generate(_: object, __: object, dialogues: list[str], **rest: Any) -> list[Any]:
+        calls.append({"dialogues": list(dialogues), **rest})
+        return [Output(f"요약 {at}: {text.split(':')[0]}", hit_limit=False) for at, text in enumerate(dialogues)]
+
+    monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(checkpoint, "load_trained", lambda folder: (folder, None))
+    return calls
+
+
+def with_preprocess(values: dict[str, Any], **changes: str) -> Params:
+    return parse(values | {"preprocess": values["preprocess"] | changes}, source="test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "#Person1#: 안녕 웃음\n#Person2#: 네"),
+        ({"noise": "minimal"}, "#Person1#: 안녕ㅋㅋㅋ\n#Person2#: 네"),
+        ({"person_tags": "simplify"}, "P1: 안녕 웃음\nP2: 네"),
+        ({"person_tags": "abstract"}, "화자1: 안녕 웃음\n화자2: 네"),
+    ],
+)
+def test_a_dialogue_is_prepared_as_the_pipeline_does(values: dict[str, Any], changes: dict[str, str], expected: str) -> None:
+    params = with_preprocess(values, **({"noise": "moderate", "person_tags": "keep_original"} | changes))
+    assert inference.prepare("Person1 :  안녕ㅋㅋㅋ\r\n#사람2#: 네 ", params) == expected
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "안녕하세요?", "#Person1#: 안\0녕"])
+def test_what_is_no_dialogue_is_refused(values: dict[str, Any], text: str) -> None:
+    params = parse(values, source="test")
+    with pytest.raises(BadDialogueError):
+        inference.prepare(text, params)
+    with pytest.raises(YoyakError, match=r"^note\.txt: \w+; a dialogue has one turn a line"):
+        inference.summarize_text(text, source="note.txt", model=Path("nowhere"), params=params, mend=False)
+
+
+@pytest.mark.parametrize(("mend", "point"), [(True, "."), (False, "")])
+def test_tags_come_back_and_mending_is_a_choice(
+    values: dict[str, Any], written: list[dict[str, Any]], mend: bool, point: str
+) -> None:
+    params = with_preprocess(values, person_tags="abstract")
+    text = inference.summarize_text(DIALOGUES[0], source="-", model=Path("m"), params=params, mend=mend)
+    assert written[0]["dialogues"] == [DIALOGUES[0].replace("#Person1#", "화자1").replace("#Person2#", "화자2")]
+    assert text == "요약 0: #Person1#" + point
+
+
+def test_settings_reach_the_model(values: dict[str, Any], written: list[dict[str, Any]]) -> None:
+    params = parse(values, source="test")
+    inference.summarize([DIALOGUES[0]], model=Path("m"), params=params, mend=False)
+    assert written[0]["settings"] == params.generation
+    assert written[0]["max_input_length"] == params.tokenizer.max_input_length
+
+
+@pytest.mark.usefixtures("written")
+def test_a_csv_keeps_its_order_and_names(values: dict[str, Any], tmp_path: Path) -> None:
+    source = save_csv(
+        tmp_path / "in.csv",
+        [{"topic": "-", "dialogue": text, "fname": f'이름 "{at}", {at}'} for at, text in enumerate(DIALOGUES)],
+    )
+    target = tmp_path / "new" / "out.csv"
+    count = inference.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+    assert count == len(DIALOGUES)
+    with open(target, encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["fname", "summary"]
+    assert rows[1:] == [[f'이름 "{at}", {at}', f"요약 {at}: #Person1#"] for at in range(len(DIALOGUES))]
+
+
+def test_a_bad_row_is_named_and_nothing_is_written(values: dict[str, Any], tmp_path: Path) -> None:
+    source = save_csv(
+        tmp_path / "in.csv", [{"fname": "a", "dialogue": DIALOGUES[0]}, {"fname": "b", "dialogue": "아무도 없다"}]
+    )
+    target = tmp_path / "out.csv"
+    with pytest.raises(YoyakError, match=r"in\.csv: line 4: b: no_speaker"):
+        inference.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+    assert not target.exists()
+
+
+def test_a_missing_model_says_what_to_do(values: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(YoyakError, match="no trained model here; run dvc repro"):
+        inference.summarize([DIALOGUES[0]], model=tmp_path, params=parse(values, source="test"), mend=False)
+
+
+def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: Path) -> None:
+    texts = inference.summarize(list(DIALOGUES), model=tiny, params=params, mend=False)
+    assert len(texts) == len(DIALOGUES)
+    alone = inference.summarize([DIALOGUES[3]], model=tiny, params=params, mend=False)
+    assert alone == [texts[3]]
+    assert len(set(texts)) > 1

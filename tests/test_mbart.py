@@ -1,0 +1,40 @@
+"""mBART: the language code stands where the model was pre-trained to find it."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
+    from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
+
+    from yoyak import checkpoint, encoding
+    from yoyak.generation import decoding
+    from yoyak.params import load
+
+    pieces = ["▁", "▁안녕", "하세요", "네", "▁저는", "학생", *"#Person12:입니다."]
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    MBart50Tokenizer(vocab=special + [(piece, -1.0) for piece in dict.fromkeys(pieces)]).save_pretrained(tmp_path)
+    config = MBartConfig(
+        vocab_size=100,
+        d_model=8,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=8,
+        decoder_ffn_dim=8,
+        max_position_embeddings=32,
+        decoder_start_token_id=2,
+    )
+    MBartForConditionalGeneration(config).save_pretrained(tmp_path)
+
+    tokenizer = checkpoint.load_tokenizer(str(tmp_path), None, ["#Person1#"])
+    model = checkpoint.load_seq2seq(str(tmp_path), None, tokenizer)
+    korean = tokenizer.convert_tokens_to_ids("ko_KR")
+    (labels,) = encoding.encode_targets(tokenizer, ["#Person1# 안녕하세요"], 4)
+    assert labels[0] == korean and labels[-1] == tokenizer.eos_token_id and len(labels) == 4
+    settings = load(Path(__file__).parents[1] / "params.yaml").generation
+    assert decoding(settings, tokenizer, model).forced_bos_token_id == korean
+    assert decoding(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id

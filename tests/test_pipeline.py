@@ -1,0 +1,195 @@
+"""The pipeline as its users run it: through DVC, in a copy of the repository with a few dialogues and the small checkpoint."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+Run = Callable[..., str]
+
+pytestmark = pytest.mark.slow
+
+
+def command(folder: Path, *args: str, fails: bool = False, **variables: str) -> str:
+    """Standard output and error of a command in `folder`, run with this environment's programs."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "2", **variables}
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "PYTHONPATH"):
+        environment.pop(name, None)
+    done = subprocess.run(args, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode != 0) == fails, f"{args}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def copy_repository(folder: Path, *, rows: int = 40) -> None:
+    """The repository as git would clone it, with the first rows of each split and a short training."""
+    tracked = command(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in tracked:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    for split in ("train", "dev", "test"):
+        path = folder / f"data/sample/{split}.csv"
+        with open(path, encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))[: rows + 1]
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(table)
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
+    values["training"].update(debug=True, logging_steps=5)
+    values["generation"].update(num_beams=2, max_new_tokens=20)
+    with open(folder / "params.yaml", "w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    command(folder, "git", "init", "-q")
+    for key, value in {"user.name": "test", "user.email": "test@example.invalid"}.items():
+        command(folder, "git", "config", key, value)
+    commit(folder, "start")
+
+
+def commit(folder: Path, message: str) -> None:
+    command(folder, "git", "add", "-A")
+    command(folder, "git", "commit", "-qm", message)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    copy_repository(folder)
+    command(folder, "dvc", "repro")
+    commit(folder, "result")
+    return folder
+
+
+def outputs(folder: Path) -> set[str]:
+    """Every file that the stages wrote."""
+    places = ("data/processed", "data/tokenized", "data/predictions", "models/kobart", "models/qlora", "metrics")
+    found = {str(path.relative_to(folder)) for place in places for path in (folder / place).rglob("*") if path.is_file()}
+    return {name for name in found if not name.endswith(".gitignore")} | {"data/rejects.jsonl"}
+
+
+def test_the_exact_files_are_written(repository: Path) -> None:
+    curves = [f"dev/{name}" for name in ("loss", "rouge1", "rouge2", "rougeL", "rouge_sum")]
+    curves += [f"train/{name}" for name in ("loss", "learning_rate", "grad_norm")]
+    assert outputs(repository) == {
+        *(f"data/processed/{split}.jsonl" for split in ("train", "dev", "test")),
+        "data/rejects.jsonl",
+        "data/tokenized/dataset_dict.json",
+        *(
+            f"data/tokenized/{split}/{name}"
+            for split in ("train", "dev", "test")
+            for name in ("data-00000-of-00001.arrow", "dataset_info.json", "state.json")
+        ),
+        *(f"data/predictions/{name}.csv" for name in ("dev", "test", "submission")),
+        *(
+            f"models/kobart/{name}"
+            for name in (
+                "config.json",
+                "generation_config.json",
+                "model.safetensors",
+                "tokenizer.json",
+                "tokenizer_config.json",
+            )
+        ),
+        *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores")),
+        "metrics/per_dialogue.csv",
+        "metrics/train/kobart/metrics.json",
+        "metrics/train/kobart/arguments.json",
+        *(f"metrics/train/kobart/plots/metrics/{curve}.tsv" for curve in curves),
+    }
+    assert not (repository / ".checkpoints/kobart").exists()
+    assert not list(repository.rglob("*.tmp"))
+
+
+def test_predictions_keep_the_rows_and_the_order(repository: Path) -> None:
+    for split, name in (("dev", "dev"), ("test", "test"), ("test", "submission")):
+        with open(repository / f"data/sample/{split}.csv", encoding="utf-8", newline="") as file:
+            due = [row["fname"] for row in csv.DictReader(file)]
+        with open(repository / f"data/predictions/{name}.csv", encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            assert [row["fname"] for row in reader] == due
+            assert reader.fieldnames == ["fname", "summary"]
+
+
+def test_a_second_repro_finds_nothing_to_do(repository: Path) -> None:
+    assert "up to date" in command(repository, "dvc", "repro")
+    assert "up to date" in command(repository, "dvc", "status")
+
+
+def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "다른 곳"
+    copy_repository(folder)
+    command(folder, "dvc", "repro", PYTHONHASHSEED="7", TZ="Asia/Seoul", LC_ALL="C")
+    assert (folder / "dvc.lock").read_text(encoding="utf-8") == (repository / "dvc.lock").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("spelling", ["2e-5", "2e-05", "2.0e-5", "0.00002"])
+def test_a_learning_rate_reaches_the_trainer_in_every_spelling(repository: Path, spelling: str) -> None:
+    told = command(repository, "dvc", "exp", "run", "-S", f"training.learning_rate={spelling}", "train_kobart")
+    assert "Stage 'tokenize' didn't change" in told
+    resolved = json.loads((repository / "metrics/train/kobart/arguments.json").read_text(encoding="utf-8"))
+    assert resolved["learning_rate"] == 2e-5
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
+
+
+def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Path) -> None:
+    """The workspace's code is broken after queueing; the queued runs, which have the committed code, succeed."""
+    grid = "training.learning_rate=1e-3,5e-4"
+    command(repository, "dvc", "exp", "run", "--queue", "-S", grid, "-S", "generation.num_beams=1")
+    stage = repository / "stages/train_kobart.py"
+    module = repository / "src/yoyak/training.py"
+    kept = stage.read_bytes(), module.read_bytes()
+    stage.write_text("raise SystemExit('the workspace ran')\n", encoding="utf-8")
+    module.write_text("raise SystemExit('the workspace was imported')\n", encoding="utf-8")
+    try:
+        command(repository, "dvc", "queue", "start", "-j", "2")
+        for name in [line.split()[0] for line in command(repository, "dvc", "queue", "status").splitlines()[1:3]]:
+            command(repository, "dvc", "queue", "logs", "-f", name)
+        command(repository, "dvc", "queue", "stop")
+    finally:
+        stage.write_bytes(kept[0])
+        module.write_bytes(kept[1])
+    table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
+    done = [row for row in table if row["Experiment"] and row["training.learning_rate"] in ("0.001", "0.0005")]
+    assert len(done) == 2, table
+    assert all(float(row["rouge_sum"]) >= 0 and row["generation.num_beams"] == "1" for row in done)
+    assert table[0]["rouge1"], "the ROUGE columns have the experiment's values"
+    command(repository, "dvc", "exp", "apply", done[0]["Experiment"])
+    assert "up to date" in command(repository, "dvc", "repro")
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
+
+
+def test_plots_are_one_offline_page(repository: Path) -> None:
+    command(repository, "python", "-m", "yoyak", "plots-page")
+    told = command(repository, "dvc", "plots", "show")
+    page = (repository / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "failed" not in told.lower()
+    for title in ("train loss by step", "learning rate by step", "dev ROUGE by epoch", "rouge_sum over the dev dialogues"):
+        assert title in page
+    assert "<script src=" not in page
+    assert "<DVC_METRIC" not in page
+
+
+def test_a_family_that_is_not_built_says_so(repository: Path) -> None:
+    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora", fails=True)
+    assert "qlora" in told
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
+
+
+def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
+    told = command(repository, "dvc", "exp", "run", "-S", "generation.min_new_tokens=50", fails=True)
+    assert "generation.min_new_tokens: 50 is more than generation.max_new_tokens (20)" in told
+    assert "Traceback" not in told
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")

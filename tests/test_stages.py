@@ -1,0 +1,103 @@
+"""dvc.yaml tells the truth: each stage's params and deps are just what its script loads and imports."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from yoyak.params import Params
+
+ROOT = Path(__file__).parents[1]
+STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of yoyak that a file imports, anywhere in it, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "yoyak":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("yoyak."):
+            found.add(str(node.module).removeprefix("yoyak."))
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.removeprefix("yoyak.") for alias in node.names if alias.name.startswith("yoyak.")}
+    return found
+
+
+def reachable(script: Path) -> set[str]:
+    """The same, through the library."""
+    found: set[str] = set()
+    todo = imported(script)
+    while todo:
+        found |= todo
+        todo = set().union(*(imported(ROOT / f"src/yoyak/{name}.py") for name in todo)) - found
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_script_and_every_module_that_it_imports(stage: str) -> None:
+    modules = {f"src/yoyak/{name}.py" for name in reachable(ROOT / f"stages/{stage}.py")}
+    expected = {"stages/__init__.py", f"stages/{stage}.py", "src/yoyak/__init__.py"} | modules
+    assert {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")} == expected
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_sections_that_the_script_loads(stage: str) -> None:
+    source = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
+    assert set(STAGES[stage]["params"]) == set(re.findall(r"\bparams\.(\w+)", source)) & set(Params.model_fields)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_that_the_script_reads_or_writes_stands_in_dvc_yaml(stage: str) -> None:
+    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8"))
+    (call,) = (
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "main" and node.args
+    )
+    used = {node.value for node in ast.walk(call) if isinstance(node, ast.Constant)} - {".checkpoints/kobart"}
+    entries = STAGES[stage]["deps"] + STAGES[stage].get("outs", []) + STAGES[stage].get("metrics", [])
+    declared = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+    assert used - {"models"} <= declared
+    if "models" in used:
+        assert "models/${model.family}" in declared
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_script_is_short(stage: str) -> None:
+    assert len((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_the_stage_that_is_not_chosen_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, stages.train_kobart, stages.train_qlora, stages.preprocess\n"
+        "assert not {'torch', 'transformers', 'datasets', 'dvclive'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_stages_import_the_library_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/__init__.py").write_bytes((ROOT / "stages/__init__.py").read_bytes())
+    (tmp_path / "src/yoyak").mkdir(parents=True)
+    (tmp_path / "src/yoyak/__init__.py").write_text("MINE = True\n", encoding="utf-8")
+    code = "import stages, yoyak; assert yoyak.MINE"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+@pytest.mark.slow
+def test_importing_a_module_does_nothing_else(tmp_path: Path) -> None:
+    """No file read or written below the working folder, no seed set."""
+    code = """
+import pkgutil, importlib, random, os
+import yoyak
+random.seed(7); before = random.getstate()
+for module in pkgutil.iter_modules(yoyak.__path__):
+    if module.name != "__main__":
+        importlib.import_module(f"yoyak.{module.name}")
+assert random.getstate() == before and not os.listdir(".")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={"PATH": "", "PYTHONPATH": str(ROOT / "src")})
