@@ -15,6 +15,12 @@ pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside the repository, which DVCLive would open each time."""
+    monkeypatch.chdir(tmp_path)
+
+
 def settings(values: dict[str, Any], **changes: Any) -> Training:
     return parse(values | {"training": values["training"] | changes}, source="test").training
 
