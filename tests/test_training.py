@@ -291,7 +291,9 @@ def test_debug_takes_few_rows(params: Params, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(training, "DEBUG_ROWS", {"train": 6, "dev": 3})
     reached, _, _ = run(params, tmp_path, debug=True, num_train_epochs=9, per_device_train_batch_size=8)
-    assert (reached["steps"], reached["epochs"]) == (3, 1)
+    assert (reached["steps"], reached["epochs"]) == (3, 1)  # six rows by two, once
+    whole, _, _ = run(params, tmp_path / "whole", num_train_epochs=1, per_device_train_batch_size=1)
+    assert whole["steps"] == 8
 
 
 def test_the_learning_rate_follows_the_schedule(params: Params, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from yoyak.params import Generation
 class Output:
     text: str
     hit_limit: bool  # stopped by max_new_tokens, not by its own EOS
+    broken: bool = False  # byte-level tokens that were no character stood in it; they are dropped
 
 
 def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
@@ -76,18 +77,20 @@ def generate(
             texts = decode(tokenizer, written.tolist())
             for at, text, row in zip(chosen, texts, written[:, 1:], strict=True):
                 ended = bool((row == tokenizer.eos_token_id).any())
-                outputs[at] = Output(text.strip(), hit_limit=not ended)
+                whole = text.replace("\ufffd", "").strip()
+                outputs[at] = Output(whole, hit_limit=not ended, broken="\ufffd" in text)
             bar.update(len(chosen))
     return [outputs[at] for at in range(len(ids))]
 
 
 def faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:
-    """Counts that show a broken or collapsed model: rows, distinct, empty, hit_limit, copied; characters on average."""
+    """Counts that show a broken or collapsed model: rows, distinct, empty, hit_limit, broken, copied; characters on average."""
     return {
         "rows": len(texts),
         "distinct": len(set(texts)),
         "empty": sum(not text for text in texts),
         "hit_limit": sum(output.hit_limit for output in outputs),
+        "broken": sum(output.broken for output in outputs),
         "copied": sum(copies(text, dialogue) for text, dialogue in zip(texts, dialogues, strict=True)),
         "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
     }
