@@ -11,10 +11,11 @@ from yoyak.params import load
 def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> None:
     params = load()
     if params.model.family != "kobart":
-        print(f"train_kobart: nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)")
+        message = f"train_kobart: nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
+        print(message)
         for folder in (output, metrics):
-            with whole_folder(folder):
-                pass
+            with whole_folder(folder) as empty:  # but for this file: of an empty output DVC warns
+                (empty / "not-chosen.txt").write_text(f"{message}\n", encoding="utf-8")
         return
 
     from dvclive import Live

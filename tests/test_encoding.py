@@ -26,9 +26,7 @@ def tokenizer(tiny: Path) -> Any:
 @pytest.fixture
 def ending(tokenizer: Any) -> Any:
     """A tokenizer that ends its texts itself, as T5's does."""
-    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", EOS)]
-    )
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", EOS)])
     assert tokenizer("가").input_ids[-1] == EOS
     return tokenizer
 
@@ -267,6 +265,4 @@ def test_a_damaged_input_file_is_one_clear_error(tokenizer: Any, tmp_path: Path,
     path = tmp_path / "train.jsonl"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(YoyakError, match=r"train\.jsonl"):
-        encoding.encode_files(
-            {"train": path}, tmp_path / "out", tokenizer, max_input_length=9, max_target_length=9, workers=1
-        )
+        encoding.encode_files({"train": path}, tmp_path / "out", tokenizer, max_input_length=9, max_target_length=9, workers=1)

@@ -64,7 +64,7 @@ def commit(folder: Path, message: str) -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     copy_repository(folder)
-    command(folder, "dvc", "repro")
+    assert "warn" not in command(folder, "dvc", "repro").lower()
     commit(folder, "result")
     return folder
 
@@ -101,6 +101,8 @@ def test_the_exact_files_are_written(repository: Path) -> None:
         ),
         *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores")),
         "metrics/per_dialogue.csv",
+        "models/qlora/not-chosen.txt",
+        "metrics/train/qlora/not-chosen.txt",
         "metrics/train/kobart/metrics.json",
         "metrics/train/kobart/arguments.json",
         *(f"metrics/train/kobart/plots/metrics/{curve}.tsv" for curve in curves),

@@ -151,3 +151,14 @@ def test_damaged_params_are_told_and_kept(tmp_path: Path, content: str) -> None:
 def test_missing_params_say_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match="run from the repository's root"):
         use("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
+
+
+def test_the_default_params_are_the_preset_of_the_embedded_checkpoint(params: Path) -> None:
+    assert use("kobart-tiny", folder=PRESETS, params=params) == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_is_undone_by_the_default_one(params: Path, name: str) -> None:
+    use(name, folder=PRESETS, params=params)
+    use("kobart-tiny", folder=PRESETS, params=params)
+    assert load(params) == load(ROOT / "params.yaml")

@@ -118,6 +118,20 @@ def test_precision_reaches_the_trainer(
     assert (given[0]["bf16"], given[0]["fp16"]) == (precision == "bfloat16", precision == "float16")
 
 
+def test_the_trainer_takes_bfloat16_without_a_gpu(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    from yoyak import training
+
+    real = training.arguments
+    monkeypatch.setattr(training, "arguments", lambda *given, **rest: real(*given, **(rest | {"precision": "bfloat16"})))
+    reached, _, args = run(params, tmp_path, num_train_epochs=1)
+    assert args.bf16
+    assert reached["steps"] == 4
+
+
 SMALL, LARGE = 1_000_000, 124_000_000
 
 

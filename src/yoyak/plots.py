@@ -25,4 +25,8 @@ def write_page(path: Path) -> None:
     import vl_convert
 
     with whole_file(path) as file:
-        file.write(PAGE.replace("VEGA", vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")))
+        file.write(
+            PAGE.replace(
+                "VEGA", vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+            )
+        )

@@ -78,6 +78,7 @@ def arguments(training: Training, *, folder: Path, precision: str, max_target_le
         train_sampling_strategy=training.train_sampling_strategy,
         activation_checkpointing=training.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False} if training.gradient_checkpointing else None,
+        use_cpu=not torch.accelerator.is_available(),  # transformers takes bf16 on a CPU only when told that it is one
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         metric_for_best_model=training.metric_for_best_model,
