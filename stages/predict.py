@@ -12,7 +12,9 @@ from yoyak.params import load
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     params = load()
     settings, strategy = params.generation, params.preprocess.person_tags
-    model, tokenizer = checkpoint.load_trained(models / params.model.family)
+    trained = models / params.model.family
+    model, tokenizer = checkpoint.load_trained(trained)
+    checkpoint.check_lengths(str(trained), None, {"generation.max_new_tokens": settings.max_new_tokens})
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     outputs = {
         split: generation.generate(

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from yoyak import encoding
-from yoyak.checkpoint import check_length, load_tokenizer
+from yoyak.checkpoint import check_lengths, load_tokenizer
 from yoyak.errors import YoyakError, told
 from yoyak.files import whole_folder, write_json
 from yoyak.params import load
@@ -15,7 +15,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     settings, chosen = params.tokenizer, params.model.chosen
     if params.model.family == "qlora":
         raise YoyakError("model.family: qlora is not built yet, it comes with the next issue; choose kobart")
-    check_length(chosen.checkpoint, chosen.revision, settings.max_input_length)
+    lengths = {f"tokenizer.{name}": getattr(settings, name) for name in ("max_input_length", "max_target_length")}
+    check_lengths(chosen.checkpoint, chosen.revision, lengths)
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens)
     with whole_folder(output) as folder:
         report = encoding.encode_files(

@@ -155,7 +155,7 @@ def test_a_hub_name_needs_a_revision(monkeypatch: pytest.MonkeyPatch, revision: 
     with pytest.raises(YoyakError, match=r"^some/kobart: its tokenizer cannot" if revision else r"'some/kobart'.*`revision`"):
         checkpoint.load_tokenizer("some/kobart", revision, TAGS)
     with pytest.raises(YoyakError, match=r"^some/kobart: its config" if revision else r"'some/kobart'.*`revision`"):
-        checkpoint.check_length("some/kobart", revision, 100)
+        checkpoint.check_lengths("some/kobart", revision, {"tokenizer.max_input_length": 100})
 
 
 def test_where_a_checkpoint_is(tiny: Path) -> None:
@@ -177,13 +177,13 @@ def test_remote_code_does_not_run(tiny: Path) -> None:
 
 
 def test_input_over_the_positions(tiny: Path) -> None:
-    checkpoint.check_length(str(tiny), None, 256)
+    checkpoint.check_lengths(str(tiny), None, {"tokenizer.max_input_length": 256})
     with pytest.raises(YoyakError, match=r"tokenizer\.max_input_length: 257 is more than the 256 positions of .*tiny"):
-        checkpoint.check_length(str(tiny), None, 257)
+        checkpoint.check_lengths(str(tiny), None, {"tokenizer.max_input_length": 257})
 
 
 def test_a_model_without_positions_takes_any_length(tiny: Path) -> None:
-    checkpoint.check_length(str(t5(tiny)), None, 100_000)
+    checkpoint.check_lengths(str(t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
 
 
 def test_a_bin_of_weights_loads(tiny: Path) -> None:

@@ -10,7 +10,7 @@ from yoyak.params import Params, parse
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 
-NAMES = ["params", "versions", "device", "data", "checkpoint", "precision", "room", "one step"]
+NAMES = ["params", "versions", "device", "score", "data", "checkpoint", "precision", "room", "one step"]
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_told_and_the_rest_is_still_checked(
     assert lines[check].startswith("FAIL  ")
     assert message in "\n".join(lines.values())
     # What comes after a model needs one; all else is checked all the same.
-    expected = NAMES[:5] if check == "checkpoint" else NAMES[:-1]
+    expected = NAMES[:6] if check == "checkpoint" else NAMES[:-1]
     assert [name for name in NAMES if name in lines] == expected
     assert all(lines[name].startswith("ok    ") for name in expected if name != check)
 

@@ -1,7 +1,7 @@
 """Models and tokenizers in and out of folders and hubs. Nothing else in the library loads or saves weights."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,12 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
     return tokenizer
 
 
-def check_length(checkpoint: str, revision: str | None, max_input_length: int) -> None:
-    """YoyakError if the model has no positions for that many tokens."""
-    config = _config(locate(checkpoint, revision))
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and max_input_length > positions:
-        raise YoyakError(
-            f"tokenizer.max_input_length: {max_input_length} is more than the {positions} positions of {checkpoint}"
-        )
+def check_lengths(checkpoint: str, revision: str | None, lengths: Mapping[str, int]) -> None:
+    """YoyakError naming the param, if the model has no positions for one of the `lengths` (params' names to tokens)."""
+    positions = getattr(_config(locate(checkpoint, revision)), "max_position_embeddings", None)
+    for name, length in lengths.items():
+        if positions is not None and length > positions:
+            raise YoyakError(f"{name}: {length} is more than the {positions} positions of {checkpoint}")
 
 
 def _config(where: dict[str, Any]) -> PreTrainedConfig:

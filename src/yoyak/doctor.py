@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from yoyak import checkpoint, encoding, preprocess, training
+from yoyak import checkpoint, encoding, preprocess, rouge, training
 from yoyak.errors import YoyakError
 from yoyak.files import read_csv
 from yoyak.params import Params
@@ -137,7 +137,12 @@ def report(params: Params, *, step: bool) -> bool:
 
     def model() -> str:
         tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
-        checkpoint.check_length(chosen.checkpoint, chosen.revision, params.tokenizer.max_input_length)
+        lengths = {
+            "tokenizer.max_input_length": params.tokenizer.max_input_length,
+            "tokenizer.max_target_length": params.tokenizer.max_target_length,
+            "generation.max_new_tokens": params.generation.max_new_tokens,
+        }
+        checkpoint.check_lengths(chosen.checkpoint, chosen.revision, lengths)
         loaded.append(checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer))
         return f"{chosen.checkpoint} ({loaded[0].config.model_type}), {len(tokenizer)} tokens"
 
@@ -145,6 +150,7 @@ def report(params: Params, *, step: bool) -> bool:
         yield "params", lambda: "valid"
         yield "versions", _versions
         yield "device", _device
+        yield "score", lambda: f"Mecab loads; {rouge.Morphemes() and rouge.signature(params.score.references)}"
         yield "data", lambda: _data(params)
         yield "checkpoint", model
         if loaded:
