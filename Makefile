@@ -34,7 +34,7 @@ setup: .venv/ready .dvc/plots/offline.html ## the environment with pinned packag
 .dvc/plots/offline.html: src/yoyak/plots.py .venv/ready
 	python -m yoyak plots-page $@
 
-base: setup ## pre-train the small checkpoints of models/base again (half an hour)
+base: setup ## pre-train the small checkpoints of models/base again (a quarter of an hour)
 	python models/build_base.py
 
 sample: setup ## draw the dialogues of data/sample again

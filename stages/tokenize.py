@@ -15,6 +15,9 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     settings, chosen = params.tokenizer, params.model.chosen
     if params.model.family == "qlora":
         raise YoyakError("model.family: qlora is not built yet, it comes with the next issue; choose kobart")
+    here = Path(chosen.checkpoint).resolve()
+    if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):
+        print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not see when it changes", flush=True)
     lengths = {f"tokenizer.{name}": getattr(settings, name) for name in ("max_input_length", "max_target_length")}
     check_lengths(chosen.checkpoint, chosen.revision, lengths)
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens)

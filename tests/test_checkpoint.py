@@ -147,14 +147,15 @@ def test_a_broken_checkpoint_is_one_clear_error(tiny: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("revision", [None, "0123abc"])
+@pytest.mark.parametrize("revision", [None, "main", "0123abc"])
 def test_a_hub_name_needs_a_revision(monkeypatch: pytest.MonkeyPatch, revision: str | None) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(YoyakError, match=r"^some/kobart: its tokenizer cannot" if revision else r"'some/kobart'.*`revision`"):
+    pinned = revision == "0123abc"
+    with pytest.raises(YoyakError, match=r"^some/kobart: its tokenizer cannot" if pinned else r"'some/kobart'.*`revision`"):
         checkpoint.load_tokenizer("some/kobart", revision, TAGS)
-    with pytest.raises(YoyakError, match=r"^some/kobart: its config" if revision else r"'some/kobart'.*`revision`"):
+    with pytest.raises(YoyakError, match=r"^some/kobart: its config" if pinned else r"'some/kobart'.*`revision`"):
         checkpoint.check_lengths("some/kobart", revision, {"tokenizer.max_input_length": 100})
 
 

@@ -138,7 +138,8 @@ def test_parse(text: str, turns: list[tuple[str, str]], seen: dict[str, int]) ->
         ("안녕하세요.", "no_speaker"),
         ("#Person1# 안녕하세요.", "no_speaker"),
         ("#Email#: 안녕", "no_speaker"),
-        ("#Person0#: 안녕", "no_speaker"),
+        ("#Person0#: 안녕", "unknown_speaker"),
+        ("#Person1#: 안녕\n#Person10#: 안 돼", "unknown_speaker"),
         ("#Person1#:", "nothing_said"),
         ("#Person1#: \n#Person2#:", "nothing_said"),
     ],
@@ -196,6 +197,7 @@ def test_to_text() -> None:
         ("음...", "음...", "음..."),  # an utterance of nothing but noise stays
         ("진짜?? 와~~~ 대박…… ㄷㄷㄷ", "진짜?? 와~~~ 대박…… ㄷㄷㄷ", "진짜? 와~ 대박… ㄷ"),
         ("좋아😀👍!", "좋아😀👍!", "좋아!"),
+        ("오전 9시 ~ 10시 .NET 과정", "오전 9시 ~ 10시 .NET 과정", "오전 9시 ~ 10시 .NET 과정"),
         ("😀", "😀", "😀"),
         ("3.5점", "3.5점", "3.5점"),
         ("", "", ""),

@@ -106,3 +106,9 @@ def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: P
     alone = inference.summarize([DIALOGUES[3]], model=tiny, params=params, mend=False)
     assert alone == [texts[3]]
     assert len(set(texts)) > 1
+
+
+def test_a_text_whose_tags_could_not_come_back_is_refused(values: dict[str, Any]) -> None:
+    values["preprocess"]["person_tags"] = "simplify"
+    with pytest.raises(BadDialogueError, match="simplify_could_not_be_undone"):
+        inference.prepare("#Person1#: P1 주차장에 세웠어요.", parse(values, source="it"))

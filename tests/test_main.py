@@ -215,10 +215,10 @@ def test_summarize_a_file_and_standard_input(here: Path, monkeypatch: pytest.Mon
     out = capsys.readouterr().out
     assert out.endswith("\n")
     assert len(out) > 1
-    monkeypatch.setattr(sys, "stdin", io.StringIO(DIALOGUES[1]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DIALOGUES[1].encode())))
     run(monkeypatch, "summarize")
     assert capsys.readouterr().out == out
-    monkeypatch.setattr(sys, "stdin", io.StringIO(DIALOGUES[5]))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DIALOGUES[5].encode())))
     run(monkeypatch, "summarize", "--model", "models/kobart")
     assert capsys.readouterr().out != out
 

@@ -188,7 +188,6 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
         ("training__warmup_steps", 500),
         ("training__warmup_steps", 0.1),
         ("training__num_train_epochs", 0.5),
-        ("training__lr_scheduler_kwargs", {"num_cycles": 2}),
         ("generation__early_stopping", "never"),
         ("generation__early_stopping", False),
         ("generation__min_new_tokens", 100),  # as many as max_new_tokens
@@ -319,3 +318,35 @@ def test_the_chosen_checkpoint_is_that_of_the_family() -> None:
 
 def test_every_leaf_of_the_model_is_described_in_params_yaml() -> None:
     assert set(Params.model_fields) == set(VALUES)
+
+
+def test_changes_at_call_time_are_put_over_the_file_and_checked() -> None:
+    path = ROOT / "params.yaml"
+    changed = load(path, changes=["generation.num_beams=8", "training.learning_rate=2e-5", "generation.do_sample=true"])
+    assert changed.generation.num_beams == 8
+    assert changed.training.learning_rate == 2e-5
+    assert changed.generation.do_sample is True
+    assert load(path).generation.num_beams != 8
+    for bad in ("generation.beams=8", "generation.num_beams=many", "nothing=1", "data.dir.x=1"):
+        with pytest.raises(YoyakError, match=bad.partition("=")[0].replace(".", "[.]")):
+            load(path, changes=[bad])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "kwargs", "said"),
+    [
+        ("cosine", {"num_cycles": 2}, None),
+        ("cosine_with_min_lr", {"min_lr": 1e-6}, None),
+        ("cosine_with_min_lr", {}, "cosine_with_min_lr needs min_lr or min_lr_rate"),
+        ("warmup_stable_decay", {}, "warmup_stable_decay needs num_decay_steps"),
+        ("linear", {"nonsense": 1}, "linear takes none, not nonsense"),
+    ],
+)
+def test_a_scheduler_gets_the_kwargs_that_it_knows(scheduler: str, kwargs: dict[str, float], said: str | None) -> None:
+    values = YAML(typ="safe").load(TEXT)
+    values["training"] |= {"lr_scheduler_type": scheduler, "lr_scheduler_kwargs": kwargs}
+    if said is None:
+        assert parse(values, source="it").training.lr_scheduler_kwargs == kwargs
+    else:
+        with pytest.raises(YoyakError, match=f"training.lr_scheduler_kwargs: {said}"):
+            parse(values, source="it")

@@ -62,7 +62,13 @@ def test_a_summary_is_mended_for_learning_and_kept_raw_for_scoring() -> None:
     row, changed = clean(cells(summary=raw), person_tags="simplify")
     assert row["summary"] == "P2는 밥을 먹었다고 합니다. 웃음"
     assert row["references"] == [raw]
-    assert set(changed) == {"summary_tag_without_hashes", "summary_line_break", "summary_spaces", "summary_newline"}
+    assert set(changed) == {
+        "summary_tag_without_hashes",
+        "summary_line_break",
+        "summary_spaces",
+        "summary_newline",
+        "summary_noise",
+    }
 
 
 def test_noise_and_tags_reach_dialogue_and_summary_alike() -> None:

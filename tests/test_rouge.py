@@ -1,5 +1,6 @@
 import random
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -288,3 +289,9 @@ def test_signature_says_what_the_score_depends_on() -> None:
     assert mean != best
     for part in ("tok:mecab-ko-", "+dic-", "impl:rouge_score-", "references:mean", "rows:mean"):
         assert part in mean
+
+
+def test_decomposed_hangul_is_the_same_text(mecab: rouge.Morphemes) -> None:
+    text = "#Person1#은 회의를 미룹니다."
+    rows = rouge.score_rows(predictions=[text], references=[[unicodedata.normalize("NFD", text)]], tokenizer=mecab)
+    assert rows.tolist() == [[100.0, 100.0, 100.0]]

@@ -3,8 +3,10 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from yoyak.dialogue import Noise
 from yoyak.errors import YoyakError, told
 from yoyak.params import Params, load
 
@@ -43,13 +45,12 @@ def _check_submission(args: argparse.Namespace) -> None:
     print(f"{args.file}: fit for submission")
 
 
-def _as_processed(text: str, params: Params) -> str:
-    """The dialogue as the pipeline scores its first turns; one that it would reject, as it stands."""
+def _as_processed(text: str, clean: Callable[[str, Noise], tuple[str, object]], params: Params) -> str:
+    """A dialogue or summary as the pipeline scores it; one that it would reject, as it stands."""
     from yoyak.dialogue import BadDialogueError
-    from yoyak.preprocess import clean_dialogue
 
     try:
-        return clean_dialogue(text, params.preprocess.noise)[0]
+        return clean(text, params.preprocess.noise)[0]
     except BadDialogueError:
         return text
 
@@ -57,7 +58,7 @@ def _as_processed(text: str, params: Params) -> str:
 def _score(args: argparse.Namespace) -> None:
     from yoyak import rouge, scoring, submission
     from yoyak.files import read_csv, write_json
-    from yoyak.preprocess import references_of
+    from yoyak.preprocess import clean_dialogue, clean_summary, references_of
 
     params = load()
     rows = list(read_csv(args.references, required=["fname"]))
@@ -69,9 +70,11 @@ def _score(args: argparse.Namespace) -> None:
     if "dialogue" in rows[0].cells:
         tokenizer = rouge.Morphemes()
         train = Path(args.train or Path(params.data.dir) / "train.csv")
-        summaries = [row.cells["summary"] for row in read_csv(train, required=["summary"])]
+        summaries = [
+            _as_processed(row.cells["summary"], clean_summary, params) for row in read_csv(train, required=["summary"])
+        ]
         medoid = rouge.medoid(summaries, tokenizer=tokenizer)
-        dialogues = [_as_processed(row.cells["dialogue"], params) for row in rows]
+        dialogues = [_as_processed(row.cells["dialogue"], clean_dialogue, params) for row in rows]
         against = scoring.baselines(dialogues, medoid=medoid)
     result, _ = scoring.score(
         predictions=submission.read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
@@ -108,7 +111,7 @@ def _summarize(args: argparse.Namespace) -> None:
     from yoyak.files import check_encoding
     from yoyak.inference import summarize_csv, summarize_text
 
-    params = load()
+    params = load(changes=args.set)
     model = args.model or Path("models") / params.model.family
     mend = params.generation.postprocess == "always"
     if params.generation.postprocess == "auto" and (decided := Path("metrics/predict.json")).is_file():
@@ -123,7 +126,7 @@ def _summarize(args: argparse.Namespace) -> None:
     if args.input:
         check_encoding(args.input)
     try:
-        text = args.input.read_text(encoding="utf-8") if args.input else sys.stdin.read()
+        text = (args.input.read_bytes() if args.input else sys.stdin.buffer.read()).decode("utf-8")
     except UnicodeDecodeError:
         raise YoyakError(f"{source}: not UTF-8; if it came from an older Windows program it is probably CP949") from None
     print(summarize_text(text, source=source, model=model, params=params, mend=mend))
@@ -157,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     summarize.add_argument("input", type=Path, nargs="?", help="a text file, or a CSV with fname,dialogue; else standard input")
     summarize.add_argument("--output", type=Path, help="for a CSV: where fname,summary go")
     summarize.add_argument("--model", type=Path, help="folder of a trained model (default: models/<family>)")
+    summarize.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="like generation.num_beams=8")
     check = command("check-submission", _check_submission, "say whether a file is fit for submission")
     check.add_argument("file", type=Path)
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")

@@ -31,10 +31,10 @@ def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
         if not (Path(checkpoint) / "config.json").is_file():
             raise YoyakError(f"{checkpoint}: no config.json in this folder; it holds no checkpoint")
         return {"pretrained_model_name_or_path": checkpoint, "trust_remote_code": False}
-    if revision is None:
+    if revision in (None, "main", "master", "HEAD"):
         raise YoyakError(
             f"model checkpoint {checkpoint!r}: no such folder. For a name on a hub, say which state of it you mean by "
-            "`revision` beside `checkpoint` in params.yaml (a commit or a tag)"
+            "`revision` beside `checkpoint` in params.yaml (a commit or a tag, not a branch that moves on)"
         )
     return {"pretrained_model_name_or_path": checkpoint, "revision": revision, "trust_remote_code": False}
 

@@ -42,12 +42,13 @@ _LOOSE_TAG = re.compile(
     r"#Person[1-9]#"  # as it should be: found first, so that its hashes are nobody else's
     r"|(?i:(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![0-9A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?)"
 )
+_OTHER_SPEAKER = re.compile(r"#Person(?:0|[1-9][0-9]+|)#[ \t]*[:\uff1a]")
 _TURN = re.compile(r"(#Person[1-9]#)[ \t]*[:\uff1a]")
 
 _LAUGHTER = re.compile(r"(?<![ㄱ-ㅊㅌㅍ])[ㅋㅎ]++(?![ㄱ-ㅊㅌㅍ])")  # ㅇㅋ, ㅊㅋ and ㅎㄷㄷ are words, not laughter
 _TEARS = re.compile(r"[ㅠㅜ]+")
 _REPEATED = re.compile(r"([!?~,…])\1+|\.{2,}|([ㄱ-ㅎㅏ-ㅣ])\2+")
-_EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]")
+_EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]+([.,!?~…])?")
 _FILLER = re.compile(r"^(?:(?:음|어|아|저기|저|그|뭐|에|흠|글쎄)(?:[,~…]|\.{2,})+[ \t]*)+")
 
 
@@ -98,10 +99,13 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
     it (before the first turn: to the first). A tag without a colon is part of what is said.
 
     Raises:
-        BadDialogueError: empty, no_speaker (no tag with a colon at all), or nothing_said.
+        BadDialogueError: empty_dialogue, unknown_speaker (#Person10#: tags go from 1 to 9), no_speaker (no tag with a colon
+            at all), or nothing_said.
     """
     if not text:
         raise BadDialogueError("empty_dialogue")
+    if _OTHER_SPEAKER.search(text):
+        raise BadDialogueError("unknown_speaker")
     seen: Counter[str] = Counter()
     lead, *parts = _TURN.split(text)
     if not parts:
@@ -133,10 +137,10 @@ def clean(utterance: str, noise: Noise) -> str:
         return utterance
     text = _TEARS.sub(" 슬픔 ", _LAUGHTER.sub(" 웃음 ", utterance))
     if noise == "aggressive":
-        text = _EMOJI.sub(" ", text)
+        text = _EMOJI.sub(lambda m: m[1] or " ", text)
         text = _FILLER.sub("", text.strip())
         text = _REPEATED.sub(lambda m: m[1] or m[2] or ".", text)
-    text = re.sub(r" (?=[.,!?~…])", "", re.sub(r"\s+", " ", text).strip())
+    text = re.sub(r"(?<=웃음|슬픔) (?=[.,!?~…])", "", re.sub(r"\s+", " ", text).strip())
     return text or utterance  # an utterance of nothing but noise stays
 
 

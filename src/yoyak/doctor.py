@@ -59,11 +59,11 @@ def _device() -> str:
 
 def _data(params: Params) -> str:
     """Every row is read and parsed, as preprocess would."""
-    counts = []
+    reports, paths = {}, {}
     guard = preprocess.Guard()
     for split in ("train", "dev", "test"):
         path = Path(params.data.dir) / f"{split}.csv"
-        report = preprocess.Report()
+        reports[split], paths[split] = preprocess.Report(), path
         required = ["fname", "dialogue"] if split == "test" else ["fname", "dialogue", "summary"]
         rows = preprocess.clean_rows(
             read_csv(path, required=required),
@@ -72,13 +72,12 @@ def _data(params: Params) -> str:
             noise=params.preprocess.noise,
             person_tags=params.preprocess.person_tags,
             guard=guard,
-            report=report,
+            report=reports[split],
         )
         for _ in rows:
             pass
-        preprocess.check({split: report}, guard=guard, paths={split: path}, max_rejected=params.preprocess.max_rejected)
-        counts.append(f"{split} {report.rows_out} rows")
-    return ", ".join(counts)
+    preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
+    return ", ".join(f"{split} {report.rows_out} rows" for split, report in reports.items())
 
 
 def _fits(model: PreTrainedModel, params: Params) -> str:

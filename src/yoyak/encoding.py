@@ -50,7 +50,7 @@ def _encode(
     columns: dict[str, list[Any]] = {"fname": batch["fname"]}
     for kind, limit in limits.items():
         whole = (encode_inputs if kind == "dialogue" else encode_targets)(tokenizer, batch[kind], 10**9)
-        cut = [ids if len(ids) <= limit else [*ids[: limit - 1], tokenizer.eos_token_id] for ids in whole]
+        cut = [_with_eos(tokenizer, ids, limit) for ids in whole]
         columns["input_ids" if kind == "dialogue" else "labels"] = cut
         if kind == "dialogue":
             columns["length"] = [len(ids) for ids in cut]

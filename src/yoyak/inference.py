@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from yoyak import checkpoint, generation, postprocess
-from yoyak.dialogue import BadDialogueError, replace_person_tags, restore_person_tags
+from yoyak.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
 from yoyak.errors import YoyakError
 from yoyak.files import read_csv, write_csv
 from yoyak.params import Params
@@ -13,7 +13,10 @@ from yoyak.preprocess import clean_dialogue
 def prepare(text: str, params: Params) -> str:
     """One dialogue as the model was trained on. BadDialogueError for a text that is none."""
     cleaned, _ = clean_dialogue(text, params.preprocess.noise)
-    return replace_person_tags(cleaned, params.preprocess.person_tags)
+    strategy = params.preprocess.person_tags
+    if holds_replaced_tag(cleaned, strategy):
+        raise BadDialogueError(f"{strategy}_could_not_be_undone")
+    return replace_person_tags(cleaned, strategy)
 
 
 def summarize(dialogues: list[str], *, model: Path, params: Params, mend: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -62,6 +63,22 @@ class Tokenizer(Section):
     special_tokens: list[Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]]
 
 
+# For each scheduler what lr_scheduler_kwargs may hold, and of what it must hold one (transformers.optimization).
+_DECAY = {"decay_type", "min_lr_ratio", "num_cycles", "num_decay_steps", "num_stable_steps", "warmup_type"}
+_SCHEDULER_KWARGS: dict[str, tuple[set[str], set[str]]] = {
+    "linear": (set(), set()),
+    "cosine": ({"num_cycles"}, set()),
+    "cosine_with_restarts": ({"num_cycles"}, set()),
+    "polynomial": ({"lr_end", "power"}, set()),
+    "constant": (set(), set()),
+    "constant_with_warmup": (set(), set()),
+    "inverse_sqrt": ({"timescale"}, set()),
+    "reduce_lr_on_plateau": ({"cooldown", "eps", "factor", "min_lr", "mode", "patience", "threshold", "threshold_mode"}, set()),
+    "cosine_with_min_lr": ({"min_lr", "min_lr_rate", "num_cycles"}, {"min_lr", "min_lr_rate"}),
+    "warmup_stable_decay": (_DECAY, {"num_decay_steps"}),
+}
+
+
 class Training(Section):
     """Keys are transformers' TrainingArguments, but `precision`, `early_stopping_patience` and `debug`, which are ours."""
 
@@ -107,6 +124,14 @@ class Training(Section):
     def _check(self) -> Self:
         if self.metric_for_best_model != "loss" and not self.predict_with_generate:
             raise ValueError("metric_for_best_model: a ROUGE needs training.predict_with_generate: true (or choose loss)")
+        known, needed = _SCHEDULER_KWARGS[self.lr_scheduler_type]
+        if unknown := set(self.lr_scheduler_kwargs) - known:
+            raise ValueError(
+                f"lr_scheduler_kwargs: {self.lr_scheduler_type} takes {', '.join(sorted(known)) or 'none'}, "
+                f"not {', '.join(sorted(unknown))}"
+            )
+        if needed and not needed & set(self.lr_scheduler_kwargs):
+            raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} needs {' or '.join(sorted(needed))}")
         if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
             raise ValueError("warmup_steps: a share of all steps (below 1) or a whole number of steps")
         return self
@@ -236,6 +261,23 @@ def read(path: Path) -> object:
     return values
 
 
-def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml."""
-    return parse(read(path), source=str(path))
+def load(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
+    """Read and check params.yaml. `changes` are "section.key=value" put over it, the value as YAML, like `dvc exp run -S`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    values = read(path)
+    for change in changes:
+        name, _, value = change.partition("=")
+        *sections, key = name.split(".")
+        place = values
+        for section in sections:
+            place = place.get(section) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or key not in place:
+            near = _nearest(name)
+            raise YoyakError(f"{name}: unknown key" + (f" (did you mean {near}?)" if near else ""))
+        try:
+            place[key] = YAML(typ="safe", pure=True).load(value)
+        except (YAMLError, ValueError):
+            raise YoyakError(f"{name}: {value!r} is no YAML value") from None
+    return parse(values, source=str(path))

@@ -64,6 +64,16 @@ def clean_dialogue(text: str, noise: Noise) -> tuple[str, Counter[str]]:
     return dialogue.to_text(said), +(changed + seen + Counter(noise=int(said != turns)))
 
 
+def clean_summary(text: str, noise: Noise) -> tuple[str, Counter[str]]:
+    """A raw summary repaired and cleaned, on one line, and what was changed. BadDialogueError if nothing is left of it."""
+    repaired, changed = dialogue.repair(text)
+    if not repaired:  # it had nothing but invisible characters
+        raise BadDialogueError("empty_summary")
+    line = " ".join(repaired.split())
+    cleaned = dialogue.clean(line, noise)
+    return cleaned, +(changed + Counter(newline=int("\n" in repaired), noise=int(cleaned != line)))
+
+
 def clean_row(
     cells: dict[str, str], *, noise: Noise, person_tags: PersonTags, with_summary: bool
 ) -> tuple[dict[str, Any], Counter[str]]:
@@ -85,12 +95,8 @@ def clean_row(
         references = references_of(cells)
         if not references or not cells.get("summary", references[0]).strip():
             raise BadDialogueError("empty_summary")
-        summary, fixed = dialogue.repair(cells.get("summary", references[0]))
+        row["summary"], fixed = clean_summary(cells.get("summary", references[0]), noise)
         changed += Counter({f"summary_{kind}": count for kind, count in fixed.items()})
-        if not summary:  # it had nothing but invisible characters
-            raise BadDialogueError("empty_summary")
-        row["summary"] = dialogue.clean(" ".join(summary.split()), noise)
-        changed["summary_newline"] += "\n" in summary
         row["references"] = references
     for key in ("dialogue", "summary"):
         if key in row:

@@ -1,6 +1,7 @@
 """ROUGE over Korean morphemes, row by row, and what a corpus score may claim."""
 
 import importlib.metadata
+import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,7 +18,8 @@ Scores = NDArray[np.float64]  # (rows, 3): F1 of ROUGE-1, -2 and -L, 0 to 100
 
 
 class Morphemes(tokenizers.Tokenizer):  # type: ignore[misc]
-    """The surface forms of python-mecab-ko's morphemes. Each text is analysed once.
+    """The surface forms of python-mecab-ko's morphemes. Each text is analysed once, composed (NFC): Mecab knows no
+    decomposed Hangul, as files from macOS hold it.
 
     Raises:
         YoyakError: if Mecab cannot load. There is no fallback: another tokenizer would be another score.
@@ -34,7 +36,7 @@ class Morphemes(tokenizers.Tokenizer):  # type: ignore[misc]
 
     def tokenize(self, text: str) -> list[str]:
         if text not in self._seen:
-            self._seen[text] = self._mecab.morphs(text)
+            self._seen[text] = self._mecab.morphs(unicodedata.normalize("NFC", text))
         return self._seen[text]
 
 
@@ -42,7 +44,7 @@ def signature(references: References) -> str:
     """Everything that a ROUGE depends on, in one line, in the manner of sacrebleu."""
     mecab, dictionary, rouge = map(importlib.metadata.version, ("python-mecab-ko", "python-mecab-ko-dic", "rouge-score"))
     return (
-        f"tok:mecab-ko-{mecab}+dic-{dictionary}|impl:rouge_score-{rouge}|metric:F1x100"
+        f"tok:mecab-ko-{mecab}+dic-{dictionary}+nfc|impl:rouge_score-{rouge}|metric:F1x100"
         f"|references:{references}|rows:mean|content:tags-removed"
     )
 

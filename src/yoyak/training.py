@@ -28,7 +28,7 @@ from yoyak import encoding, rouge
 from yoyak.errors import YoyakError
 from yoyak.params import Training
 
-# Below this, bf16 on a CPU was slower than float32 (docs/log.md: 14 M parameters 0.77 times, 124 M 2.8 times).
+# Below this, bf16 on a CPU gains little or loses, from machine to machine (docs/log.md).
 BF16_PAYS_FROM = 50_000_000
 DEBUG_ROWS = {"train": 50, "dev": 10}
 
@@ -114,7 +114,7 @@ class LiveLog(TrainerCallback):  # type: ignore[misc]
             if name in logs:
                 self.live.log_metric(f"train/{name}", logs[name])
         if any(name.startswith("eval_") for name in logs):
-            self.live.step = round(state.epoch or 0)
+            self.live.step = math.ceil(state.epoch or 0)
             for name in ("loss", *rouge.KEYS, "rouge_sum"):
                 if f"eval_{name}" in logs:
                     self.live.log_metric(f"dev/{name}", logs[f"eval_{name}"])
