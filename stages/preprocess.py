@@ -35,4 +35,4 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
 
 if __name__ == "__main__":
     with told():
-        main(Path("data/processed"), Path("data/rejects.jsonl"), Path("metrics/preprocess.json"))
+        main(Path("data/processed"), Path("data/rejects/rows.jsonl"), Path("metrics/preprocess.json"))

@@ -133,7 +133,7 @@ def test_a_fault_ends_in_one_message_and_nothing_half_written(project: Path, fau
     assert len(ended.stderr) < 1000
     assert [part for part in said if part not in ended.stderr] == []
     left = results(project)
-    rejects = left.pop("data/rejects.jsonl", "")  # whole: each line is a row with its reason
+    rejects = left.pop("data/rejects/rows.jsonl", "")  # whole: each line is a row with its reason
     assert left == OLD
     assert all(json.loads(line)["reason"] for line in rejects.splitlines())
 
@@ -147,7 +147,7 @@ def test_without_a_fault_it_ends_well(project: Path) -> None:
         "data/processed/dev.jsonl",
         "data/processed/test.jsonl",
         "data/processed/train.jsonl",
-        "data/rejects.jsonl",
+        "data/rejects/rows.jsonl",
         "metrics/preprocess.json",
     ]
 
@@ -170,5 +170,5 @@ def test_a_full_disk_ends_in_one_message_and_leaves_no_part(project: Path, nth: 
     assert ended.stderr.startswith("error: the disk is full")
     assert "Traceback" not in ended.stderr
     left = results(project)
-    left.pop("data/rejects.jsonl", None)
+    left.pop("data/rejects/rows.jsonl", None)
     assert left == OLD

@@ -74,7 +74,7 @@ def outputs(folder: Path) -> set[str]:
     """Every file that the stages wrote."""
     places = ("data/processed", "data/tokenized", "data/predictions", "models/kobart", "models/qlora", "metrics")
     found = {str(path.relative_to(folder)) for place in places for path in (folder / place).rglob("*") if path.is_file()}
-    return {name for name in found if not name.endswith(".gitignore")} | {"data/rejects.jsonl"}
+    return {name for name in found if not name.endswith(".gitignore")} | {"data/rejects/rows.jsonl"}
 
 
 def test_the_exact_files_are_written(repository: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
     curves += [f"train/{name}" for name in ("loss", "learning_rate", "grad_norm")]
     assert outputs(repository) == {
         *(f"data/processed/{split}.jsonl" for split in ("train", "dev", "test")),
-        "data/rejects.jsonl",
+        "data/rejects/rows.jsonl",
         "data/tokenized/dataset_dict.json",
         *(
             f"data/tokenized/{split}/{name}"

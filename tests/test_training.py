@@ -71,7 +71,8 @@ def test_every_key_is_tested() -> None:
 @pytest.mark.parametrize("key", ARRIVES)
 def test_every_key_reaches_the_arguments(values: dict[str, Any], tmp_path: Path, key: str) -> None:
     value, expected = ARRIVES[key]
-    values["training"] |= {"num_train_epochs": 2, "per_device_train_batch_size": 4}
+    base = "cosine" if key == "lr_scheduler_kwargs" else "linear"  # linear takes no kwargs
+    values["training"] |= {"num_train_epochs": 2, "per_device_train_batch_size": 4, "lr_scheduler_type": base}
     before = arguments(settings(values), tmp_path).to_dict()
     made = arguments(settings(values, **{key: value}), tmp_path)
     after = made.to_dict()
