@@ -5,10 +5,17 @@ the src folder that lies beside it first on the path, and with it the copy's own
 """
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+# A queued run has neighbours. OpenMP's threads spin while they wait, so that two runs of two threads on two cores train 17
+# times slower each (docs/log.md); asleep they wait for nobody. It must be said before torch loads.
+if Path(os.environ.get("DVC_ROOT", ROOT)).resolve() != ROOT:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if importlib.util.find_spec("pydantic") is None:
     raise SystemExit(f"error: {sys.executable} has not yoyak's packages; run `make setup`, then `source .venv/bin/activate`")

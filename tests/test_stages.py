@@ -1,6 +1,7 @@
 """dvc.yaml tells the truth: each stage's params and deps are just what its script loads and imports."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -102,3 +103,13 @@ for module in pkgutil.iter_modules(yoyak.__path__):
 assert random.getstate() == before and not os.listdir(".")
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={"PATH": "", "PYTHONPATH": str(ROOT / "src")})
+
+
+def test_only_a_run_in_a_copy_lets_its_threads_sleep() -> None:
+    code = "import os, stages; print(os.environ.get('OMP_WAIT_POLICY'))"
+    for root, policy in ((ROOT, "None"), (ROOT.parent, "PASSIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | {"DVC_ROOT": str(root)}
+        told = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        )
+        assert told.stdout.strip() == policy
