@@ -4,28 +4,18 @@ from pathlib import Path
 
 from yoyak import preprocess
 from yoyak.errors import told
-from yoyak.files import read_csv, whole_folder, write_json, write_jsonl
+from yoyak.files import whole_folder, write_json, write_jsonl
 from yoyak.params import load
-
-COLUMNS = {"train": ["summary"], "dev": ["summary"], "test": []}
 
 
 def main(output: Path, rejects: Path, metrics: Path) -> None:
     params = load()
-    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in COLUMNS}
-    reports = {split: preprocess.Report() for split in COLUMNS}
+    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in preprocess.COLUMNS}
+    reports = {split: preprocess.Report() for split in paths}
     guard = preprocess.Guard()
     with whole_folder(output) as folder:
         for split, path in paths.items():
-            rows = preprocess.clean_rows(
-                read_csv(path, required=["fname", "dialogue", *COLUMNS[split]]),
-                path=path,
-                split=split,
-                noise=params.preprocess.noise,
-                person_tags=params.preprocess.person_tags,
-                guard=guard,
-                report=reports[split],
-            )
+            rows = preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
             write_jsonl(folder / f"{split}.jsonl", rows)
             print(f"{path}: {reports[split].rows_in} rows, {reports[split].rows_out} kept", flush=True)
         write_jsonl(rejects, [reject for report in reports.values() for reject in report.rejects])

@@ -66,9 +66,9 @@ def _score(args: argparse.Namespace) -> None:
     for row, wanted in zip(rows, references, strict=True):
         if not wanted:
             raise YoyakError(f"{args.references}: line {row.line}: {row.cells['fname']}: no summary to score against")
+    tokenizer = rouge.Morphemes()
     against: dict[str, list[str]] = {}
     if "dialogue" in rows[0].cells:
-        tokenizer = rouge.Morphemes()
         train = Path(args.train or Path(params.data.dir) / "train.csv")
         summaries = [
             _as_processed(row.cells["summary"], clean_summary, params) for row in read_csv(train, required=["summary"])
@@ -82,7 +82,7 @@ def _score(args: argparse.Namespace) -> None:
         how=args.how or params.score.references,
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        tokenizer=rouge.Morphemes(),
+        tokenizer=tokenizer,
         against=against,
         decoding="unknown",
     )

@@ -59,22 +59,11 @@ def _device() -> str:
 
 def _data(params: Params) -> str:
     """Every row is read and parsed, as preprocess would."""
-    reports, paths = {}, {}
+    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in preprocess.COLUMNS}
+    reports = {split: preprocess.Report() for split in paths}
     guard = preprocess.Guard()
-    for split in ("train", "dev", "test"):
-        path = Path(params.data.dir) / f"{split}.csv"
-        reports[split], paths[split] = preprocess.Report(), path
-        required = ["fname", "dialogue"] if split == "test" else ["fname", "dialogue", "summary"]
-        rows = preprocess.clean_rows(
-            read_csv(path, required=required),
-            path=path,
-            split=split,
-            noise=params.preprocess.noise,
-            person_tags=params.preprocess.person_tags,
-            guard=guard,
-            report=reports[split],
-        )
-        for _ in rows:
+    for split, path in paths.items():
+        for _ in preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split]):
             pass
     preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
     return ", ".join(f"{split} {report.rows_out} rows" for split, report in reports.items())

@@ -11,9 +11,15 @@ from typing import Any
 from yoyak import dialogue
 from yoyak.dialogue import BadDialogueError, Noise, PersonTags
 from yoyak.errors import YoyakError
-from yoyak.files import Row
+from yoyak.files import Row, read_csv
+from yoyak.params import Preprocess
 
 MAX_CHARACTERS = 50_000  # of a cell; the longest real dialogue has 2,275. More is a lost quote or another file
+COLUMNS = {
+    "train": ("fname", "dialogue", "summary"),
+    "dev": ("fname", "dialogue", "summary"),
+    "test": ("fname", "dialogue"),
+}  # that a split's CSV must have
 REFERENCE_COLUMN = re.compile(r"summary_?\d*")
 
 
@@ -139,6 +145,19 @@ def clean_rows(
         report.changed.update(changed.keys())
         report.rows_out += 1
         yield row
+
+
+def clean_file(path: Path, *, split: str, settings: Preprocess, guard: Guard, report: Report) -> Iterator[dict[str, Any]]:
+    """`clean_rows` of a CSV, which needs a summary but for test."""
+    return clean_rows(
+        read_csv(path, required=COLUMNS[split]),
+        path=path,
+        split=split,
+        noise=settings.noise,
+        person_tags=settings.person_tags,
+        guard=guard,
+        report=report,
+    )
 
 
 def check(reports: dict[str, Report], *, guard: Guard, paths: dict[str, Path], max_rejected: int) -> None:
