@@ -1,23 +1,36 @@
 """Pre-train the small checkpoints of models/base on the text of data/sample's train split.
 
-    make base                                        # both the tokenizer and the weights again, in about fifteen minutes
+    make base                                        # tokenizers and weights of both again, in about half an hour
+    python models/build_base.py --only llama-tiny    # one of them
     python models/build_base.py --out DIR --steps 5  # a short run somewhere else, as the tests do
 
 kobart-tiny is a BART. It learns text infilling (Lewis et al. 2020, arXiv:1910.13461, section 2.2): spans of a dialogue or
-of a summary are each replaced by one <mask>, and the model writes the whole text. A dialogue never stands beside its
-summary here, so summarization is left to be taught by the pipeline. The same seed gives the same bytes on one machine.
+of a summary are each replaced by one <mask>, and the model writes the whole text.
+
+llama-tiny is a Llama with a chat template. It learns the next token of chats in which the assistant repeats the user's
+text, or some turns of the user's dialogue: copying is what a decoder-only model of this size learns last by itself.
+
+A dialogue never stands beside its summary here, so summarization is left to be taught by the pipeline. The same seed gives
+the same bytes on one machine.
 """
 
 import argparse
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from tqdm import tqdm
-from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
@@ -28,11 +41,20 @@ from yoyak.preprocess import clean_row  # noqa: E402
 
 SEED = 20261120
 VOCABULARY = 4000
-SPECIAL = ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]
+BART_SPECIAL = {"bos": "<s>", "eos": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+CHAT_SPECIAL = {"bos": "<|begin|>", "eos": "<|end|>", "pad": "<|pad|>", "unk": "<|unknown|>"}
+ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
+CHAT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content | trim + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 TOKENS_A_BATCH = 2000
 MASKED_SHARE = 0.3  # of the tokens, in spans of Poisson(3) length, as in the paper
 UNSEEN_SHARE = 0.3  # of the decoder's inputs, hidden so that it must look at the encoder (word dropout, arXiv:1511.06349)
-LEARNING_RATE = 1e-3  # at 2e-3 the encoder died: every position came out the same, and the loss fell all the same
+STEPS = {"kobart-tiny": 2400, "llama-tiny": 1500}
+# At 2e-3 kobart-tiny's encoder died: every position came out the same, and the loss fell all the same.
+LEARNING_RATE = {"kobart-tiny": 1e-3, "llama-tiny": 2e-3}
 WARMUP = 150  # steps
 
 
@@ -46,15 +68,15 @@ def texts(path: Path) -> tuple[list[str], list[str]]:
     return dialogues, summaries
 
 
-def train_tokenizer(corpus: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE, so that no text has unknown tokens. Adds neither <s> nor </s>, as KoBART's does not."""
+def train_tokenizer(corpus: list[str], special: dict[str, str], more: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE, so that no text has unknown tokens. Adds neither start nor end, as KoBART's does not."""
     tokenizer = Tokenizer(models.BPE(unk_token=None))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=SPECIAL,
+        special_tokens=[*special.values(), *more],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -62,12 +84,8 @@ def train_tokenizer(corpus: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in LISTED_TAGS])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token="<mask>",
         clean_up_tokenization_spaces=False,
+        **{f"{name}_token": token for name, token in special.items()},
     )
 
 
@@ -88,6 +106,23 @@ def bart_config(tokenizer: PreTrainedTokenizerFast) -> BartConfig:
         decoder_start_token_id=tokenizer.eos_token_id,
         forced_eos_token_id=tokenizer.eos_token_id,
         dropout=0.1,
+    )
+
+
+def llama_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=640,
+        max_position_embeddings=2048,
+        rope_theta=10000.0,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
@@ -136,8 +171,8 @@ def corrupt(ids: torch.Tensor, mask: int, kept: int) -> torch.Tensor:
     return ids.masked_fill(unseen, mask)
 
 
-def tensors(batch: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> dict[str, torch.Tensor]:
-    """What the model is called with: infilled texts in, whole texts out."""
+def infilling(batch: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> dict[str, torch.Tensor]:
+    """What the encoder-decoder is called with: infilled texts in, whole texts out."""
     mask, pad_id, eos = tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
     inputs = pad([[*infill(ids, mask=mask, rng=rng), eos] for ids in batch], pad_id)
     labels = pad([[*ids, eos] for ids in batch], -100)
@@ -152,26 +187,66 @@ def tensors(batch: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: ran
     }
 
 
+def beside_another_encoder(inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The batch as it is, and with each text beside the next one's encoder inputs."""
+    return inputs, inputs | {key: inputs[key].roll(1, 0) for key in ("input_ids", "attention_mask")}
+
+
+def chats(batch: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> dict[str, torch.Tensor]:
+    """What the decoder-only model is called with: the user says a text, the assistant repeats one to three of its turns."""
+    user, assistant = tokenizer.convert_tokens_to_ids(["<|user|>", "<|assistant|>"])
+    (newline,) = tokenizer("\n").input_ids
+    rows, starts = [], []
+    for ids in batch:
+        ends = [at for at, token in enumerate(ids) if token == newline]
+        first = rng.randrange(len(ends) + 1)
+        bounds = [0, *(end + 1 for end in ends), len(ids) + 1]
+        echo = ids[bounds[first] : bounds[min(first + rng.randint(1, 3), len(ends) + 1)] - 1]
+        said = [tokenizer.bos_token_id, user, *ids, tokenizer.eos_token_id, assistant]
+        rows.append([*said, *echo, tokenizer.eos_token_id])
+        starts.append(len(said))
+    labels = pad(rows, -100)
+    return {
+        "input_ids": pad(rows, tokenizer.pad_token_id),
+        "attention_mask": labels != -100,
+        "labels": labels,
+        "starts": torch.tensor(starts),
+    }
+
+
+def behind_another_user(inputs: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """The batch with labels for the answers alone, as it is and with the words of another row's user."""
+    answers, ids = inputs["labels"].clone(), inputs["input_ids"].clone()
+    for row, start in enumerate(inputs["starts"].tolist()):
+        answers[row, :start] = -100
+        ids[row, 2 : start - 2] = inputs["input_ids"].roll(1, 0)[row, 2 : start - 2]
+    return inputs | {"labels": answers}, inputs | {"labels": answers, "input_ids": ids}
+
+
 def pretrain(
-    model: BartForConditionalGeneration,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     phases: list[list[list[int]]],
+    *,
     steps: int,
+    learning_rate: float,
+    tensors: Callable[[list[list[int]], PreTrainedTokenizerFast, random.Random], dict[str, torch.Tensor]],
+    moved: Callable[[dict[str, torch.Tensor]], tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]],
 ) -> float:
-    """Text infilling by AdamW with warm-up and linear decay, in place; each phase has its texts and an equal part of the steps.
+    """Train by AdamW with warm-up and linear decay, in place; each phase has its texts and an equal part of the steps.
 
-    Returns how much the loss rises when each text is put beside another one's encoder states, in nats a token: near 0 the
-    decoder has become a language model that ignores its encoder.
+    Returns what the source is worth: how much the loss rises when each text stands beside another one's source, in nats a
+    token. Near 0 the model has become one of the sample's phrases that looks at nothing.
     """
     rng = random.Random(SEED)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARMUP, max(0.02, 1 - step / steps)))
     model.train()
-    bar = tqdm(range(steps), desc="kobart-tiny", mininterval=5)
+    bar = tqdm(range(steps), desc=model.config.model_type, mininterval=5)
     streams = [batches(documents, rng) for documents in phases]
     for step in bar:
         inputs = tensors(next(streams[step * len(phases) // steps]), tokenizer, rng)
-        loss = model(**inputs).loss
+        loss = model(**{key: value for key, value in inputs.items() if key != "starts"}).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -179,43 +254,58 @@ def pretrain(
         schedule.step()
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if step % 100 == 99:
-            bar.write(f"step {step + 1}: loss {loss.item():.3f}, encoder's worth {encoder_worth(model, inputs):.3f}")
-    return encoder_worth(model, inputs)
+            bar.write(f"step {step + 1}: loss {loss.item():.3f}, its source is worth {worth(model, *moved(inputs)):.3f}")
+    return worth(model, *moved(inputs))
 
 
 @torch.no_grad()
-def encoder_worth(model: BartForConditionalGeneration, inputs: dict[str, torch.Tensor]) -> float:
-    """The rise of the loss, in nats a token, when the batch's encoder inputs are moved on by one row."""
+def worth(model: PreTrainedModel, own: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The loss beside another's source less that beside its own, in nats a token."""
     model.eval()
-    moved = inputs | {key: inputs[key].roll(1, 0) for key in ("input_ids", "attention_mask")}
-    worth = model(**moved).loss.item() - model(**inputs).loss.item()
+    losses = [model(**{key: value for key, value in inputs.items() if key != "starts"}).loss.item() for inputs in (other, own)]
     model.train()
-    return float(worth)
+    return float(losses[0] - losses[1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=HERE / "base")
     parser.add_argument("--train", type=Path, default=HERE.parent / "data/sample/train.csv")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, help="instead of the full number")
+    parser.add_argument("--only", choices=list(STEPS))
     args = parser.parse_args()
 
-    torch.manual_seed(SEED)
     dialogues, summaries = texts(args.train)
-    tokenizer = train_tokenizer(dialogues + summaries)
     turns = [turn for text in dialogues for turn in text.split("\n")]
-    # Copying is learned on short texts first: one turn, one summary. Then whole dialogues.
-    phases = [
-        [ids for ids in tokenizer(texts).input_ids if len(ids) > 3] for texts in (turns + summaries, dialogues + summaries)
-    ]
-    model = BartForConditionalGeneration(bart_config(tokenizer))
-    print(f"{sum(map(len, phases[1])):,} tokens; {model.num_parameters():,} parameters")
-    worth = pretrain(model, tokenizer, phases, args.steps)
-    if args.steps >= 1000 and worth < 0.5:
-        raise SystemExit(f"the encoder is worth only {worth:.3f} nats a token: the decoder ignores it; nothing was saved")
-    folder = args.out / "kobart-tiny"
-    model.half().save_pretrained(folder)  # half precision on the disk; training loads it as float32
-    tokenizer.save_pretrained(folder)
+    for name in [args.only] if args.only else STEPS:
+        torch.manual_seed(SEED)
+        bart = name == "kobart-tiny"
+        tokenizer = train_tokenizer(dialogues + summaries, BART_SPECIAL if bart else CHAT_SPECIAL, [] if bart else ROLES)
+        # Copying is learned on short texts first: one turn, one summary. Then whole dialogues.
+        phases = [
+            [ids for ids in tokenizer(texts).input_ids if len(ids) > 3] for texts in (turns + summaries, dialogues + summaries)
+        ]
+        model: PreTrainedModel
+        if bart:
+            model = BartForConditionalGeneration(bart_config(tokenizer))
+        else:
+            model = LlamaForCausalLM(llama_config(tokenizer))
+            tokenizer.chat_template = CHAT_TEMPLATE
+        print(f"{name}: {sum(map(len, phases[1])):,} tokens; {model.num_parameters():,} parameters")
+        learned = pretrain(
+            model,
+            tokenizer,
+            phases,
+            steps=args.steps or STEPS[name],
+            learning_rate=LEARNING_RATE[name],
+            tensors=infilling if bart else chats,
+            moved=beside_another_encoder if bart else behind_another_user,
+        )
+        if not args.steps and learned < 0.5:
+            raise SystemExit(f"{name}: its source is worth only {learned:.3f} nats a token: it ignores it; nothing was saved")
+        folder = args.out / name
+        model.half().save_pretrained(folder)  # half precision on the disk; training loads it as float32
+        tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":

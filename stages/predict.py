@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoyak import checkpoint, generation, postprocess
+from yoyak import checkpoint, encoding, generation, postprocess, trained
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
 from yoyak.files import read_jsonl, whole_folder, write_csv, write_json
@@ -12,17 +12,27 @@ from yoyak.params import load
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     params = load()
     settings, strategy = params.generation, params.preprocess.person_tags
-    trained = models / params.model.family
-    model, tokenizer = checkpoint.load_trained(trained)
-    checkpoint.check_lengths(str(trained), None, {"generation.max_new_tokens": settings.max_new_tokens})
+    source = models / params.model.family
+    model, tokenizer = trained.load(source, base=params.model.qlora)
+    chats = params.model.family == "qlora"  # there prompt and summary stand in one row
+    longest = settings.max_new_tokens + (params.tokenizer.max_input_length if chats else 0)
+    name = "tokenizer.max_input_length + generation.max_new_tokens" if chats else "generation.max_new_tokens"
+    checkpoint.check_positions(model.config, str(source), {name: longest})
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     outputs = {
         split: generation.generate(
             model,
             tokenizer,
+            encoding.encode_rows(
+                rows[split],
+                tokenizer,
+                family=params.model.family,
+                lengths=params.tokenizer,
+                ask=params.prompt,
+                test_rows=rows["test"],
+            ),
             [row["dialogue"] for row in rows[split]],
             settings=settings,
-            max_input_length=params.tokenizer.max_input_length,
             progress=f"predict {split}",
         )
         for split in rows

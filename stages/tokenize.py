@@ -5,35 +5,39 @@ from pathlib import Path
 
 from yoyak import encoding
 from yoyak.checkpoint import check_lengths, load_tokenizer
-from yoyak.errors import YoyakError, told
-from yoyak.files import whole_folder, write_json
+from yoyak.errors import told
+from yoyak.files import read_jsonl, whole_folder, write_json
 from yoyak.params import load
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
     params = load()
-    settings, chosen = params.tokenizer, params.model.chosen
-    if params.model.family == "qlora":
-        raise YoyakError("model.family: qlora is not built yet, it comes with the next issue; choose kobart")
+    settings, chosen, chats = params.tokenizer, params.model.chosen, params.model.family == "qlora"
     here = Path(chosen.checkpoint).resolve()
     if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):
         print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not see when it changes", flush=True)
     lengths = {f"tokenizer.{name}": getattr(settings, name) for name in ("max_input_length", "max_target_length")}
+    if chats:  # they stand in one row
+        lengths["tokenizer.max_input_length + max_target_length"] = sum(lengths.values())
     check_lengths(chosen.checkpoint, chosen.revision, lengths)
-    tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens)
+    tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens, pad_with_eos=chats)
     with whole_folder(output) as folder:
         report = encoding.encode_files(
             {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
             folder,
-            tokenizer,
-            max_input_length=settings.max_input_length,
-            max_target_length=settings.max_target_length,
+            encoding.encoders(
+                tokenizer,
+                family=params.model.family,
+                lengths=settings,
+                ask=params.prompt,
+                test_rows=read_jsonl(processed / "test.jsonl"),
+            ),
             workers=os.cpu_count() or 1,
         )
     for split, counts in report.items():
-        for kind in ("dialogue", "summary"):
+        for kind, lost in (("dialogue", "its end"), ("summary", "its end"), ("prompt", "turns of its middle")):
             if cut := counts.get(kind, {}).get("truncated"):
-                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than its limit; its end was cut")
+                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than its limit; {lost} was left out")
     write_json(metrics, report)
 
 

@@ -21,23 +21,30 @@ def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> Non
     from dvclive import Live
     from transformers import set_seed
 
-    from yoyak import checkpoint, encoding, training
+    from yoyak import checkpoint, encoding, hardware, training
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
     splits = encoding.load(tokenized)
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
     model = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer)
-    precision, why = training.choose_precision(settings.precision, parameters=model.num_parameters())
+    precision, why = hardware.choose_precision(settings.precision, parameters=model.num_parameters())
     print(f"{chosen.checkpoint}: {model.num_parameters():,} parameters, {precision} ({why})", flush=True)
-    args = training.arguments(
-        settings, folder=checkpoints, precision=precision, max_target_length=params.tokenizer.max_target_length
-    )
+    args = training.arguments(settings, folder=checkpoints, precision=precision)
     shutil.rmtree(checkpoints, ignore_errors=True)
     try:
         with whole_folder(output) as model_folder, whole_folder(metrics) as metrics_folder:
             with Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None) as live:
-                reached = training.train(model, tokenizer, splits, args=args, training=settings, live=live)
+                reached = training.train(
+                    model,
+                    tokenizer,
+                    splits,
+                    collate=training.collate_pairs(tokenizer, model),
+                    args=args,
+                    training=settings,
+                    max_target_length=params.tokenizer.max_target_length,
+                    callbacks=[training.LiveLog(live)],
+                )
             checkpoint.save(model, tokenizer, model_folder)
             write_json(metrics_folder / "arguments.json", {**reached, **training.resolved(args)})
     finally:

@@ -27,8 +27,38 @@ def _presets(_: argparse.Namespace) -> None:
 def _doctor(args: argparse.Namespace) -> None:
     from yoyak import doctor
 
+    if args.presets:
+        print("\n".join(doctor.presets_table(Path("presets"), Path("params.yaml"), gib=args.gib)))
+        return
     if not doctor.report(load(), step=not args.no_step):
         raise SystemExit(1)
+
+
+def _screen(args: argparse.Namespace) -> None:
+    from yoyak import screening
+
+    results = screening.screen(
+        args.names,
+        folder=Path("presets"),
+        params=Path("params.yaml"),
+        output=args.json,
+        rows=args.rows,
+        remove_cache=args.remove_cache,
+    )
+    print("\n".join(screening.table(results)))
+    if failed := [name for name in args.names if results["models"][name]["status"] == "failed"]:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from yoyak import adapter
+    from yoyak.files import whole_folder
+
+    if not (args.model / "adapter_config.json").is_file():
+        raise YoyakError(f"{args.model}: no adapter here; train one with model.family: qlora")
+    with whole_folder(args.output) as folder:
+        adapter.merge(args.model, folder)
+    print(f"{args.output}: the merged model, for `python -m yoyak summarize --model {args.output}` or any from_pretrained")
 
 
 def _check_submission(args: argparse.Namespace) -> None:
@@ -146,6 +176,18 @@ def parser() -> argparse.ArgumentParser:
     command("presets", _presets, "list the presets")
     doctor = command("doctor", _doctor, "check machine, params, data and model, and train one step, before the real run")
     doctor.add_argument("--no-step", action="store_true", help="leave out the training step")
+    doctor.add_argument("--presets", action="store_true", help="instead: estimate the GPU memory of each preset")
+    doctor.add_argument("--gib", type=float, metavar="N", help="with --presets: hold them against N GiB, not this machine's")
+    screen = command("screen", _screen, "score the models of presets on the dev split as they are, without training")
+    screen.add_argument("names", nargs="+", metavar="PRESET")
+    screen.add_argument("--rows", type=int, metavar="N", help="only the first N dev rows")
+    screen.add_argument(
+        "--json", type=Path, metavar="FILE", default=Path("metrics/screen.json"), help="results, also to go on from"
+    )
+    screen.add_argument("--remove-cache", action="store_true", help="delete each hub model from the cache afterwards")
+    merge = command("merge", _merge, "write an adapter and its base as one model that needs neither peft nor bitsandbytes")
+    merge.add_argument("--model", type=Path, default=Path("models/qlora"), help="folder of the adapter")
+    merge.add_argument("--output", type=Path, default=Path("models/merged"))
     score = command("score", _score, "score any file of predictions with the pipeline's scorer")
     score.add_argument("--predictions", type=Path, required=True, help="CSV: fname,summary")
     score.add_argument(

@@ -1,4 +1,4 @@
-"""Models and tokenizers in and out of folders and hubs. Nothing else in the library loads or saves weights."""
+"""Models and tokenizers in and out of folders and hubs. Nothing but this and adapter.py loads or saves weights."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
     """The arguments that every `from_pretrained` gets: no remote code, and a hub name only with a pinned revision.
 
     Raises:
-        YoyakError: if `checkpoint` is no folder and has no revision, or is a folder without config.json.
+        YoyakError: if `checkpoint` is no folder and has no revision, or is a folder without config.json (or an adapter's).
     """
     if Path(checkpoint).is_dir():
-        if not (Path(checkpoint) / "config.json").is_file():
+        if not any((Path(checkpoint) / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise YoyakError(f"{checkpoint}: no config.json in this folder; it holds no checkpoint")
         return {"pretrained_model_name_or_path": checkpoint, "trust_remote_code": False}
     if revision in (None, "main", "master", "HEAD"):
@@ -39,8 +39,13 @@ def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": checkpoint, "revision": revision, "trust_remote_code": False}
 
 
-def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequence[str]) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    checkpoint: str, revision: str | None, special_tokens: Sequence[str], *, pad_with_eos: bool = False
+) -> PreTrainedTokenizerBase:
     """The tokenizer with `special_tokens` as single tokens that decoding keeps.
+
+    With `pad_with_eos`, one without padding takes its end of text for it: right for decoder-only models, whose labels are
+    masked by place and not by id.
 
     Raises:
         YoyakError: if it cannot be loaded, or has no end-of-text or padding token.
@@ -49,7 +54,10 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
     except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
-        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {_short(error)}") from error
+        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {short(error)}") from error
+    if pad_with_eos and tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        print(f"{checkpoint}: no padding token; its end of text {tokenizer.eos_token} serves", file=sys.stderr, flush=True)
+        tokenizer.pad_token = tokenizer.eos_token
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, name) is None:
             raise YoyakError(f"{checkpoint}: its tokenizer has no {name}; set one in its tokenizer_config.json")
@@ -65,19 +73,24 @@ def load_tokenizer(checkpoint: str, revision: str | None, special_tokens: Sequen
 
 def check_lengths(checkpoint: str, revision: str | None, lengths: Mapping[str, int]) -> None:
     """YoyakError naming the param, if the model has no positions for one of the `lengths` (params' names to tokens)."""
-    positions = getattr(_config(locate(checkpoint, revision)), "max_position_embeddings", None)
+    check_positions(config_of(locate(checkpoint, revision)), checkpoint, lengths)
+
+
+def check_positions(config: PreTrainedConfig, checkpoint: str, lengths: Mapping[str, int]) -> None:
+    """The same of a config."""
+    positions = getattr(config, "max_position_embeddings", None)
     for name, length in lengths.items():
         if positions is not None and length > positions:
             raise YoyakError(f"{name}: {length} is more than the {positions} positions of {checkpoint}")
 
 
-def _config(where: dict[str, Any]) -> PreTrainedConfig:
+def config_of(where: dict[str, Any]) -> PreTrainedConfig:
     """config.json of a checkpoint. YoyakError if it cannot be had."""
     try:
         return AutoConfig.from_pretrained(**where)
     except Exception as error:  # a damaged file raises any kind
         name = where["pretrained_model_name_or_path"]
-        raise YoyakError(f"{name}: its config.json cannot be loaded: {_short(error)}") from error
+        raise YoyakError(f"{name}: its config.json cannot be loaded: {short(error)}") from error
 
 
 def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -104,7 +117,7 @@ def load_seq2seq(
         YoyakError: for a missing or damaged checkpoint, or one of another architecture.
     """
     where = locate(checkpoint, revision)
-    config = _config(where)
+    config = config_of(where)
     if not config.is_encoder_decoder:
         raise YoyakError(
             f"{checkpoint}: {config.model_type} is no encoder-decoder; choose model.family: qlora for it "
@@ -113,7 +126,7 @@ def load_seq2seq(
     try:
         model, info = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype, output_loading_info=True)
     except Exception as error:  # safetensors, torch and the hub each raise their own kinds
-        raise YoyakError(f"{checkpoint}: the model cannot be loaded: {_short(error)}") from error
+        raise YoyakError(f"{checkpoint}: the model cannot be loaded: {short(error)}") from error
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise YoyakError(f"{checkpoint}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
@@ -155,25 +168,12 @@ def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     return sorted(set(corrections))
 
 
-def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """What training wrote, on the GPU where there is one.
-
-    Raises:
-        YoyakError: if the folder holds no model, as after a stage that had nothing to do.
-    """
-    if not (folder / "config.json").is_file():
-        raise YoyakError(f"{folder}: no trained model here; run dvc repro (model.family chooses which one is trained)")
-    tokenizer = load_tokenizer(str(folder), None, ())
-    model = load_seq2seq(str(folder), None, tokenizer)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
-
-
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """What `from_pretrained` loads: config, safetensors, generation config, tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """The first sentence of another library's message, on one line."""
     return " ".join(str(error).split())[:300] or type(error).__name__

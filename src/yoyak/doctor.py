@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak import checkpoint, encoding, preprocess, rouge, training
+from yoyak import adapter, checkpoint, encoding, hardware, memory, preprocess, presets, rouge, training
 from yoyak.errors import YoyakError
 from yoyak.files import read_csv
+from yoyak.memory import GIB
 from yoyak.params import Params
 
 PACKAGES = (
@@ -27,7 +28,6 @@ PACKAGES = (
     "rouge-score",
     "python-mecab-ko",
 )
-GIB = 2**30
 
 
 def training_bytes(parameters: int) -> int:
@@ -69,44 +69,91 @@ def _data(params: Params) -> str:
     return ", ".join(f"{split} {report.rows_out} rows" for split, report in reports.items())
 
 
-def _fits(model: PreTrainedModel, params: Params) -> str:
-    """Memory and disk against the model."""
+def _room_for_all(model: PreTrainedModel, params: Params) -> str:
+    """Memory and disk for training every weight of an encoder-decoder."""
     parameters = model.num_parameters()
-    memory, free = training_bytes(parameters), _available_memory()
-    if memory > free:
+    needed, free = training_bytes(parameters), _available_memory()
+    if needed > free:
         raise YoyakError(
-            f"training needs {memory / GIB:.1f} GiB before activations, {free / GIB:.1f} GiB are free; "
+            f"training needs {needed / GIB:.1f} GiB before activations, {free / GIB:.1f} GiB are free; "
             "choose a smaller checkpoint, or the qlora family"
         )
-    disk, left = disk_bytes(parameters, params.training.save_total_limit), shutil.disk_usage(".").free
-    if disk > left:
+    disk = _disk(disk_bytes(parameters, params.training.save_total_limit))
+    return f"{parameters:,} parameters; {needed / GIB:.2f} GiB of {free / GIB:.1f} GiB memory before activations, {disk}"
+
+
+def _disk(needed: int) -> str:
+    left = shutil.disk_usage(".").free
+    if needed > left:
         raise YoyakError(
-            f"checkpoints and model need {disk / GIB:.1f} GiB of disk, {left / GIB:.1f} GiB are free; "
+            f"checkpoints and model need {needed / GIB:.1f} GiB of disk, {left / GIB:.1f} GiB are free; "
             "lower training.save_total_limit or make room (dvc gc)"
         )
+    return f"{needed / GIB:.2f} GiB of {left / GIB:.1f} GiB disk"
+
+
+def _room_for_adapter(params: Params) -> str:
+    """Memory for a quantized model and its adapter, from its config alone."""
+    chosen = params.model.qlora
+    config = checkpoint.config_of(checkpoint.locate(chosen.checkpoint, chosen.revision))
+    precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
+    found, free = memory.estimate(config, params, precision=precision), _available_memory()
+    told = _parts(found)
+    if advice := memory.advise(config, params, precision=precision, free=free):
+        raise YoyakError(f"{told}; {free / GIB:.1f} GiB are free; {advice}")
+    return f"{told} of {free / GIB:.1f} GiB free"
+
+
+def _parts(found: memory.Estimate) -> str:
     return (
-        f"{parameters:,} parameters; {memory / GIB:.2f} GiB of {free / GIB:.1f} GiB memory before activations, "
-        f"{disk / GIB:.2f} GiB of {left / GIB:.1f} GiB disk"
+        f"{found.parameters:,} parameters; training {found.training / GIB:.2f} GiB (weights {found.weights / GIB:.2f}, adapter "
+        f"{found.adapter / GIB:.2f}, activations {found.activations / GIB:.2f}, logits {found.logits / GIB:.2f}), prediction "
+        f"{found.prediction / GIB:.2f} GiB; estimated peak {found.peak / GIB:.2f} GiB"
     )
 
 
-def _one_step(params: Params, model: PreTrainedModel) -> str:
-    """Forward, backward and an optimizer step on the two first train rows."""
-    chosen = params.model.kobart
-    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+def presets_table(folder: Path, params: Path, *, gib: float | None) -> list[str]:
+    """For each preset of a decoder-only model: the estimated peak on a GPU with bfloat16, and whether it fits into `gib` (if
+    not given: into what is free here)."""
+    free = int(gib * GIB) if gib else _available_memory()
+    lines = [f"estimated peak memory in bfloat16, against {free / GIB:.1f} GiB"]
+    for name in presets.names(folder):
+        _, about = presets.read_preset(name, folder)
+        if "shape" in about:
+            applied = presets.apply(name, folder=folder, params=params)
+            config = memory.config_of_shape(about["shape"])
+            found = memory.estimate(config, applied, precision="bfloat16")
+            advice = memory.advise(config, applied, precision="bfloat16", free=free)
+            lines.append(
+                f"{name:24} {found.parameters / 1e9:5.1f} B  training {found.training / GIB:5.1f} GiB  prediction "
+                f"{found.prediction / GIB:5.1f} GiB  peak {found.peak / GIB:5.1f} GiB  " + (advice or "fits")
+            )
+    return lines
+
+
+def _two_rows(params: Params) -> list[dict[str, str]]:
     path = Path(params.data.dir) / "train.csv"
-    rows = [row.cells for row, _ in zip(read_csv(path, required=["dialogue", "summary"]), range(2), strict=False)]
-    inputs = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
-    labels = encoding.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=params.training.learning_rate)
-    batch = tokenizer.pad({"input_ids": inputs}, return_tensors="pt").to(device)
-    width = max(map(len, labels))
-    padded = torch.tensor([row + [-100] * (width - len(row)) for row in labels], device=device)
+    return [row.cells for row, _ in zip(read_csv(path, required=["dialogue", "summary"]), range(2), strict=False)]
+
+
+def _one_step(params: Params, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Forward, backward and an optimizer step on the two first train rows, made as the pipeline makes its batches."""
+    encode = encoding.encoders(
+        tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=[]
+    )["train"]
+    rows = [{key: row.get(key, "") for key in ("fname", "dialogue", "summary", "topic")} for row in _two_rows(params)]
+    columns = encode({key: [row[key] for row in rows] for key in rows[0]})
+    if params.model.family == "kobart":
+        collate = training.collate_pairs(tokenizer, model)
+    else:
+        collate = training.collate_chats(tokenizer.pad_token_id, padding_free=False)
+    batch = collate([{"input_ids": ids, "labels": to} for ids, to in zip(columns["input_ids"], columns["labels"], strict=True)])
+    batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+    model.train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=params.training.learning_rate)
     losses = []
     for _ in range(2):
-        loss = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=padded).loss
+        loss = model(**batch).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,21 +165,30 @@ def _one_step(params: Params, model: PreTrainedModel) -> str:
 
 def report(params: Params, *, step: bool) -> bool:
     """Print one line a check, and return whether all passed. A check that needs a failed one is left out."""
-    if params.model.family != "kobart":
-        raise YoyakError("doctor: the qlora family comes with the next issue; choose model.family: kobart")
-    chosen = params.model.kobart
-    loaded: list[PreTrainedModel] = []
+    chosen, chats = params.model.chosen, params.model.family == "qlora"
+    precision = params.training.precision
+    loaded: list[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = []
 
     def model() -> str:
-        tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+        tokenizer = checkpoint.load_tokenizer(
+            chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=chats
+        )
         lengths = {
             "tokenizer.max_input_length": params.tokenizer.max_input_length,
             "tokenizer.max_target_length": params.tokenizer.max_target_length,
             "generation.max_new_tokens": params.generation.max_new_tokens,
         }
         checkpoint.check_lengths(chosen.checkpoint, chosen.revision, lengths)
-        loaded.append(checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer))
-        return f"{chosen.checkpoint} ({loaded[0].config.model_type}), {len(tokenizer)} tokens"
+        if chats:
+            settings = params.model.qlora
+            dtype, _ = hardware.choose_precision(precision, parameters=0, quantized=True)
+            base, new = adapter.load_base(settings, tokenizer, precision=dtype)
+            tuned = adapter.add_lora(base, params.lora, new_tokens=new, settings=settings)
+            loaded.append((tuned, tokenizer))
+            return f"{chosen.checkpoint} ({base.config.model_type}), {len(tokenizer)} tokens, {adapter.describe(tuned)}"
+        seq2seq = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+        loaded.append((seq2seq, tokenizer))
+        return f"{chosen.checkpoint} ({seq2seq.config.model_type}), {len(tokenizer)} tokens"
 
     def checks() -> Iterator[tuple[str, Callable[[], str]]]:
         yield "params", lambda: "valid"
@@ -140,16 +196,20 @@ def report(params: Params, *, step: bool) -> bool:
         yield "device", _device
         yield "score", lambda: f"Mecab loads; {rouge.Morphemes() and rouge.signature(params.score.references)}"
         yield "data", lambda: _data(params)
-        yield "checkpoint", model
+        if chats:
+            yield "room", lambda: _room_for_adapter(params)
+        if passed or not chats:  # what will not fit is not loaded
+            yield "checkpoint", model
         if loaded:
-            precision = params.training.precision
+            count = loaded[0][0].num_parameters()
             yield (
                 "precision",
-                lambda: " — ".join(training.choose_precision(precision, parameters=loaded[0].num_parameters())),
+                lambda: " — ".join(hardware.choose_precision(precision, parameters=count, quantized=chats)),
             )
-            yield "room", lambda: _fits(loaded[0], params)
+            if not chats:
+                yield "room", lambda: _room_for_all(loaded[0][0], params)
             if step:
-                yield "one step", lambda: _one_step(params, loaded[0])
+                yield "one step", lambda: _one_step(params, *loaded[0])
 
     passed = True
     for name, check in checks():

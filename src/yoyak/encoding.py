@@ -1,7 +1,8 @@
-"""Processed rows to token ids: what the encoder-decoder reads, and what it is taught to write."""
+"""Processed rows to token ids: what a model reads, and what it is taught to write."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from yoyak import prompt
 from yoyak.errors import YoyakError
 from yoyak.files import read_jsonl
+from yoyak.params import Prompt, Tokenizer
 
 MANY_ROWS = 20_000  # from here on several processes pay for their start
 
@@ -43,23 +46,99 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     return texts
 
 
-def _encode(
-    batch: Mapping[str, list[Any]], tokenizer: PreTrainedTokenizerBase, limits: Mapping[str, int]
-) -> dict[str, list[Any]]:
-    """Columns of a batch, with `<kind>_tokens` (before cutting) and `<kind>_unknown` for the report."""
-    columns: dict[str, list[Any]] = {"fname": batch["fname"]}
+def frame(
+    tokenizer: PreTrainedTokenizerBase, lengths: Tokenizer, ask: Prompt, test_rows: Iterable[Mapping[str, str]]
+) -> prompt.Frame:
+    """How a decoder-only model is asked; `test_rows` decide whether the topic is named."""
+    return prompt.Frame(
+        tokenizer, settings=ask, max_length=lengths.max_input_length, with_topic=prompt.uses_topic(ask, test_rows)
+    )
+
+
+def encode_rows(
+    rows: Sequence[Mapping[str, str]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    family: str,
+    lengths: Tokenizer,
+    ask: Prompt,
+    test_rows: Iterable[Mapping[str, str]],
+) -> list[list[int]]:
+    """What the family's model reads for each processed row."""
+    if family == "kobart":
+        return encode_inputs(tokenizer, [row["dialogue"] for row in rows], lengths.max_input_length)
+    return [item.ids for item in frame(tokenizer, lengths, ask, test_rows).encode(rows)]
+
+
+Columns = dict[str, list[Any]]
+
+
+def _encode_pair(batch: Columns, tokenizer: PreTrainedTokenizerBase, max_input_length: int, max_target_length: int) -> Columns:
+    """For an encoder-decoder: input_ids and labels, each with EOS. Columns that start with _ are for the report."""
+    columns: Columns = {"fname": batch["fname"]}
+    limits = {"dialogue": max_input_length, "summary": max_target_length}
     for kind, limit in limits.items():
-        whole = (encode_inputs if kind == "dialogue" else encode_targets)(tokenizer, batch[kind], 10**9)
-        cut = [_with_eos(tokenizer, ids, limit) for ids in whole]
-        columns["input_ids" if kind == "dialogue" else "labels"] = cut
-        if kind == "dialogue":
-            columns["length"] = [len(ids) for ids in cut]
-        columns[f"{kind}_tokens"] = [len(ids) for ids in whole]
-        columns[f"{kind}_unknown"] = [ids.count(tokenizer.unk_token_id) for ids in whole]
-    for fname, labels in zip(columns["fname"], columns.get("labels", [[0, 0]] * len(columns["fname"])), strict=True):
-        if len(labels) < 2:
-            raise YoyakError(f"{fname}: no token of its summary is left for the model to learn from")
+        if kind in batch:
+            whole = (encode_inputs if kind == "dialogue" else encode_targets)(tokenizer, batch[kind], 10**9)
+            columns["input_ids" if kind == "dialogue" else "labels"] = [_with_eos(tokenizer, ids, limit) for ids in whole]
+            columns[f"_{kind}_tokens"] = [len(ids) for ids in whole]
+            columns[f"_{kind}_truncated"] = [len(ids) > limit for ids in whole]
+            columns[f"_{kind}_unknown_tokens"] = [ids.count(tokenizer.unk_token_id) for ids in whole]
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    _check_targets(columns["fname"], columns.get("labels"))
     return columns
+
+
+def _encode_chat(batch: Columns, ask: prompt.Frame, max_target_length: int, variants: range) -> Columns:
+    """For a decoder-only model: prompt and target in one row, the prompt masked in the labels; a row for each variant."""
+    tokenizer, unknown = ask.tokenizer, ask.tokenizer.unk_token_id
+    rows = [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
+    columns: Columns = {"fname": batch["fname"] * len(variants)}
+    prompts = [item for variant in variants for item in ask.encode(rows, variant=variant)]
+    columns["_prompt_tokens"] = [item.tokens for item in prompts]
+    columns["_prompt_truncated"] = [item.tokens > len(item.ids) or item.turn_cut for item in prompts]
+    columns["_prompt_turns_left_out"] = [item.turns_left_out for item in prompts]
+    columns["_prompt_turns_cut"] = [item.turn_cut for item in prompts]
+    columns["_prompt_unknown_tokens"] = [item.ids.count(unknown) for item in prompts]
+    columns["input_ids"] = [item.ids for item in prompts]
+    if "summary" in batch:
+        targets, tokens = prompt.encode_targets(tokenizer, batch["summary"], max_target_length)
+        _check_targets(batch["fname"], targets)
+        targets, tokens = targets * len(variants), tokens * len(variants)
+        columns["_summary_tokens"] = tokens
+        columns["_summary_truncated"] = [count > max_target_length for count in tokens]
+        columns["_summary_unknown_tokens"] = [ids.count(unknown) for ids in targets]
+        columns["labels"] = [[-100] * len(item.ids) + ids for item, ids in zip(prompts, targets, strict=True)]
+        columns["input_ids"] = [item.ids + ids for item, ids in zip(prompts, targets, strict=True)]
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    return columns
+
+
+def _check_targets(fnames: list[str], targets: list[list[int]] | None) -> None:
+    for fname, ids in zip(fnames, targets or [[0, 0]] * len(fnames), strict=True):
+        if len(ids) < 2:
+            raise YoyakError(f"{fname}: no token of its summary is left for the model to learn from")
+
+
+def encoders(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    family: str,
+    lengths: Tokenizer,
+    ask: Prompt,
+    test_rows: Iterable[Mapping[str, str]],
+) -> dict[str, Callable[[Columns], Columns]]:
+    """For each split, what makes token ids of a batch of its rows."""
+    longest = lengths.max_target_length
+    if family == "kobart":
+        pair = partial(_encode_pair, tokenizer=tokenizer, max_input_length=lengths.max_input_length, max_target_length=longest)
+        return dict.fromkeys(("train", "dev", "test"), pair)
+    chats = frame(tokenizer, lengths, ask, test_rows)
+    ways = {"train": len(prompt.INSTRUCTIONS) if ask.augmentation == "templates" else 1, "dev": 1, "test": 1}
+    return {
+        split: partial(_encode_chat, ask=chats, variants=range(count), max_target_length=longest)
+        for split, count in ways.items()
+    }
 
 
 def _texts(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
@@ -70,7 +149,7 @@ def _texts(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
 def _read(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Dataset:
     """The texts of a JSON-lines file as a memory-mapped dataset. `Dataset.from_json` would take "2024-11-20" for a time."""
     first = next(read_jsonl(path))
-    columns = tuple(name for name in ("fname", "dialogue", "summary") if name in first)
+    columns = tuple(name for name in ("fname", "dialogue", "summary", "topic") if name in first)
     try:
         return datasets.Dataset.from_generator(
             _texts,
@@ -84,58 +163,60 @@ def _read(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Dataset:
 
 
 def encode_files(
-    paths: Mapping[str, Path],
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_input_length: int,
-    max_target_length: int,
-    workers: int,
+    paths: Mapping[str, Path], folder: Path, encode: Mapping[str, Callable[[Columns], Columns]], *, workers: int
 ) -> dict[str, Any]:
     """Encode JSON-lines files of processed rows to a DatasetDict in `folder`, memory-mapped on both sides.
 
     Columns: fname, input_ids, length (of input_ids) and, where rows have a summary, labels. The files are the same whatever
-    the number of workers. Returns for each split the rows and, for dialogue and summary, the lengths in tokens before
-    cutting, how many rows were cut, and the unknown tokens.
+    the number of workers. Returns for each split the rows and, for what is read and what is written, the lengths in tokens
+    before cutting, how many rows were cut, and the unknown tokens.
     """
     splits, report = datasets.DatasetDict(), {}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
         for split, path in paths.items():
             rows = _read(path, Path(scratch), fingerprint=f"yoyak-{split}-rows")
-            limits = {"dialogue": max_input_length, "summary": max_target_length}
-            limits = {kind: limit for kind, limit in limits.items() if kind in rows.column_names}
             encoded = rows.map(
-                _encode,
+                _call,
                 batched=True,
                 batch_size=500,
                 num_proc=workers if len(rows) >= MANY_ROWS and workers > 1 else None,
                 remove_columns=rows.column_names,
-                fn_kwargs={"tokenizer": tokenizer, "limits": limits},
+                fn_kwargs={"encode": encode[split]},
                 new_fingerprint=f"yoyak-{split}",  # instead of a hash that differs from run to run
                 desc=f"tokenize {split}",
             )
-            report[split] = {"rows": len(rows)} | {kind: _count(encoded, kind, limit) for kind, limit in limits.items()}
-            kept = encoded.remove_columns([name for name in encoded.column_names if "_tokens" in name or "_unk" in name])
+            report[split] = {"rows": len(encoded)} | _counts(encoded)
+            kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])
             # Made anew: what several processes give has no split, and it would be seen in the files.
             splits[split] = datasets.Dataset(kept.data, split=datasets.NamedSplit(split), fingerprint=f"yoyak-{split}-ids")
         splits.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
     return report
 
 
-def _count(encoded: datasets.Dataset, kind: str, limit: int) -> dict[str, Any]:
-    """Lengths in tokens before cutting, rows cut at `limit`, unknown tokens."""
-    lengths = np.array(encoded[f"{kind}_tokens"])
-    unknown = int(np.sum(encoded[f"{kind}_unknown"]))
-    cut = int((lengths > limit).sum())
-    return {
-        "tokens_mean": round(float(lengths.mean()), 2),
-        "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
-        "tokens_max": int(lengths.max()),
-        "truncated": cut,
-        "truncated_share": round(cut / len(lengths), 6),
-        "unknown_tokens": unknown,
-        "unknown_share": round(unknown / int(lengths.sum()), 6),
-    }
+def _call(batch: Mapping[str, list[Any]], encode: Callable[[Columns], Columns]) -> Columns:
+    return encode({name: list(batch[name]) for name in batch})
+
+
+def _counts(encoded: datasets.Dataset) -> dict[str, dict[str, Any]]:
+    """For each kind of text that has columns `_<kind>_…`: its lengths before cutting, and the sums of the other columns."""
+    report = {}
+    for kind in ("dialogue", "prompt", "summary"):
+        if f"_{kind}_tokens" in encoded.column_names:
+            lengths = np.array(encoded[f"_{kind}_tokens"])
+            sums = {
+                name.removeprefix(f"_{kind}_"): int(np.sum(encoded[name]))
+                for name in encoded.column_names
+                if name.startswith(f"_{kind}_") and name != f"_{kind}_tokens"
+            }
+            report[kind] = {
+                "tokens_mean": round(float(lengths.mean()), 2),
+                "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
+                "tokens_max": int(lengths.max()),
+                **sums,
+                "truncated_share": round(sums["truncated"] / len(lengths), 6),
+                "unknown_share": round(sums["unknown_tokens"] / int(lengths.sum()), 6),
+            }
+    return report
 
 
 def load(folder: Path) -> datasets.DatasetDict:

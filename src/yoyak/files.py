@@ -111,6 +111,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 raise YoyakError(f"{path}: line {number}: not JSON; the file is damaged") from None
 
 
+def read_json(path: Path) -> Any:
+    """The value of a JSON file. YoyakError if it is missing or damaged."""
+    check_encoding(path)
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise YoyakError(f"{path}: not JSON; the file is damaged") from None
+
+
 def dumps(value: object, *, indent: int | None = None) -> str:
     """JSON with Korean left readable, keys in their order, no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from yoyak import foreign
 from yoyak.dialogue import copies
-from yoyak.encoding import decode, encode_inputs
+from yoyak.encoding import decode
 from yoyak.params import Generation
 
 
@@ -23,6 +24,7 @@ class Output:
 def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
     """The GenerationConfig of these settings; the sampling keys only where sampling is on."""
     sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
+    ends = model.generation_config.eos_token_id  # a chat model may know others than its tokenizer
     beams = (
         {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
     )
@@ -37,9 +39,9 @@ def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: Pr
         **beams,
         **sampling,
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=ends if isinstance(ends, list) else tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        decoder_start_token_id=model.config.decoder_start_token_id,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
         forced_bos_token_id=getattr(model.generation_config, "forced_bos_token_id", None),  # mBART's language
     )
 
@@ -47,6 +49,7 @@ def decoding(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: Pr
 def describe(settings: Generation) -> str:
     """The decoding in one line, for the score's signature."""
     shown = settings.model_dump(exclude={"batch_size", "postprocess", "seed", "temperature", "top_p", "top_k"})
+    shown["blocked_scripts"] = "+".join(settings.blocked_scripts) or "none"
     if settings.do_sample:
         shown |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})
     return ",".join(f"{key}={value}" for key, value in shown.items())
@@ -55,16 +58,23 @@ def describe(settings: Generation) -> str:
 def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[Sequence[int]],
     dialogues: Sequence[str],
     *,
     settings: Generation,
-    max_input_length: int,
     progress: str,
 ) -> list[Output]:
-    """One output a dialogue, in the dialogues' order. Batches are of like length, the longest first."""
+    """One output for each row of `ids` (what the model reads), in their order. Batches are of like length, the longest first.
+
+    `dialogues` are the same rows' texts: their own words are never blocked as foreign.
+    """
     # Set, not passed: what a passed config leaves open, generate() would take from the checkpoint's own.
     model.generation_config = decoding(settings, tokenizer, model)
-    ids = encode_inputs(tokenizer, dialogues, max_input_length)
+    ends = model.generation_config.eos_token_id
+    ends = torch.tensor(ends if isinstance(ends, list) else [ends])
+    chats = not model.config.is_encoder_decoder
+    blocked = foreign.Blocked(tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
+    columns = model.get_output_embeddings().weight.shape[0]
     order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
     outputs: dict[int, Output] = {}
     model.eval()
@@ -72,11 +82,20 @@ def generate(
     with torch.inference_mode(), tqdm(total=len(ids), desc=progress, unit="dialogue", mininterval=1) as bar:
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
-            batch = tokenizer.pad({"input_ids": [ids[at] for at in chosen]}, return_tensors="pt").to(model.device)
-            written = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).cpu()
+            # A decoder-only model goes on where its prompt ends, so the padding stands before it.
+            side = "left" if chats else "right"
+            rows = {"input_ids": [list(ids[at]) for at in chosen]}
+            batch = tokenizer.pad(rows, padding_side=side, return_tensors="pt").to(model.device)
+            processors = LogitsProcessorList()
+            if blocked:
+                processors.append(blocked.processor([dialogues[at] for at in chosen], columns=columns, device=model.device))
+            written = model.generate(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_processor=processors
+            ).cpu()
+            written = written[:, batch["input_ids"].shape[1] if chats else 1 :]
             texts = decode(tokenizer, written.tolist())
-            for at, text, row in zip(chosen, texts, written[:, 1:], strict=True):
-                ended = bool((row == tokenizer.eos_token_id).any())
+            for at, text, row in zip(chosen, texts, written, strict=True):
+                ended = bool(torch.isin(row, ends).any())
                 whole = text.replace("\ufffd", "").strip()
                 outputs[at] = Output(whole, hit_limit=not ended, broken="\ufffd" in text)
             bar.update(len(chosen))
@@ -84,7 +103,8 @@ def generate(
 
 
 def faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:
-    """Counts that show a broken or collapsed model: rows, distinct, empty, hit_limit, broken, copied; characters on average."""
+    """Counts that show a broken or collapsed model: rows, distinct, empty, hit_limit, broken, copied, foreign letters;
+    characters on average."""
     return {
         "rows": len(texts),
         "distinct": len(set(texts)),
@@ -92,5 +112,6 @@ def faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[
         "hit_limit": sum(output.hit_limit for output in outputs),
         "broken": sum(output.broken for output in outputs),
         "copied": sum(copies(text, dialogue) for text, dialogue in zip(texts, dialogues, strict=True)),
+        **foreign.count(texts, dialogues),
         "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
     }

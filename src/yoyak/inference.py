@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoyak import checkpoint, generation, postprocess
+from yoyak import encoding, generation, postprocess, trained
 from yoyak.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
 from yoyak.errors import YoyakError
 from yoyak.files import read_csv, write_csv
@@ -19,17 +19,13 @@ def prepare(text: str, params: Params) -> str:
     return replace_person_tags(cleaned, strategy)
 
 
-def summarize(dialogues: list[str], *, model: Path, params: Params, mend: bool) -> list[str]:
-    """A summary for each prepared dialogue; `mend` is post-processing."""
-    loaded, tokenizer = checkpoint.load_trained(model)
-    outputs = generation.generate(
-        loaded,
-        tokenizer,
-        dialogues,
-        settings=params.generation,
-        max_input_length=params.tokenizer.max_input_length,
-        progress="summarize",
-    )
+def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool) -> list[str]:
+    """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing."""
+    loaded, tokenizer = trained.load(model)
+    family = "kobart" if loaded.config.is_encoder_decoder else "qlora"
+    ids = encoding.encode_rows(rows, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=rows)
+    dialogues = [row["dialogue"] for row in rows]
+    outputs = generation.generate(loaded, tokenizer, ids, dialogues, settings=params.generation, progress="summarize")
     texts = [postprocess.finish(item) if mend else item.text for item in outputs]
     return [restore_person_tags(text, params.preprocess.person_tags) for text in texts]
 
@@ -40,7 +36,7 @@ def summarize_text(text: str, *, source: str, model: Path, params: Params, mend:
         dialogue = prepare(text, params)
     except BadDialogueError as error:
         raise YoyakError(f"{source}: {error}; a dialogue has one turn a line: #Person1#: 안녕하세요.") from None
-    return summarize([dialogue], model=model, params=params, mend=mend)[0]
+    return summarize([{"dialogue": dialogue}], model=model, params=params, mend=mend)[0]
 
 
 def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, mend: bool) -> int:
@@ -49,14 +45,14 @@ def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, me
     Raises:
         YoyakError: naming file, line and fname of a row that is no dialogue, before anything is written.
     """
-    fnames, dialogues = [], []
+    rows = []
     for line, cells in read_csv(source, required=["fname", "dialogue"]):
         try:
-            dialogues.append(prepare(cells["dialogue"], params))
+            dialogue = prepare(cells["dialogue"], params)
         except BadDialogueError as error:
             raise YoyakError(f"{source}: line {line}: {cells['fname']}: {error}") from None
-        fnames.append(cells["fname"])
-    summaries = summarize(dialogues, model=model, params=params, mend=mend)
-    rows = [{"fname": fname, "summary": text} for fname, text in zip(fnames, summaries, strict=True)]
-    write_csv(target, rows, columns=["fname", "summary"])
+        rows.append({"fname": cells["fname"], "dialogue": dialogue, "topic": " ".join(cells.get("topic", "").split())})
+    summaries = summarize(rows, model=model, params=params, mend=mend)
+    table = [{"fname": row["fname"], "summary": text} for row, text in zip(rows, summaries, strict=True)]
+    write_csv(target, table, columns=["fname", "summary"])
     return len(rows)

@@ -22,6 +22,7 @@ Float = Annotated[float, BeforeValidator(_number)]
 Share = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[Float, Field(ge=0)]
+Script = Literal["latin", "han", "kana", "other"]
 
 
 class Section(BaseModel):
@@ -47,10 +48,26 @@ class Checkpoint(Section):
     revision: str | None
 
 
+class Quantized(Checkpoint):
+    """A decoder-only checkpoint, and how it is loaded."""
+
+    quantization: Literal["nf4", "int8", "none"]
+    double_quantization: bool
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"]
+    padding_free: Literal["auto", "always", "never"]
+    offload_folder: str | None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.padding_free == "always" and self.attention == "eager":
+            raise ValueError("padding_free: always needs model.qlora.attention: auto, sdpa or flash_attention_2")
+        return self
+
+
 class Model(Section):
     family: Literal["kobart", "qlora"]
     kobart: Checkpoint
-    qlora: Checkpoint
+    qlora: Quantized
 
     @property
     def chosen(self) -> Checkpoint:
@@ -61,6 +78,15 @@ class Tokenizer(Section):
     max_input_length: Annotated[int, Field(ge=8)]
     max_target_length: Annotated[int, Field(ge=4)]
     special_tokens: list[Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]]
+
+
+class Prompt(Section):
+    """What a decoder-only model is asked; the qlora family alone reads it."""
+
+    style: Literal["structured", "plain", "instruction"]
+    system: str | None
+    topic: Literal["auto", "always", "never"]
+    augmentation: Literal["none", "templates"]
 
 
 # For each scheduler what lr_scheduler_kwargs may hold, and of what it must hold one (transformers.optimization).
@@ -104,7 +130,15 @@ class Training(Section):
     weight_decay: Share
     label_smoothing_factor: Annotated[Float, Field(ge=0, lt=1)]
     max_grad_norm: NotNegative
-    optim: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd"]
+    optim: Literal[
+        "adamw_torch",
+        "adamw_torch_fused",
+        "adafactor",
+        "sgd",
+        "adamw_bnb_8bit",
+        "paged_adamw_32bit",
+        "paged_adamw_8bit",
+    ]
     adam_beta1: Annotated[Float, Field(ge=0, lt=1)]
     adam_beta2: Annotated[Float, Field(ge=0, lt=1)]
     adam_epsilon: Annotated[Float, Field(gt=0)]
@@ -146,7 +180,7 @@ class Lora(Section):
 
 
 class Generation(Section):
-    """Keys are transformers' GenerationConfig, but `batch_size` and `postprocess`, which are ours."""
+    """Keys are transformers' GenerationConfig, but `blocked_scripts`, `batch_size` and `postprocess`, which are ours."""
 
     max_new_tokens: Count
     min_new_tokens: Annotated[int, Field(ge=0)]
@@ -159,6 +193,7 @@ class Generation(Section):
     length_penalty: Float
     no_repeat_ngram_size: Annotated[int, Field(ge=0)]
     early_stopping: Literal[True, False, "never"]
+    blocked_scripts: list[Script]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     batch_size: Count
     postprocess: Literal["never", "auto", "always"]
@@ -185,6 +220,7 @@ class Params(Section):
     preprocess: Preprocess
     model: Model
     tokenizer: Tokenizer
+    prompt: Prompt
     training: Training
     lora: Lora
     generation: Generation

@@ -10,19 +10,18 @@ from ruamel.yaml import YAML
 
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
-from yoyak.params import parse, read
+from yoyak.params import Params, parse, read
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def use(name: str, *, folder: Path, params: Path) -> list[str]:
-    """Write the preset over `params` and return what changed, as "section.key: old → new".
+def read_preset(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The values of a preset, and what it says `about` its model (sources, shape).
 
     Raises:
-        YoyakError: for an unknown preset (the nearest names are offered), or if the result would not be valid; then the
-            file stays as it was.
+        YoyakError: for an unknown preset (the nearest names are offered).
     """
     valid = names(folder)
     if not valid:
@@ -31,8 +30,31 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
         near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
         raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(near)}?")
     overlay = read(folder / f"{name}.yaml")
-    if not isinstance(read(params), dict) or not isinstance(overlay, dict):
-        raise YoyakError(f"{params} or {folder / name}.yaml is no mapping of sections")
+    if not isinstance(overlay, dict):
+        raise YoyakError(f"{folder / name}.yaml is no mapping of sections")
+    about = overlay.pop("about", None) or {}
+    return overlay, about
+
+
+def apply(name: str, *, folder: Path, params: Path) -> Params:
+    """The params with the preset over them; the file stays as it is. YoyakError if that is not valid."""
+    overlay, _ = read_preset(name, folder)
+    values = read(params)
+    if not isinstance(values, dict):
+        raise YoyakError(f"{params} is no mapping of sections")
+    _overlay(values, overlay, "")
+    return parse(values, source=f"{params} with preset {name}")
+
+
+def use(name: str, *, folder: Path, params: Path) -> list[str]:
+    """Write the preset over `params` and return what changed, as "section.key: old → new".
+
+    Raises:
+        YoyakError: for an unknown preset, or if the result would not be valid; then the file stays as it was.
+    """
+    overlay, _ = read_preset(name, folder)
+    if not isinstance(read(params), dict):
+        raise YoyakError(f"{params} is no mapping of sections")
     yaml = YAML()  # round trip: keeps comments, order and quotes; lists are indented as `dvc exp run -S` does
     yaml.preserve_quotes = True
     yaml.width = 200

@@ -1,13 +1,12 @@
-"""Fine-tuning an encoder-decoder with the Hugging Face trainer."""
+"""Fine-tuning either family with the Hugging Face trainer."""
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import torch
 from dvclive import Live
 from transformers import (
@@ -16,49 +15,24 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
+    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
 )
 
-from yoyak import encoding, rouge
+from yoyak import encoding, generation, hardware, rouge
 from yoyak.errors import YoyakError
-from yoyak.params import Training
+from yoyak.params import Generation, Training
 
-# Below this, bf16 on a CPU gains little or loses, from machine to machine (docs/log.md).
-BF16_PAYS_FROM = 50_000_000
 DEBUG_ROWS = {"train": 50, "dev": 10}
 
 
-def choose_precision(precision: str, *, parameters: int) -> tuple[str, str]:
-    """("float32" | "bfloat16" | "float16", why): what `training.precision` comes to on this hardware.
-
-    Raises:
-        YoyakError: if the hardware cannot do what was asked for.
-    """
-    gpu = torch.cuda.is_available()
-    gpu_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu_bf16 = not gpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    if precision == "auto":
-        if gpu:
-            return ("bfloat16", "this GPU has it") if gpu_bf16 else ("float16", "this GPU has no bfloat16")
-        if cpu_bf16 and parameters >= BF16_PAYS_FROM:
-            return "bfloat16", "this CPU has it, and the model is large enough to gain"
-        return "float32", "a small model on a CPU" if cpu_bf16 else "a CPU without bfloat16"
-    if precision == "float16" and not gpu:
-        raise YoyakError("training.precision: float16 needs a GPU; choose auto, bfloat16 or float32")
-    if precision == "bfloat16" and gpu and not gpu_bf16:
-        raise YoyakError("training.precision: this GPU has no bfloat16; choose auto or float16")
-    return precision, "training.precision says so"
-
-
-def arguments(training: Training, *, folder: Path, precision: str, max_target_length: int) -> Seq2SeqTrainingArguments:
+def arguments(training: Training, *, folder: Path, precision: str) -> TrainingArguments:
     """What the trainer is really given. Every key of params.yaml's `training` arrives here, in `train`, or in both."""
     warmup = training.warmup_steps
-    return Seq2SeqTrainingArguments(
+    return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1 if training.debug else training.num_train_epochs,
         per_device_train_batch_size=2 if training.debug else training.per_device_train_batch_size,
@@ -89,9 +63,8 @@ def arguments(training: Training, *, folder: Path, precision: str, max_target_le
         save_total_limit=training.save_total_limit,
         save_only_model=True,
         dataloader_pin_memory=torch.cuda.is_available(),
-        predict_with_generate=training.predict_with_generate,
-        generation_num_beams=training.generation_num_beams,
-        generation_max_length=max_target_length,
+        prediction_loss_only=True,  # logits of all rows would fill the memory; ROUGE is measured on what is written
+        tf32=True if hardware.has_tf32() else None,
         logging_steps=training.logging_steps,
         logging_first_step=True,
         remove_unused_columns=False,  # `length` is needed for grouping; the collator drops it
@@ -132,17 +105,112 @@ class StopOnNan(TrainerCallback):  # type: ignore[misc]
             )
 
 
-def rouge_of_ids(tokenizer: PreTrainedTokenizerBase) -> Callable[[Any], dict[str, float]]:
-    """ROUGE of generated ids against label ids, for the trainer's evaluation."""
+Batch = dict[str, Any]
+
+
+def collate_pairs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Callable[[list[Batch]], Batch]:
+    """Batches for an encoder-decoder, padded to their longest."""
+    collate = DataCollatorForSeq2Seq(tokenizer, model=model)
+    return lambda rows: dict(collate([{key: row[key] for key in ("input_ids", "labels")} for row in rows]))
+
+
+def collate_chats(pad_token_id: int, *, padding_free: bool) -> Callable[[list[Batch]], Batch]:
+    """Batches for a decoder-only model, which makes logits only where there is something to learn.
+
+    Padded on the left, all targets end together, so that `logits_to_keep` is one number; labels are (rows, kept). Without
+    padding, the rows stand end to end in one, their positions starting anew, which is how attention knows the boundaries
+    (FlashAttention by the positions, SDPA by a block mask that transformers makes of them where there is no other mask and
+    no cache).
+    """
+
+    def masked(row: Batch) -> int:
+        """Where a row's labels start, with one before, from whose place the first is predicted."""
+        return next(at for at, label in enumerate(row["labels"]) if label != -100) - 1
+
+    def end_to_end(rows: list[Batch]) -> Batch:
+        kept: list[int] = []
+        start = 0
+        for row in rows:
+            kept += range(start + masked(row), start + len(row["input_ids"]))
+            start += len(row["input_ids"])
+        return {
+            "input_ids": torch.tensor([[id_ for row in rows for id_ in row["input_ids"]]]),
+            "position_ids": torch.tensor([[at for row in rows for at in range(len(row["input_ids"]))]]),
+            "labels": torch.tensor([[label for row in rows for label in row["labels"][masked(row) :]]]),
+            "logits_to_keep": torch.tensor(kept),
+            "use_cache": False,
+        }
+
+    def padded(rows: list[Batch]) -> Batch:
+        longest = max(len(row["input_ids"]) for row in rows)
+        keep = max(len(row["labels"]) - masked(row) for row in rows)
+        ids = torch.tensor([[pad_token_id] * (longest - len(row["input_ids"])) + row["input_ids"] for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row["input_ids"])) + [1] * len(row["input_ids"]) for row in rows])
+        labels = torch.tensor([([-100] * longest + row["labels"])[-keep:] for row in rows])
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": positions,
+            "labels": labels,
+            "logits_to_keep": keep,
+            "use_cache": False,
+        }
+
+    return end_to_end if padding_free else padded
+
+
+class SummaryTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss."""
+
+    def __init__(self, measure: Callable[[PreTrainedModel], dict[str, float]] | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.measure = measure
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        if self.measure:
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in self.measure(self.model).items()})
+        return output
+
+
+def measure_rouge(
+    dev: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, training: Training, *, max_target_length: int
+) -> Callable[[PreTrainedModel], dict[str, float]]:
+    """ROUGE of what a model writes for the rows of `dev`, against their decoded labels."""
     morphemes = rouge.Morphemes()
+    # A decoder-only model's rows hold prompt and target; the labels tell where the target starts.
+    ids = [
+        row[: labels.count(-100)] if -100 in labels else row
+        for row, labels in zip(dev["input_ids"], dev["labels"], strict=True)
+    ]
+    references = encoding.decode(tokenizer, [[id_ for id_ in labels if id_ != -100] for labels in dev["labels"]])
+    settings = Generation(
+        max_new_tokens=max_target_length,
+        min_new_tokens=0,
+        num_beams=training.generation_num_beams,
+        do_sample=False,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        repetition_penalty=1.0,
+        length_penalty=1.0,
+        no_repeat_ngram_size=0,
+        early_stopping=False,
+        blocked_scripts=[],
+        seed=training.seed,
+        batch_size=training.per_device_eval_batch_size,
+        postprocess="never",
+    )
 
-    def decode(ids: np.ndarray) -> list[str]:
-        return encoding.decode(tokenizer, np.where(ids == -100, tokenizer.pad_token_id, ids).tolist())
-
-    def measure(evaluation: Any) -> dict[str, float]:
+    def measure(model: PreTrainedModel) -> dict[str, float]:
+        before, random_state = model.generation_config, torch.get_rng_state()
+        outputs = generation.generate(model, tokenizer, ids, [""] * len(ids), settings=settings, progress="write dev")
+        model.generation_config = before
+        torch.set_rng_state(random_state)
         rows = rouge.score_rows(
-            predictions=decode(evaluation.predictions),
-            references=[[text] for text in decode(evaluation.label_ids)],
+            predictions=[output.text for output in outputs],
+            references=[[text] for text in references],
             tokenizer=morphemes,
         )
         return rouge.summarize(rows)
@@ -160,9 +228,11 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     splits: datasets.DatasetDict,
     *,
-    args: Seq2SeqTrainingArguments,
+    collate: Callable[[list[Batch]], Batch],
+    args: TrainingArguments,
     training: Training,
-    live: Live,
+    max_target_length: int,
+    callbacks: Sequence[TrainerCallback],
 ) -> dict[str, Any]:
     """Fine-tune `model` in place; it ends with the weights of its best evaluation. Returns what was resolved and reached.
 
@@ -171,22 +241,23 @@ def train(
     Raises:
         YoyakError: if the loss is not a number.
     """
-    collate = DataCollatorForSeq2Seq(tokenizer, model=model)
-    callbacks: list[TrainerCallback] = [LiveLog(live), StopOnNan()]
-    if training.early_stopping_patience:
-        callbacks.append(EarlyStoppingCallback(training.early_stopping_patience))
-    # What the checkpoint says of decoding (beams, penalties) must not choose the best: params.yaml is the whole truth.
-    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-    model.generation_config = GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in names})
-    trainer = Seq2SeqTrainer(
+    stop = [EarlyStoppingCallback(training.early_stopping_patience)] if training.early_stopping_patience else []
+    if model.config.is_encoder_decoder:
+        # What the checkpoint says of decoding (beams, penalties) must not choose the best: params.yaml is the whole truth.
+        names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+        model.generation_config = GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in names})
+    dev = _rows(splits["dev"], "dev", training.debug)
+    trainer = SummaryTrainer(
+        measure_rouge(dev, tokenizer, training, max_target_length=max_target_length)
+        if training.predict_with_generate
+        else None,
         model=model,
         args=args,
         train_dataset=_rows(splits["train"], "train", training.debug),
-        eval_dataset=_rows(splits["dev"], "dev", training.debug),
-        data_collator=lambda rows: collate([{k: row[k] for k in ("input_ids", "labels")} for row in rows]),
+        eval_dataset=dev,
+        data_collator=collate,
         processing_class=tokenizer,
-        compute_metrics=rouge_of_ids(tokenizer) if training.predict_with_generate else None,
-        callbacks=callbacks,
+        callbacks=[*callbacks, StopOnNan(), *stop],
     )
     # The best checkpoint has each tied weight once, under one of its names; transformers reports the other names as missing.
     logging.getLogger("transformers.trainer").addFilter(
@@ -202,7 +273,7 @@ def train(
     }
 
 
-def resolved(args: Seq2SeqTrainingArguments) -> dict[str, Any]:
+def resolved(args: TrainingArguments) -> dict[str, Any]:
     """Every argument that the trainer had, but those that only say where it ran."""
     local = {"output_dir", "logging_dir", "run_name", "local_rank", "hub_token", "push_to_hub", "disable_tqdm"}
     return {key: value for key, value in sorted(args.to_dict().items()) if key not in local}

@@ -1,0 +1,72 @@
+"""What the machine can do: number formats and attention kernels, and why they were chosen."""
+
+import os
+
+import torch
+
+from yoyak.errors import YoyakError
+
+# Below this, bf16 on a CPU gains little or loses, from machine to machine (docs/log.md).
+BF16_PAYS_FROM = 50_000_000
+
+
+def device() -> torch.device:
+    """This process's GPU (several processes have one each), or the CPU."""
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def choose_precision(precision: str, *, parameters: int, quantized: bool = False) -> tuple[str, str]:
+    """("float32" | "bfloat16" | "float16", why): what `training.precision` comes to on this hardware.
+
+    Raises:
+        YoyakError: if the hardware cannot do what was asked for.
+    """
+    gpu = torch.cuda.is_available()
+    gpu_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    cpu_bf16 = not gpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if precision == "auto":
+        if gpu:
+            return ("bfloat16", "this GPU has it") if gpu_bf16 else ("float16", "this GPU has no bfloat16")
+        if quantized:
+            return "float32", "quantized layers on a CPU"
+        if cpu_bf16 and parameters >= BF16_PAYS_FROM:
+            return "bfloat16", "this CPU has it, and the model is large enough to gain"
+        return "float32", "a small model on a CPU" if cpu_bf16 else "a CPU without bfloat16"
+    if precision == "float16" and not gpu:
+        raise YoyakError("training.precision: float16 needs a GPU; choose auto, bfloat16 or float32")
+    if precision == "bfloat16" and gpu and not gpu_bf16:
+        raise YoyakError("training.precision: this GPU has no bfloat16; choose auto or float16")
+    return precision, "training.precision says so"
+
+
+def choose_attention(attention: str, *, precision: str) -> tuple[str, str]:
+    """("flash_attention_2" | "sdpa" | "eager", why). FlashAttention knows no float32.
+
+    Raises:
+        YoyakError: if FlashAttention was asked for and cannot be had.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    usable = torch.cuda.is_available() and is_flash_attn_2_available() and precision != "float32"
+    if attention == "auto":
+        return (
+            ("flash_attention_2", "it is installed") if usable else ("sdpa", "no FlashAttention for this device and precision")
+        )
+    if attention == "flash_attention_2" and not usable:
+        raise YoyakError(
+            "model.qlora.attention: flash_attention_2 needs an NVIDIA GPU, the package flash-attn, and bfloat16 or float16; "
+            "choose auto or sdpa"
+        )
+    return attention, "model.qlora.attention says so"
+
+
+def allow_tf32() -> None:
+    """Let float32 products run there, where the GPU can."""
+    if has_tf32():
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def has_tf32() -> bool:
+    """Whether float32 products may run on a GPU's tensor cores with 10 bits of mantissa (Ampere and later)."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)

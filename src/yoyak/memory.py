@@ -1,0 +1,146 @@
+"""How much GPU memory training and prediction will take, before anything is downloaded or loaded."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+
+from yoyak.params import Params
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# State of each optimizer, bytes a trained parameter; a paged one can move to RAM, but is wanted on the GPU at each step.
+OPTIMIZER = {"adamw_torch": 8, "adamw_torch_fused": 8, "paged_adamw_32bit": 8, "adamw_bnb_8bit": 2, "paged_adamw_8bit": 2}
+SLACK = 1.1  # the allocator's holes
+CONTEXT = 0.6 * GIB  # CUDA's own
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes. `parameters` is a count."""
+
+    parameters: int
+    weights: int
+    adapter: int  # with its gradients and optimizer state
+    activations: int  # kept for the backward pass
+    logits: int
+    decoding: int  # the decoder's cache and its widest step
+
+    @property
+    def training(self) -> int:
+        return self.weights + self.adapter + self.activations + self.logits
+
+    @property
+    def prediction(self) -> int:
+        return self.weights + self.decoding
+
+    @property
+    def peak(self) -> int:
+        """Of training and prediction, with what CUDA and its allocator take."""
+        return int(max(self.training, self.prediction) * SLACK + CONTEXT)
+
+
+def weight_bytes(quantization: str, *, double: bool, dtype_bytes: int) -> float:
+    """Bytes a quantized weight: NF4 has a scale for 64 weights, in 4 bytes, or doubly quantized in 1 byte and 4 bytes for 256
+    scales (Dettmers et al. 2023, arXiv:2305.14314, section 3); int8 has one scale a row."""
+    if quantization == "nf4":
+        return 0.5 + (1 / 64 + 4 / (64 * 256) if double else 4 / 64)
+    return 1.0 if quantization == "int8" else float(dtype_bytes)
+
+
+def estimate(config: PreTrainedConfig, params: Params, *, precision: str) -> Estimate:
+    """For a decoder-only model of this config, trained and used by these params: every row as long as allowed."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head]
+    parameters = model.num_parameters()
+    quantized = sum(module.weight.numel() for module in linears)
+    size, settings, tokenizer, training = BYTES[precision], params.model.qlora, params.tokenizer, params.training
+    each = weight_bytes(settings.quantization, double=settings.double_quantization, dtype_bytes=size)
+    # The largest layer stands there once more in full while it is computed with.
+    unpacked = max(module.weight.numel() for module in linears) * size if settings.quantization != "none" else 0
+    weights = int(quantized * each + (parameters - quantized) * size + unpacked)
+
+    width, layers = config.hidden_size, config.num_hidden_layers
+    rows = len(tokenizer.special_tokens) * width * (1 if head.weight is embedding.weight else 2)
+    trained = rows + sum(params.lora.r * (module.in_features + module.out_features) for module in linears)
+    adapter = trained * (4 + 4 + OPTIMIZER.get(training.optim, 4))
+
+    batch = 2 if training.debug else training.per_device_train_batch_size
+    tokens = batch * (tokenizer.max_input_length + tokenizer.max_target_length)
+    layer = _layer_bytes(
+        config, linears[: len(linears) // layers], size=size, dropout=params.lora.lora_dropout > 0, r=params.lora.r
+    )
+    activations = tokens * (layers * width * size + layer if training.gradient_checkpointing else layers * layer)
+    vocabulary = max(config.vocab_size, len(tokenizer.special_tokens))
+    # As they are, in float32, their logarithms of probability, and the gradients of these.
+    logits = batch * tokenizer.max_target_length * vocabulary * (2 * size + 3 * 4)
+
+    generation = params.generation
+    sequences = generation.batch_size * generation.num_beams
+    key_values = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    cache = layers * 2 * key_values * _head_size(config) * size * (tokenizer.max_input_length + generation.max_new_tokens)
+    widest = tokenizer.max_input_length * (3 * config.intermediate_size + 4 * width) * size
+    decoding = sequences * (cache + widest + vocabulary * 4 * 2)
+    return Estimate(parameters, weights, adapter, int(activations), logits, decoding)
+
+
+def _head_size(config: PreTrainedConfig) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def _layer_bytes(config: PreTrainedConfig, linears: list[torch.nn.Linear], *, size: int, dropout: bool, r: int) -> int:
+    """What one layer keeps of one token for the backward pass."""
+    # Each LoRA keeps its own input in float32 or, under autocast, in half precision, a mask for its dropout, and what A gives.
+    own = size if size < 4 or dropout else 0
+    lora = sum(module.in_features * (own + dropout) + r * size for module in linears)
+    attention = (
+        4 * config.num_attention_heads * _head_size(config) * size
+    )  # queries, keys and values as attended, and its output
+    mlp = (3 if config.model_type != "gpt_neox" else 1) * config.intermediate_size * size
+    norms = 2 * config.hidden_size * (2 * 4 + size)
+    return int(lora + attention + mlp + norms)
+
+
+def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: int) -> str | None:
+    """None if it fits into `free` bytes, else what to set so that it does."""
+    if estimate(config, params, precision=precision).peak <= free:
+        return None
+    training, generation = params.training, params.generation
+    batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    changes: dict[str, Any] = {"training": {}, "generation": {}}
+
+    def fits() -> bool:
+        tried = params.model_copy(
+            update={
+                "training": training.model_copy(update=changes["training"]),
+                "generation": generation.model_copy(update=changes["generation"]),
+            }
+        )
+        found = estimate(config, tried, precision=precision)
+        return found.peak <= free
+
+    if not training.gradient_checkpointing:
+        changes["training"]["gradient_checkpointing"] = True
+    written = generation.batch_size
+    while not fits() and (batch > 1 or written > 1):
+        if batch > 1:
+            batch, accumulation = batch // 2, accumulation * 2
+            changes["training"] |= {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        if written > 1:
+            written //= 2
+            changes["generation"] |= {"batch_size": written}
+    settings = [f"{section}.{name}={value}" for section, keys in changes.items() for name, value in keys.items()]
+    if fits():
+        return "set " + ", ".join(settings)
+    if params.model.qlora.quantization != "nf4":
+        return "set model.qlora.quantization=nf4"
+    return "choose a smaller checkpoint, or shorter tokenizer.max_input_length"
+
+
+def config_of_shape(shape: dict[str, Any]) -> PreTrainedConfig:
+    """A config from a preset's `about.shape`."""
+    shape = dict(shape)
+    return AutoConfig.for_model(shape.pop("model_type"), **shape)

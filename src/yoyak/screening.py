@@ -1,0 +1,184 @@
+"""Scoring several models on the dev split as they are, without training: which one is worth fine-tuning."""
+
+import gc
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yoyak import adapter, checkpoint, encoding, generation, hardware, preprocess, presets, rouge, scoring
+from yoyak.dialogue import restore_person_tags
+from yoyak.errors import YoyakError
+from yoyak.files import dumps, read_json, write_json
+from yoyak.params import Params
+
+
+@dataclass
+class Data:
+    """What all models are given: the processed dev rows, and the test rows that decide whether topics are named."""
+
+    dev: list[dict[str, Any]]
+    test: list[dict[str, Any]]
+    train_summaries: list[str]
+
+
+def read_data(params: Params, *, rows: int | None) -> Data:
+    """The splits, cleaned as the pipeline does; of dev the first `rows`.
+
+    Raises:
+        YoyakError: as the preprocess stage does.
+    """
+    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in preprocess.COLUMNS}
+    reports = {split: preprocess.Report() for split in paths}
+    guard = preprocess.Guard()
+    cleaned = {
+        split: list(preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split]))
+        for split, path in paths.items()
+    }
+    preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
+    return Data(cleaned["dev"][:rows], cleaned["test"], [row["summary"] for row in cleaned["train"]])
+
+
+def key(params: Params, data: Data) -> str:
+    """What a result depends on: a result with the same key need not be measured again."""
+    sections = params.model_dump(include={"model", "preprocess", "tokenizer", "prompt", "generation", "score"})
+    base = adapter.fingerprint(params.model.chosen.checkpoint)
+    return hashlib.sha256(dumps([sections, base, data.dev, [row["topic"] for row in data.test]]).encode()).hexdigest()
+
+
+def screen(
+    names: Sequence[str], *, folder: Path, params: Path, output: Path, rows: int | None = None, remove_cache: bool = False
+) -> dict[str, Any]:
+    """Score the presets' models one after another; what is already in `output` under the same key is not measured again.
+
+    `output` is written after each model, so that a run that was stopped goes on where it was. A model that cannot be
+    loaded, or leaves an output empty, is recorded as failed, and the next one is tried. Returns what `output` holds.
+    """
+    applied = {name: presets.apply(name, folder=folder, params=params) for name in names}  # all faults before any work
+    results: dict[str, Any] = read_json(output) if output.is_file() else {"models": {}}
+    tokenizer = rouge.Morphemes()
+    hardware.allow_tf32()
+    for name, settings in applied.items():
+        data = read_data(settings, rows=rows)
+        wanted = key(settings, data)
+        if results["models"].get(name, {}).get("key") == wanted:
+            print(f"{name}: already in {output}", file=sys.stderr, flush=True)
+            continue
+        try:
+            result = _score_one(settings, data, tokenizer)
+        except YoyakError as error:
+            result = {"status": "failed", "why": str(error)}
+        except torch.OutOfMemoryError:
+            result = {"status": "failed", "why": "out of GPU memory; lower generation.batch_size"}
+        if result["status"] == "failed" and "scores" not in result:
+            print(f"{name}: failed: {result['why']}", file=sys.stderr, flush=True)
+        else:  # what failed to run is tried again next time
+            result["key"] = wanted
+        results["models"][name] = {"checkpoint": settings.model.chosen.checkpoint} | result
+        write_json(output, results)
+        gc.collect()
+        torch.cuda.empty_cache()
+        if remove_cache:
+            remove_from_cache(settings.model.chosen.checkpoint)
+    return results
+
+
+def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[str, Any]:
+    family, chosen, strategy = params.model.family, params.model.chosen, params.preprocess.person_tags
+    # No tokens are added: untrained, they would mean nothing to the model.
+    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, (), pad_with_eos=family == "qlora")
+    if family == "qlora":
+        precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+        model, _ = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
+    else:
+        model = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+    ids = encoding.encode_rows(
+        data.dev, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=data.test
+    )
+    started = time.perf_counter()
+    outputs = generation.generate(
+        model,
+        tokenizer,
+        ids,
+        [row["dialogue"] for row in data.dev],
+        settings=params.generation,
+        progress=chosen.checkpoint,
+    )
+    seconds = time.perf_counter() - started
+    texts = [restore_person_tags(item.text, strategy) for item in outputs]
+    dialogues = [restore_person_tags(row["dialogue"], strategy) for row in data.dev]
+    scores, _ = scoring.score(
+        predictions=texts,
+        references=[row["references"] for row in data.dev],
+        how=params.score.references,
+        bootstrap_samples=params.score.bootstrap_samples,
+        seed=params.score.seed,
+        tokenizer=morphemes,
+        against=scoring.baselines(
+            dialogues,
+            medoid=rouge.medoid([restore_person_tags(text, strategy) for text in data.train_summaries], tokenizer=morphemes),
+        ),
+        decoding=generation.describe(params.generation),
+    )
+    faults = generation.faults(outputs, texts, dialogues)
+    failed = {"status": "failed", "why": f"{faults['empty']} of {len(texts)} outputs are empty"}
+    return {
+        **(failed if faults["empty"] else {"status": "scored"}),
+        "seconds_a_dialogue": round(seconds / len(texts), 3),
+        "outputs": faults,
+        "examples": texts[:3],
+        "scores": scores,
+    }
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """One line a model, the best first, the failed ones last; then the strongest baseline."""
+    heads = f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8} {'s/row':>6}"
+    lines = [f"{'model':26} {heads}"]
+    models = results["models"]
+    medoid: dict[str, Any] | None = None
+    for name in sorted(models, key=lambda name: -models[name].get("scores", {}).get("rouge_sum", -1.0)):
+        model = models[name]
+        if "scores" in model:
+            scores = model["scores"]
+            medoid = scores["baselines"]["medoid"]
+            low, high = scores["interval"]["rouge_sum"]
+            figures = " ".join(f"{scores[name_]:6.2f}" for name_ in rouge.KEYS)
+            lines.append(
+                f"{name:26} {figures} {scores['rouge_sum']:7.2f} {f'[{low:.1f}, {high:.1f}]':>16} "
+                f"{scores['content']['rouge_sum']:8.2f} {model['outputs']['foreign_share']:8.2%} "
+                f"{model['seconds_a_dialogue']:6.2f}" + (f"  FAILED: {model['why']}" if model["status"] == "failed" else "")
+            )
+        else:
+            lines.append(f"{name:26} FAILED: {model['why']}")
+    if medoid:
+        lines.append(
+            f"{'(medoid baseline)':26} {medoid['rouge1']:6.2f} {medoid['rouge2']:6.2f} {medoid['rougeL']:6.2f} "
+            f"{medoid['rouge_sum']:7.2f} {'':16} {medoid['content']['rouge_sum']:8.2f}"
+        )
+    return lines
+
+
+def remove_from_cache(name: str) -> int:
+    """Delete a hub model's files from the local cache. Returns the bytes freed; a folder is never touched."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    if Path(name).exists():
+        return 0
+    try:
+        info = scan_cache_dir()
+    except CacheNotFound:
+        return 0
+    commits = [revision.commit_hash for repo in info.repos if repo.repo_id == name for revision in repo.revisions]
+    if not commits:
+        return 0
+    strategy = info.delete_revisions(*commits)
+    strategy.execute()
+    print(f"{name}: {strategy.expected_freed_size / 2**30:.1f} GiB removed from the cache", file=sys.stderr, flush=True)
+    return int(strategy.expected_freed_size)

@@ -1,0 +1,32 @@
+"""What training wrote, of either family, ready to write summaries."""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak import hardware
+from yoyak.checkpoint import config_of, load_seq2seq, load_tokenizer, locate
+from yoyak.errors import YoyakError
+from yoyak.params import Quantized
+
+
+def load(folder: Path, *, base: Quantized | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An encoder-decoder, an adapter with its base, or that merged; on the GPU where there is one.
+
+    Raises:
+        YoyakError: if the folder holds no model, as after a stage that had nothing to do; or an adapter to another base
+            than `base`, if given.
+    """
+    hardware.allow_tf32()
+    if (folder / "adapter_config.json").is_file():
+        from yoyak import adapter  # peft is slow to import: only where it is needed
+
+        return adapter.load(folder, wanted=base)
+    if not (folder / "config.json").is_file():
+        raise YoyakError(f"{folder}: no trained model here; run dvc repro (model.family chooses which one is trained)")
+    tokenizer = load_tokenizer(str(folder), None, ())
+    if config_of(locate(str(folder), None)).is_encoder_decoder:
+        return load_seq2seq(str(folder), None, tokenizer).to(hardware.device()), tokenizer
+    from yoyak import adapter
+
+    return adapter.load_merged(folder, tokenizer), tokenizer
