@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
@@ -70,6 +71,13 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
     return changed
 
 
+def _on_one_line(values: list[Any]) -> CommentedSeq:
+    """A list as [a, b]: where the old one had stood on one line, a list of lines would run into the next key."""
+    sequence = CommentedSeq(values)
+    sequence.fa.set_flow_style()
+    return sequence
+
+
 def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
     """Put every leaf of `overlay` into `values`, in place."""
     changed = []
@@ -79,5 +87,5 @@ def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefi
             changed += _overlay(old, new, f"{prefix}{key}.")
         elif old != new:
             changed.append(f"{prefix}{key}: {old} → {new}")
-            values[key] = new
+            values[key] = _on_one_line(new) if isinstance(new, list) else new
     return changed
