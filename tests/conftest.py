@@ -127,3 +127,53 @@ def save_csv(path: Path, rows: Sequence[dict[str, str]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+FOREIGN_WORDS = "KTX Netflix wifi Café 漢字 中国 会議 ひらがな カタカナ Привет мир สวัสดี مرحبا"
+# Our own, after Llama 3's: it writes <s> itself, and today's date unless it is told one.
+CHAT_TEMPLATE = (
+    "{%- if date_string is not defined %}{%- set date_string = strftime_now('%d %b %Y') %}{%- endif %}"
+    "{{- bos_token }}"
+    "{%- for message in messages %}"
+    "{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\n\n' }}"
+    "{%- if loop.first %}{{- 'Today: ' + date_string + '\n\n' }}{%- endif %}"
+    "{{- message.content | trim + eos_token }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A byte-level BPE with a chat template that puts <|begin_of_text|> before plain texts, as Llama 3's does.
+
+    It has tokens of several scripts, and one of each byte. Shared by all tests: whoever changes it takes a deepcopy.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+    from yoyak.checkpoint import load_tokenizer
+    from yoyak.dialogue import LISTED_TAGS
+
+    special = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
+    bpe = Tokenizer(models.BPE(unk_token=None))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        [*DIALOGUES, *SUMMARIES, *[FOREIGN_WORDS] * 5],
+        trainers.BpeTrainer(
+            vocab_size=600,
+            special_tokens=special,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    bpe.post_processor = processors.TemplateProcessing(single=f"{special[0]} $A", special_tokens=[(special[0], 0)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, clean_up_tokenization_spaces=False, bos_token=special[0], eos_token=special[1]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    folder = tmp_path_factory.mktemp("chat") / "tokenizer"
+    tokenizer.save_pretrained(folder)
+    LlamaConfig(vocab_size=len(tokenizer)).save_pretrained(folder)
+    return load_tokenizer(str(folder), None, LISTED_TAGS, pad_with_eos=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
@@ -202,13 +203,13 @@ def test_lora_is_on_every_linear_layer_but_the_head(base: Path, params: Params) 
 
 def test_the_linear_layers_are_nf4_with_double_quantisation(base: Path, params: Params) -> None:
     model, _ = tuned(base, params)
-    quantized = [m for m in model.modules() if type(m).__name__ == "Linear4bit"]
+    quantized = [m for m in model.modules() if type(m) is Linear4bit]
     assert len(quantized) == (8 if base.name == "gpt_neox" else 14)
     for layer in quantized:
         assert layer.weight.quant_state.quant_type == "nf4" and layer.weight.quant_state.nested
         assert layer.weight.dtype == torch.uint8
     model, _ = tuned(base, params, double_quantization=False)
-    assert not any(m.weight.quant_state.nested for m in model.modules() if type(m).__name__ == "Linear4bit")
+    assert not any(m.weight.quant_state.nested for m in model.modules() if type(m) is Linear4bit)
 
 
 @pytest.mark.parametrize(("quantization", "kind"), [("int8", "Linear8bitLt"), ("none", "Linear")])

@@ -147,6 +147,18 @@ def test_a_broken_checkpoint_is_one_clear_error(tiny: Path, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_for_a_decoder_the_end_of_text_serves_as_padding(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checkpoint.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True).pad_token == "<pad>"
+    assert capsys.readouterr().err == ""
+    edit(tiny / "tokenizer_config.json", pad_token=None)
+    tokenizer = checkpoint.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("</s>", tokenizer.eos_token_id)
+    assert f"{tiny}: no padding token; its end of text </s> serves" in capsys.readouterr().err
+    edit(tiny / "tokenizer_config.json", eos_token=None)
+    with pytest.raises(YoyakError, match="its tokenizer has no eos_token"):
+        checkpoint.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
+
+
 @pytest.mark.parametrize("revision", [None, "main", "0123abc"])
 def test_a_hub_name_needs_a_revision(monkeypatch: pytest.MonkeyPatch, revision: str | None) -> None:
     import huggingface_hub.constants
@@ -163,6 +175,11 @@ def test_where_a_checkpoint_is(tiny: Path) -> None:
     """No remote code in either case; a folder wins over a hub's name and needs no revision."""
     folder = {"pretrained_model_name_or_path": str(tiny), "trust_remote_code": False}
     assert checkpoint.locate(str(tiny), None) == checkpoint.locate(str(tiny), "main") == folder
+    (tiny / "config.json").rename(tiny / "adapter_config.json")
+    assert checkpoint.locate(str(tiny), None) == folder
+    (tiny / "adapter_config.json").unlink()
+    with pytest.raises(YoyakError, match="no config.json in this folder; it holds no checkpoint"):
+        checkpoint.locate(str(tiny), None)
     hub = {"pretrained_model_name_or_path": "a/b", "revision": "c", "trust_remote_code": False}
     assert checkpoint.locate("a/b", "c") == hub
 
@@ -285,21 +302,3 @@ def test_a_t5_keeps_its_start_trains_and_generates(tiny: Path) -> None:
     inputs = torch.tensor(encoding.encode_inputs(tokenizer, DIALOGUES[:1], 64))
     written = model.generate(input_ids=inputs, max_new_tokens=4, num_beams=2)
     assert written[0, 0] == tokenizer.pad_token_id
-
-
-@pytest.mark.parametrize("kind", ["bart", "t5"])
-def test_saved_and_loaded_it_writes_the_same(tiny: Path, tmp_path: Path, kind: str) -> None:
-    model, tokenizer = load(tiny if kind == "bart" else t5(tiny), *TAGS)
-    checkpoint.save(model, tokenizer, tmp_path / "saved")
-    again, tokenizer_again = checkpoint.load_trained(tmp_path / "saved")
-    assert (tmp_path / "saved" / "model.safetensors").is_file()
-    assert tokenizer_again.get_vocab() == tokenizer.get_vocab()
-    ids = encoding.encode_inputs(tokenizer, DIALOGUES, 64)
-    assert encoding.encode_inputs(tokenizer_again, DIALOGUES, 64) == ids
-    weights = model.state_dict()
-    assert all(torch.equal(weights[key], value.cpu()) for key, value in again.state_dict().items())
-
-
-def test_no_trained_model_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(YoyakError, match=r"no trained model here; run dvc repro"):
-        checkpoint.load_trained(tmp_path)

@@ -9,7 +9,8 @@ import torch
 from transformers import GenerationConfig
 
 from tests.conftest import DIALOGUES
-from yoyak import checkpoint, generation
+from yoyak import checkpoint, encoding, foreign, generation
+from yoyak.dialogue import LISTED_TAGS
 from yoyak.generation import Output
 from yoyak.params import Generation
 
@@ -26,6 +27,7 @@ GREEDY: dict[str, Any] = {
     "length_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "early_stopping": True,
+    "blocked_scripts": [],
     "seed": 1,
     "batch_size": 3,
     "postprocess": "never",
@@ -48,7 +50,8 @@ def model(tiny: Path, tokenizer: Any) -> Any:
 
 
 def write(model: Any, tokenizer: Any, dialogues: tuple[str, ...] = DIALOGUES, **changes: Any) -> list[Output]:
-    return generation.generate(model, tokenizer, dialogues, settings=settings(**changes), max_input_length=128, progress="test")
+    ids = encoding.encode_inputs(tokenizer, dialogues, 128)
+    return generation.generate(model, tokenizer, ids, dialogues, settings=settings(**changes), progress="test")
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "no_repeat_ngram_size": (2, {}),
     "early_stopping": ("never", {"num_beams": 2}),
 }
-OURS = {"seed", "batch_size", "postprocess"}
+OURS = {"blocked_scripts", "seed", "batch_size", "postprocess"}
 
 
 def test_every_key_is_tested() -> None:
@@ -259,10 +262,83 @@ def test_dropout_is_off(model: Any, tokenizer: Any) -> None:
     assert write(model, tokenizer) == expected
 
 
-def test_long_dialogues_are_cut_to_the_limit(model: Any, tokenizer: Any) -> None:
-    long = "#Person1#: " + "안녕하세요 " * 2000
-    cut = generation.generate(model, tokenizer, [long], settings=settings(), max_input_length=256, progress="test")
-    assert len(cut) == 1
+def test_the_model_reads_the_ids_as_they_are(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padded on the right for an encoder, and masked there."""
+    real: Callable[..., Any] = model.generate
+    read: list[list[int]] = []
+
+    def spy(**inputs: Any) -> Any:
+        for ids, mask in zip(inputs["input_ids"].tolist(), inputs["attention_mask"].tolist(), strict=True):
+            assert mask == sorted(mask, reverse=True)
+            read.append([id_ for id_, one in zip(ids, mask, strict=True) if one])
+        return real(**inputs)
+
+    monkeypatch.setattr(model, "generate", spy)
+    ids = [[5, 9, 7, EOS], [6, EOS], [8] * 256]
+    outputs = generation.generate(model, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+    assert len(outputs) == 3
+    assert read == [ids[2], ids[0], ids[1]]
+
+
+def test_blocked_scripts_are_not_written(model: Any, tokenizer: Any) -> None:
+    """An untrained model, sampled hot, writes letters of all kinds. Those that tags are made of stay possible."""
+    sample: dict[str, Any] = {"do_sample": True, "temperature": 2.0, "top_k": 0, "max_new_tokens": 60}
+    of_tags = set("".join(LISTED_TAGS))
+
+    def latin(**changes: Any) -> set[str]:
+        text = "".join(output.text for output in write(model, tokenizer, **sample, **changes))
+        assert len(text) > 50
+        return {char for char in text if char.isascii() and char.isalpha()} - of_tags
+
+    assert len(latin()) > 5
+    assert latin(blocked_scripts=["han", "kana"]) == latin()
+    assert latin(blocked_scripts=["latin"]) == set()
+    assert latin(blocked_scripts=["han", "latin"], num_beams=2) == set()
+
+
+def test_each_row_may_write_the_words_of_its_own_dialogue(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are sorted by length; the texts that allow words must be sorted with them, and each get its own beams."""
+    real: Callable[..., Any] = model.generate
+    allowed: list[str] = []
+    read: list[str] = []
+
+    def processor(_: object, dialogues: list[str], **rest: Any) -> Any:
+        allowed.extend(dialogues)
+        assert rest["columns"] == model.get_output_embeddings().weight.shape[0]
+        return lambda input_ids, scores: scores
+
+    def spy(**inputs: Any) -> Any:
+        read.extend(encoding.decode(tokenizer, inputs["input_ids"].tolist()))
+        assert len(inputs["logits_processor"]) == 1
+        return real(**inputs)
+
+    monkeypatch.setattr(foreign.Blocked, "processor", processor)
+    monkeypatch.setattr(model, "generate", spy)
+    write(model, tokenizer, blocked_scripts=["latin"], batch_size=3)
+    assert allowed == read
+    assert sorted(read) == sorted(DIALOGUES)
+
+
+def test_nothing_blocked_looks_at_no_vocabulary(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "Blocked", None)
+    assert write(model, tokenizer, DIALOGUES[:1])
+
+
+def test_blocked_scripts_are_described() -> None:
+    assert "blocked_scripts=none" in generation.describe(settings()).split(",")
+    assert "blocked_scripts=latin+kana" in generation.describe(settings(blocked_scripts=["latin", "kana"])).split(",")
+
+
+def test_half_a_character_is_dropped_and_told(model: Any, tokenizer: Any) -> None:
+    """One byte of three, as a byte-level vocabulary can write it."""
+    half, whole = tokenizer.convert_tokens_to_ids("ê"), tokenizer("가").input_ids
+    for written, expected in (([EOS, *whole, EOS], ("가", False)), ([EOS, half, *whole, half, EOS], ("가", True))):
+        model.generate = lambda ids=written, **_: torch.tensor([ids])
+        (output,) = write(model, tokenizer, DIALOGUES[:1])
+        assert (output.text, output.broken) == expected
+        assert not output.hit_limit
 
 
 @pytest.mark.parametrize(
@@ -276,8 +352,19 @@ def test_long_dialogues_are_cut_to_the_limit(model: Any, tokenizer: Any) -> None
 def test_faults(texts: list[str], expected: dict[str, Any]) -> None:
     outputs = [Output("", hit_limit=at == 1) for at in range(3)]
     counts = generation.faults(outputs, texts, DIALOGUES[:3])
-    assert set(counts) == {"rows", "distinct", "empty", "hit_limit", "broken", "copied", "mean_characters"}
-    assert counts | expected | {"rows": 3, "hit_limit": 1} == counts
+    assert set(counts) == {
+        *("rows", "distinct", "empty", "hit_limit", "broken", "copied", "foreign_share", "with_foreign", "mean_characters")
+    }
+    assert counts | expected | {"rows": 3, "hit_limit": 1, "foreign_share": 0, "with_foreign": 0} == counts
+
+
+def test_foreign_letters_are_faults_but_in_tags_and_words_of_the_dialogue() -> None:
+    outputs = [Output("", hit_limit=False, broken=at == 2) for at in range(3)]
+    texts = ["#Person1#은 KTX를 탄다.", "TV 会議", "국수"]
+    counts = generation.faults(outputs, texts, ["#Person1#: KTX 탈래?", "#Person1#: 회의다.", "#Person1#: 국수"])
+    # Characters but spaces and tags: 은 KTX를 탄다. is 8, TV 会議 is 4, 국수 is 2; foreign are TV and 会議.
+    assert (counts["foreign_share"], counts["with_foreign"]) == (round(4 / 14, 6), 1)
+    assert counts["broken"] == 1
 
 
 def test_faults_need_as_many_texts_as_dialogues() -> None:

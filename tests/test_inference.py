@@ -1,11 +1,12 @@
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.conftest import DIALOGUES, save_csv
-from yoyak import checkpoint, generation, inference
+from tests.conftest import DIALOGUES, ROOT, save_csv
+from yoyak import checkpoint, encoding, generation, inference, trained
 from yoyak.dialogue import BadDialogueError
 from yoyak.errors import YoyakError
 from yoyak.generation import Output
@@ -13,17 +14,27 @@ from yoyak.params import Params, parse
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def model() -> Any:
+    """Nothing but what tells the family: an encoder-decoder, unless a test says otherwise."""
+    return SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=True))
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, tiny: Path, model: Any) -> list[dict[str, Any]]:
     """Calls of the model, which here writes "요약 N: " and the dialogue's first words."""
     calls: list[dict[str, Any]] = []
 
-    def generate(_: object, __: object, dialogues: list[str], **rest: Any) -> list[Any]:
-        calls.append({"dialogues": list(dialogues), **rest})
+    def generate(_: object, __: object, ids: list[list[int]], dialogues: list[str], **rest: Any) -> list[Any]:
+        calls.append({"ids": ids, "dialogues": list(dialogues), **rest})
         return [Output(f"요약 {at}: {text.split(':')[0]}", hit_limit=False) for at, text in enumerate(dialogues)]
 
     monkeypatch.setattr(generation, "generate", generate)
-    monkeypatch.setattr(checkpoint, "load_trained", lambda folder: (folder, None))
+    monkeypatch.setattr(trained, "load", lambda _: (model, checkpoint.load_tokenizer(str(tiny), None, ())))
     return calls
+
+
+def rows(*dialogues: str) -> list[dict[str, str]]:
+    return [{"dialogue": text} for text in dialogues]
 
 
 def with_preprocess(values: dict[str, Any], **changes: str) -> Params:
@@ -63,11 +74,68 @@ def test_tags_come_back_and_mending_is_a_choice(
     assert text == "요약 0: #Person1#" + point
 
 
-def test_settings_reach_the_model(values: dict[str, Any], written: list[dict[str, Any]]) -> None:
+def test_settings_reach_the_model(values: dict[str, Any], written: list[dict[str, Any]], tiny: Path) -> None:
+    values["tokenizer"]["max_input_length"] = 20
     params = parse(values, source="test")
-    inference.summarize([DIALOGUES[0]], model=Path("m"), params=params, mend=False)
+    inference.summarize(rows(*DIALOGUES[:2]), model=Path("m"), params=params, mend=False)
     assert written[0]["settings"] == params.generation
-    assert written[0]["max_input_length"] == params.tokenizer.max_input_length
+    assert written[0]["dialogues"] == [*DIALOGUES[:2]]
+    assert written[0]["ids"] == encoding.encode_inputs(checkpoint.load_tokenizer(str(tiny), None, ()), DIALOGUES[:2], 20)
+    assert [len(ids) for ids in written[0]["ids"]] == [20, 20]
+
+
+def test_the_model_chooses_the_family_whatever_the_params_say(
+    values: dict[str, Any], written: list[dict[str, Any]], model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`summarize --model` takes any folder."""
+    asked: list[dict[str, Any]] = []
+
+    def encode_rows(given: object, _: object, **rest: Any) -> list[list[int]]:
+        asked.append({"rows": given, **rest})
+        return [[1]]
+
+    monkeypatch.setattr(encoding, "encode_rows", encode_rows)
+    params = parse(values, source="test")
+    given = [{"dialogue": DIALOGUES[0], "topic": "여행"}]
+    for encoder_decoder, family in ((True, "kobart"), (False, "qlora")):
+        model.config.is_encoder_decoder = encoder_decoder
+        inference.summarize(given, model=Path("m"), params=params, mend=False)
+        expected = {"family": family, "lengths": params.tokenizer, "ask": params.prompt, "test_rows": given}
+        assert asked.pop() == {"rows": given, **expected}
+        assert written.pop()["ids"] == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("topics", "subjects"),
+    [
+        (["여행", " 병원\n예약 "], ["여행", "병원 예약"]),
+        (["여행", ""], ["대화", "대화"]),  # not every row has one
+        (None, ["대화", "대화"]),
+    ],
+)
+def test_a_csvs_topics_are_named_if_every_row_has_one(
+    values: dict[str, Any],
+    written: list[dict[str, Any]],
+    model: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    topics: list[str] | None,
+    subjects: list[str],
+) -> None:
+    model.config.is_encoder_decoder = False
+    tokenizer = checkpoint.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ("#Person1#", "#Person2#"))
+    monkeypatch.setattr(trained, "load", lambda _: (model, tokenizer))
+    table = [{"fname": str(at), "dialogue": DIALOGUES[at], "topic": topics[at] if topics else ""} for at in range(2)]
+    if not topics:
+        table = [{"fname": row["fname"], "dialogue": row["dialogue"]} for row in table]
+    source = save_csv(tmp_path / "in.csv", table)
+    params = parse(values, source="test")
+    inference.summarize_csv(source, tmp_path / "out.csv", model=Path("m"), params=params, mend=False)
+    for ids, subject, dialogue in zip(written[0]["ids"], subjects, DIALOGUES, strict=False):
+        text = tokenizer.decode(ids)
+        assert f"위 {subject} 주제에 대한 대화를 요약해주세요." in text
+        assert dialogue in text
 
 
 @pytest.mark.usefixtures("written")
@@ -97,15 +165,20 @@ def test_a_bad_row_is_named_and_nothing_is_written(values: dict[str, Any], tmp_p
 
 def test_a_missing_model_says_what_to_do(values: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match="no trained model here; run dvc repro"):
-        inference.summarize([DIALOGUES[0]], model=tmp_path, params=parse(values, source="test"), mend=False)
+        inference.summarize(rows(DIALOGUES[0]), model=tmp_path, params=parse(values, source="test"), mend=False)
 
 
 def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: Path) -> None:
-    texts = inference.summarize(list(DIALOGUES), model=tiny, params=params, mend=False)
+    texts = inference.summarize(rows(*DIALOGUES), model=tiny, params=params, mend=False)
     assert len(texts) == len(DIALOGUES)
-    alone = inference.summarize([DIALOGUES[3]], model=tiny, params=params, mend=False)
+    alone = inference.summarize(rows(DIALOGUES[3]), model=tiny, params=params, mend=False)
     assert alone == [texts[3]]
     assert len(set(texts)) > 1
+
+
+def test_a_dialogue_longer_than_the_limit_is_summarized(params: Params, tiny: Path) -> None:
+    long = "#Person1#: " + "안녕하세요 " * 2000
+    assert len(inference.summarize(rows(long, DIALOGUES[0]), model=tiny, params=params, mend=False)) == 2
 
 
 def test_a_text_whose_tags_could_not_come_back_is_refused(values: dict[str, Any]) -> None:

@@ -20,8 +20,12 @@ VALUES: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
 SECTIONS = {
     "data": "dir",
     "preprocess": "noise person_tags max_rejected",
-    "model": "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision",
+    "model": (
+        "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision qlora.quantization "
+        "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder"
+    ),
     "tokenizer": "max_input_length max_target_length special_tokens",
+    "prompt": "style system topic augmentation",
     "training": (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
         "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay label_smoothing_factor "
@@ -32,7 +36,7 @@ SECTIONS = {
     "lora": "r lora_alpha lora_dropout",
     "generation": (
         "max_new_tokens min_new_tokens num_beams do_sample temperature top_p top_k repetition_penalty "
-        "length_penalty no_repeat_ngram_size early_stopping seed batch_size postprocess"
+        "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size postprocess"
     ),
     "score": "references bootstrap_samples seed",
 }
@@ -103,6 +107,12 @@ def test_every_section_is_needed(section: str) -> None:
         ("score__seeds", "score.seed"),
         ("model__kobart__revison", "model.kobart.revision"),
         ("model__qlora__revison", "model.qlora.revision"),
+        ("model__qlora__quantisation", "model.qlora.quantization"),
+        ("model__kobart__attention", "model.qlora.attention"),
+        ("promt", "prompt"),
+        ("prompt__sistem", "prompt.system"),
+        ("training__augmentation", "prompt.augmentation"),
+        ("generation__block_scripts", "generation.blocked_scripts"),
         ("lora__dropout", "lora.lora_dropout"),
     ],
 )
@@ -127,10 +137,32 @@ def test_an_unknown_key_without_a_neighbour_gets_no_guess() -> None:
         ("preprocess__max_rejected", "0"),
         ("model__family", "KoBART"),
         ("model__kobart__revision", 7),
+        ("model__kobart", None),
+        ("model__qlora__checkpoint", ""),
+        ("model__qlora__revision", 7),
+        ("model__qlora__quantization", "fp4"),
+        ("model__qlora__quantization", 4),
+        ("model__qlora__quantization", None),
+        ("model__qlora__double_quantization", "true"),
+        ("model__qlora__double_quantization", 1),
+        ("model__qlora__attention", "flash"),
+        ("model__qlora__attention", None),
+        ("model__qlora__padding_free", True),
+        ("model__qlora__padding_free", "sometimes"),
+        ("model__qlora__offload_folder", False),
+        ("model__qlora__offload_folder", ["here"]),
         ("tokenizer__max_input_length", 512.0),
         ("tokenizer__max_input_length", 7),
         ("tokenizer__max_target_length", 3),
         ("tokenizer__special_tokens", "#Person1#"),
+        ("prompt__style", "chat"),
+        ("prompt__style", None),
+        ("prompt__system", 1),
+        ("prompt__system", ["너는 요약가다."]),
+        ("prompt__topic", True),
+        ("prompt__topic", "sometimes"),
+        ("prompt__augmentation", 5),
+        ("prompt__augmentation", None),
         ("training__num_train_epochs", True),
         ("training__num_train_epochs", 0),
         ("training__per_device_train_batch_size", 0),
@@ -162,6 +194,9 @@ def test_an_unknown_key_without_a_neighbour_gets_no_guess() -> None:
         ("generation__temperature", 0),
         ("generation__length_penalty", float("inf")),
         ("generation__early_stopping", "maybe"),
+        ("generation__blocked_scripts", None),
+        ("generation__blocked_scripts", "latin"),
+        ("generation__blocked_scripts", {"latin": True}),
         ("generation__postprocess", False),
         ("score__references", "best"),
         ("score__bootstrap_samples", 10),
@@ -179,6 +214,11 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
         "tokenizer.special_tokens.1",
         "tokenizer.special_tokens.2",
     ]
+    scripts = ["latin", "hangul", "kana", None]
+    assert [line.split(":")[0] for line in faults(changed(generation__blocked_scripts=scripts))[1:]] == [
+        "generation.blocked_scripts.1",
+        "generation.blocked_scripts.3",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -192,14 +232,32 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
         ("generation__early_stopping", False),
         ("generation__min_new_tokens", 100),  # as many as max_new_tokens
         ("model__kobart__revision", "0123abc"),
+        ("model__qlora__revision", "0123abc"),
+        ("model__qlora__quantization", "int8"),
+        ("model__qlora__quantization", "none"),
+        ("model__qlora__double_quantization", False),
+        ("model__qlora__attention", "sdpa"),
+        ("model__qlora__attention", "eager"),
+        ("model__qlora__attention", "flash_attention_2"),
+        ("model__qlora__padding_free", "never"),
+        ("model__qlora__padding_free", "always"),
+        ("model__qlora__offload_folder", "/tmp/offload"),
         ("tokenizer__special_tokens", []),
+        ("prompt__style", "plain"),
+        ("prompt__style", "instruction"),
+        ("prompt__system", "너는 요약가다."),
+        ("prompt__topic", "always"),
+        ("prompt__topic", "never"),
+        ("prompt__augmentation", "templates"),
+        ("generation__blocked_scripts", ["latin", "han", "kana", "other"]),
         ("training__seed", 2**32 - 1),
     ],
 )
 def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
-    section, *_, last = name.split("__")
-    kept = parse(changed(**{name: value}), source="").model_dump()[section]
-    assert (kept["kobart"] if section == "model" else kept)[last] == value
+    kept: Any = parse(changed(**{name: value}), source="").model_dump()
+    for part in name.split("__"):
+        kept = kept[part]
+    assert kept == value
 
 
 @pytest.mark.parametrize(
@@ -210,6 +268,10 @@ def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
             "generation.min_new_tokens: 120 is more than generation.max_new_tokens (100)",
         ),
         ({"training__predict_with_generate": False}, "training.metric_for_best_model: a ROUGE needs"),
+        (
+            {"model__qlora__padding_free": "always", "model__qlora__attention": "eager"},
+            "model.qlora.padding_free: always needs model.qlora.attention: auto, sdpa or flash_attention_2",
+        ),
     ],
 )
 def test_impossible_combinations(new: dict[str, Any], said: str) -> None:
@@ -219,6 +281,16 @@ def test_impossible_combinations(new: dict[str, Any], said: str) -> None:
 
 def test_loss_needs_no_generation() -> None:
     parse(changed(training__predict_with_generate=False, training__metric_for_best_model="loss"), source="")
+
+
+@pytest.mark.parametrize("attention", ["auto", "sdpa", "eager", "flash_attention_2"])
+@pytest.mark.parametrize("padding_free", ["auto", "always", "never"])
+def test_eager_attention_alone_cannot_go_without_padding(attention: str, padding_free: str) -> None:
+    values = changed(model__qlora__attention=attention, model__qlora__padding_free=padding_free)
+    if (attention, padding_free) == ("eager", "always"):
+        assert len(faults(values)) == 2
+    else:
+        parse(values, source="")
 
 
 def test_all_faults_are_told_together() -> None:

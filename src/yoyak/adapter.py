@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from types import MethodType
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -248,8 +250,11 @@ def check_base(folder: Path, base: Mapping[str, Any], wanted: Quantized) -> None
             )
 
 
-def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    """A trained adapter on its own base, quantized as in training, ready to write.
+def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+    """A trained adapter on its own base, ready to write.
+
+    On a GPU the base stays quantized. On a CPU, where each product would unpack its weights anew, it is unpacked once and
+    the adapter merged into it, if all that takes at most half of the machine's memory: the same values, sooner.
 
     Raises:
         YoyakError: if its base is not `wanted` (if given), or has changed, or if a file is missing or damaged.
@@ -262,7 +267,20 @@ def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PeftModel, P
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if model.device.type == "cpu" and model.num_parameters() * 4 <= memory / 2:
+        return _merged(model, folder, settings, precision), tokenizer
     return attach(model, folder), tokenizer
+
+
+def _merged(model: PreTrainedModel, folder: Path, settings: Quantized, precision: str) -> PreTrainedModel:
+    """`model` unpacked, with the adapter of `folder` in its weights."""
+    generation = model.generation_config
+    if settings.quantization != "none":
+        model = model.dequantize(dtype=getattr(torch, precision))
+    merged: PreTrainedModel = attach(model, folder).merge_and_unload()
+    merged.generation_config = generation
+    return merged
 
 
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
@@ -271,6 +289,10 @@ def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
         tuned = PeftModel.from_pretrained(model, str(folder))
     except Exception as error:  # safetensors, json, torch and peft each raise their own kinds
         raise YoyakError(f"{folder}: the adapter cannot be loaded: {short(error)}") from error
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        missing = set(get_peft_model_state_dict(tuned, save_embedding_layers=False)) - set(file.keys())
+    if missing:  # peft would go on with what they started from
+        raise YoyakError(f"{folder}: {len(missing)} weights of the adapter are missing, first {min(missing)}")
     _rows_alone(tuned)
     tuned.eval()
     return tuned
@@ -305,11 +327,7 @@ def merge(folder: Path, output: Path) -> None:
     precision = base["precision"]
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)
-    generation = model.generation_config
-    if settings.quantization != "none":
-        model = model.dequantize(dtype=getattr(torch, precision))
-    merged = attach(model, folder).merge_and_unload()
-    merged.generation_config = generation
+    merged = _merged(model, folder, settings, precision)
     merged.save_pretrained(output)
     tokenizer.save_pretrained(output)
     print(f"{output}: {merged.num_parameters():,} parameters, {precision}", file=sys.stderr, flush=True)

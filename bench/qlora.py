@@ -1,0 +1,282 @@
+"""The qlora family against TRL's SFTTrainer (one training epoch) and against plain generate() in file order.
+
+    make bench                               # or: .venv-bench/bin/python bench/qlora.py --rows 800 --dev 128
+
+Every contender runs in a process of its own, with the same base in NF4, the same LoRA, rows, batch size, epochs and
+learning rate, the longest rows first loaded from the same files. Training is judged by real tokens (prompt and target, no
+padding) a second, peak memory of the process, and the loss on the same dev targets afterwards, measured by one function for
+all. Writes bench/results/qlora.json.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain"]
+
+
+def peak_mib() -> float:
+    """Of this process so far."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
+    """Params, tokenizer, and the processed rows of train and dev."""
+    from yoyak import checkpoint, preprocess
+    from yoyak.params import load
+
+    params = load(ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
+    chosen = params.model.qlora
+    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
+    rows = {}
+    for split, count in (("train", args.rows), ("dev", args.dev)):
+        report, guard = preprocess.Report(), preprocess.Guard()
+        cleaned = preprocess.clean_file(
+            args.data / f"{split}.csv", split=split, settings=params.preprocess, guard=guard, report=report
+        )
+        rows[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
+    return params, tokenizer, rows
+
+
+def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    from yoyak import encoding
+
+    encode = encoding.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])[split]
+    columns = encode({key: [row.get(key, "") for row in rows] for key in ("fname", "dialogue", "summary", "topic")})
+    names = ("input_ids", "labels", "length")
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*(columns[name] for name in names), strict=True)]
+
+
+def tuned(params: Any, tokenizer: Any) -> Any:
+    import torch
+
+    from yoyak import adapter, hardware
+
+    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+    base, new = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
+    torch.manual_seed(0)
+    return adapter.add_lora(base, params.lora, new_tokens=new, settings=params.model.qlora)
+
+
+def dev_loss(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
+    """Nats a target token."""
+    import torch
+
+    from yoyak.training import collate_chats
+
+    collate = collate_chats(tokenizer.pad_token_id, padding_free=False)
+    total, tokens = 0.0, 0
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(dev), 16):
+            batch = collate(dev[start : start + 16])
+            batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+            count = int((batch["labels"] != -100).sum())
+            total += model(**batch).loss.item() * count
+            tokens += count
+    return total / tokens
+
+
+def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
+    from yoyak import hardware, training
+
+    params, tokenizer, rows = prepare(args)
+    train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
+    model = tuned(params, tokenizer)
+    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = params.training.model_copy(
+            update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "label_smoothing_factor": 0.0}
+        )
+        arguments = training.arguments(settings, folder=Path(folder), precision=precision)
+        arguments.eval_strategy = arguments.save_strategy = "no"
+        arguments.load_best_model_at_end = False
+        trainer = training.SummaryTrainer(
+            None,
+            model=model,
+            args=arguments,
+            train_dataset=_dataset(train),
+            data_collator=training.collate_chats(tokenizer.pad_token_id, padding_free=False),
+            processing_class=tokenizer,
+        )
+        return timed(trainer, train, lambda: dev_loss(model, tokenizer, dev))
+
+
+def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    params, tokenizer, rows = prepare(args)
+    train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
+    model = tuned(params, tokenizer)
+    longest = max(row["length"] for row in train) if not args.longest else args.longest
+    # Tokenized already: SFTTrainer takes input_ids with a mask of what is learned, and does the rest by its defaults.
+    data = Dataset.from_list(
+        [{"input_ids": row["input_ids"], "completion_mask": [int(to != -100) for to in row["labels"]]} for row in train]
+    )
+    settings = params.training
+    with tempfile.TemporaryDirectory() as folder:
+        config = SFTConfig(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=args.batch,
+            learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            seed=settings.seed,
+            completion_only_loss=True,
+            max_length=longest,
+            report_to="none",
+            save_strategy="no",
+            **({"pad_to_multiple_of": longest} if padded else {}),
+            **({} if _gpu() else {"use_cpu": True, "bf16": False}),
+        )
+        trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
+        result = timed(trainer, train, lambda: dev_loss(trainer.model, tokenizer, dev))
+        defaults = ("gradient_checkpointing", "activation_checkpointing", "packing", "padding_free", "loss_type")
+        return result | {"settings": {name: getattr(config, name) for name in defaults if hasattr(config, name)}}
+
+
+def _gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _dataset(rows: list[dict[str, Any]]) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_list(rows)
+
+
+def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any]:
+    loaded = peak_mib()
+    start = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - start
+    peak = peak_mib()
+    tokens = sum(len(row["input_ids"]) for row in train)
+    return {
+        "seconds": round(seconds, 2),
+        "tokens_a_second": round(tokens / seconds, 1),
+        "peak_mib": round(peak),
+        "peak_over_loaded_mib": round(peak - loaded),
+        "dev_loss": round(loss(), 4),
+    }
+
+
+def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
+    """Greedy summaries of the dev rows by an adapter that was trained before (yoyak's own, of this run)."""
+    import torch
+
+    from yoyak import adapter, encoding, generation
+
+    params, tokenizer, rows = prepare(args)
+    model, tokenizer = adapter.load(args.adapter)
+    settings = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60})
+    ids = encoding.encode_rows(
+        rows["dev"], tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}]
+    )
+    start = time.perf_counter()
+    if plain:
+        model.generation_config = generation.decoding(settings, tokenizer, model)
+        texts = []
+        with torch.inference_mode():
+            for at in range(0, len(ids), 32):
+                batch = tokenizer.pad({"input_ids": ids[at : at + 32]}, padding_side="left", return_tensors="pt").to(model.device)
+                out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
+                texts += encoding.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
+        texts = [text.strip() for text in texts]
+    else:
+        dialogues = [row["dialogue"] for row in rows["dev"]]
+        texts = [out.text for out in generation.generate(model, tokenizer, ids, dialogues, settings=settings, progress="")]
+    seconds = time.perf_counter() - start
+    return {
+        "seconds": round(seconds, 2),
+        "dialogues_a_second": round(len(ids) / seconds, 2),
+        "peak_mib": round(peak_mib()),
+        "texts": texts,
+    }
+
+
+def save_adapter(args: argparse.Namespace) -> dict[str, Any]:
+    """An untrained adapter is enough to time writing; what it writes is compared between the contenders."""
+    from yoyak import adapter, hardware
+
+    params, tokenizer, _ = prepare(args)
+    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+    args.adapter.mkdir(parents=True, exist_ok=True)
+    adapter.save(tuned(params, tokenizer), tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
+    return {}
+
+
+def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    if name == "save":
+        return save_adapter(args)
+    if name == "yoyak":
+        return train_yoyak(args)
+    if name.startswith("trl"):
+        return train_trl(args, padded=name == "trl-padded")
+    return write(args, plain=name == "write-plain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--checkpoint", default="models/base/llama-tiny")
+    parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
+    parser.add_argument("--rows", type=int, default=800)
+    parser.add_argument("--dev", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--longest", type=int, default=0, help="tokens that trl-padded pads to (default: the longest row's)")
+    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/qlora.json")
+    parser.add_argument("--only", choices=CONTENDERS, nargs="+", default=CONTENDERS)
+    parser.add_argument("--adapter", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print("RESULT " + json.dumps(run(args.one, args)))
+        return
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ["save", *args.only]:
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", name, "--adapter", f"{folder}/adapter"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+            if done.returncode or not lines:
+                raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+            results[name] = json.loads(lines[-1].removeprefix("RESULT "))
+            print(name, {key: value for key, value in results[name].items() if key != "texts"}, flush=True)
+    if {"write-yoyak", "write-plain"} <= set(results):
+        pairs = list(zip(results["write-yoyak"].pop("texts"), results["write-plain"].pop("texts"), strict=True))
+        results["same_texts"] = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
+    ratios = {}
+    for peer in ("trl", "trl-padded"):
+        if {"yoyak", peer} <= set(results):
+            ratios[f"tokens a second against {peer}"] = results["yoyak"]["tokens_a_second"] / results[peer]["tokens_a_second"]
+            ratios[f"peak memory against {peer}"] = results["yoyak"]["peak_mib"] / results[peer]["peak_mib"]
+    if {"write-yoyak", "write-plain"} <= set(results):
+        ratios["dialogues a second against plain"] = (
+            results["write-yoyak"]["dialogues_a_second"] / results["write-plain"]["dialogues_a_second"]
+        )
+    results["ratios"] = {name: round(value, 3) for name, value in ratios.items()}
+    results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(results["ratios"], indent=2))
+
+
+if __name__ == "__main__":
+    main()

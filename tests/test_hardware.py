@@ -1,0 +1,158 @@
+import pytest
+import torch
+
+from yoyak import hardware
+from yoyak.errors import YoyakError
+
+SMALL, LARGE = 1_000_000, 124_000_000
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """This machine is "cpu" or "gpu", with or without " bf16"."""
+    has_bf16 = "bf16" in machine
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "gpu" in machine)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine", "parameters", "expected"),
+    [
+        ("auto", "gpu bf16", SMALL, "bfloat16"),
+        ("auto", "gpu", SMALL, "float16"),
+        ("auto", "gpu", LARGE, "float16"),
+        ("auto", "cpu bf16", LARGE, "bfloat16"),
+        ("auto", "cpu bf16", SMALL, "float32"),
+        ("auto", "cpu bf16", 50_000_000, "bfloat16"),
+        ("auto", "cpu bf16", 49_999_999, "float32"),
+        ("auto", "cpu", LARGE, "float32"),
+        ("float32", "gpu bf16", LARGE, "float32"),
+        ("float16", "gpu bf16", LARGE, "float16"),
+        ("bfloat16", "gpu bf16", SMALL, "bfloat16"),
+        ("bfloat16", "cpu", SMALL, "bfloat16"),
+        ("bfloat16", "gpu", LARGE, "this GPU has no bfloat16"),
+        ("float16", "cpu bf16", LARGE, "float16 needs a GPU"),
+        ("float16", "cpu", LARGE, "float16 needs a GPU"),
+    ],
+)
+def test_choose_precision(monkeypatch: pytest.MonkeyPatch, asked: str, machine: str, parameters: int, expected: str) -> None:
+    pretend(monkeypatch, machine)
+    if " " in expected:
+        with pytest.raises(YoyakError, match=rf"^training\.precision: .*{expected}"):
+            hardware.choose_precision(asked, parameters=parameters)
+    else:
+        chosen, why = hardware.choose_precision(asked, parameters=parameters)
+        assert chosen == expected
+        assert why
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine", "expected"),
+    [
+        ("auto", "cpu", "float32"),
+        ("auto", "cpu bf16", "float32"),  # where a plain model of this size gets bfloat16
+        ("auto", "gpu", "float16"),
+        ("auto", "gpu bf16", "bfloat16"),
+        ("float32", "gpu bf16", "float32"),
+        ("bfloat16", "cpu bf16", "bfloat16"),
+        ("float16", "cpu", "float16 needs a GPU"),
+        ("bfloat16", "gpu", "this GPU has no bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("parameters", [0, LARGE])
+def test_choose_precision_of_a_quantized_model(
+    monkeypatch: pytest.MonkeyPatch, asked: str, machine: str, parameters: int, expected: str
+) -> None:
+    """Its layers compute in float32 on a CPU, however large it is."""
+    pretend(monkeypatch, machine)
+    if " " in expected:
+        with pytest.raises(YoyakError, match=rf"^training\.precision: .*{expected}"):
+            hardware.choose_precision(asked, parameters=parameters, quantized=True)
+    else:
+        chosen, why = hardware.choose_precision(asked, parameters=parameters, quantized=True)
+        assert chosen == expected
+        assert ("quantized" in why) == (asked == "auto" and "cpu" in machine)
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine", "installed", "precision", "expected"),
+    [
+        ("auto", "cpu", True, "bfloat16", "sdpa"),
+        ("auto", "cpu", False, "float32", "sdpa"),
+        ("auto", "gpu", False, "bfloat16", "sdpa"),
+        ("auto", "gpu", True, "float32", "sdpa"),  # FlashAttention knows none
+        ("auto", "gpu", True, "bfloat16", "flash_attention_2"),
+        ("auto", "gpu", True, "float16", "flash_attention_2"),
+        ("sdpa", "gpu", True, "bfloat16", "sdpa"),
+        ("eager", "gpu", True, "bfloat16", "eager"),
+        ("sdpa", "cpu", False, "float32", "sdpa"),
+        ("eager", "cpu", False, "float32", "eager"),
+        ("flash_attention_2", "gpu", True, "float16", "flash_attention_2"),
+        ("flash_attention_2", "cpu", True, "bfloat16", None),
+        ("flash_attention_2", "gpu", False, "bfloat16", None),
+        ("flash_attention_2", "gpu", True, "float32", None),
+    ],
+)
+def test_choose_attention(
+    monkeypatch: pytest.MonkeyPatch, asked: str, machine: str, installed: bool, precision: str, expected: str | None
+) -> None:
+    import transformers.utils
+
+    pretend(monkeypatch, machine)
+    monkeypatch.setattr(transformers.utils, "is_flash_attn_2_available", lambda: installed)
+    if expected is None:
+        with pytest.raises(YoyakError, match=r"^model\.qlora\.attention: flash_attention_2 needs .* choose auto or sdpa$"):
+            hardware.choose_attention(asked, precision=precision)
+    else:
+        chosen, why = hardware.choose_attention(asked, precision=precision)
+        assert chosen == expected
+        assert why
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_on_this_cpu_nothing_needs_to_be_pretended() -> None:
+    assert hardware.device() == torch.device("cpu")
+    assert not hardware.has_tf32()
+    assert hardware.choose_attention("auto", precision="float32")[0] == "sdpa"
+    assert hardware.choose_precision("auto", parameters=LARGE, quantized=True)[0] == "float32"
+    with pytest.raises(YoyakError, match=r"model\.qlora\.attention"):
+        hardware.choose_attention("flash_attention_2", precision="bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("machine", "rank", "expected"), [("cpu", None, "cpu"), ("cpu", "1", "cpu"), ("gpu", None, "cuda:0"), ("gpu", "3", "cuda:3")]
+)
+def test_each_process_has_its_own_device(
+    monkeypatch: pytest.MonkeyPatch, machine: str, rank: str | None, expected: str
+) -> None:
+    pretend(monkeypatch, machine)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert hardware.device() == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "expected"),
+    [
+        ("cpu", (9, 0), False),
+        ("gpu", (7, 5), False),
+        ("gpu", (8, 0), True),
+        ("gpu", (8, 9), True),
+        ("gpu", (9, 0), True),
+    ],
+)
+def test_tf32_where_the_gpu_has_it(
+    monkeypatch: pytest.MonkeyPatch, machine: str, capability: tuple[int, int], expected: bool
+) -> None:
+    class Flags:
+        allow_tf32 = False
+
+    matmul, cudnn = Flags(), Flags()
+    pretend(monkeypatch, machine)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
+    monkeypatch.setattr(torch.backends, "cudnn", cudnn)
+    assert hardware.has_tf32() == expected
+    hardware.allow_tf32()
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (expected, expected)
