@@ -196,7 +196,9 @@ def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
-                batch = tokenizer.pad({"input_ids": ids[at : at + 32]}, padding_side="left", return_tensors="pt").to(model.device)
+                batch = tokenizer.pad({"input_ids": ids[at : at + 32]}, padding_side="left", return_tensors="pt").to(
+                    model.device
+                )
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
                 texts += encoding.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
         texts = [text.strip() for text in texts]

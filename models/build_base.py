@@ -38,6 +38,7 @@ sys.path.insert(0, str(HERE.parent / "src"))
 from yoyak.dialogue import LISTED_TAGS  # noqa: E402
 from yoyak.files import read_csv  # noqa: E402
 from yoyak.preprocess import clean_row  # noqa: E402
+from yoyak.prompt import INSTRUCTIONS  # noqa: E402
 
 SEED = 20261120
 VOCABULARY = 4000
@@ -49,6 +50,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message.role + '|>' + message.content | trim + eos_token }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+QUESTIONS = [*INSTRUCTIONS, "[Conversation]\n", "\n\n[Question]\n위 대화 주제에 대한 대화를 요약해주세요."]
 TOKENS_A_BATCH = 2000
 MASKED_SHARE = 0.3  # of the tokens, in spans of Poisson(3) length, as in the paper
 UNSEEN_SHARE = 0.3  # of the decoder's inputs, hidden so that it must look at the encoder (word dropout, arXiv:1511.06349)
@@ -113,7 +115,7 @@ def llama_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,
-        num_hidden_layers=4,
+        num_hidden_layers=3,
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=640,
@@ -280,7 +282,10 @@ def main() -> None:
     for name in [args.only] if args.only else STEPS:
         torch.manual_seed(SEED)
         bart = name == "kobart-tiny"
-        tokenizer = train_tokenizer(dialogues + summaries, BART_SPECIAL if bart else CHAT_SPECIAL, [] if bart else ROLES)
+        if bart:
+            tokenizer = train_tokenizer(dialogues + summaries, BART_SPECIAL, [])
+        else:  # with what it will be asked, so that asking costs few tokens
+            tokenizer = train_tokenizer([*dialogues, *summaries, *QUESTIONS * 1000], CHAT_SPECIAL, ROLES)
         # Copying is learned on short texts first: one turn, one summary. Then whole dialogues.
         phases = [
             [ids for ids in tokenizer(texts).input_ids if len(ids) > 3] for texts in (turns + summaries, dialogues + summaries)

@@ -177,3 +177,15 @@ def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     tokenizer.save_pretrained(folder)
     LlamaConfig(vocab_size=len(tokenizer)).save_pretrained(folder)
     return load_tokenizer(str(folder), None, LISTED_TAGS, pad_with_eos=True)
+
+
+@pytest.fixture(scope="session")
+def qwen3() -> Any:
+    """Qwen3's own tokenizer, where ../shared has it."""
+    from yoyak.checkpoint import load_tokenizer
+    from yoyak.dialogue import LISTED_TAGS
+
+    folder = SHARED / "tokenizers" / "qwen3-4b"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/tokenizers")
+    return load_tokenizer(str(folder), None, LISTED_TAGS, pad_with_eos=True)

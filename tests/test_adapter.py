@@ -145,7 +145,12 @@ def test_loss_and_gradients_are_the_same_alone_padded_and_packed(base: Path, par
         for row in examples
     ]  # as transformers itself computes it: all logits, no padding
     loss, wanted = of_all(model, whole)
-    for batches in ([padded([row]) for row in examples], [padded(examples)], [packed(examples)], [packed([row]) for row in examples]):
+    for batches in (
+        [padded([row]) for row in examples],
+        [padded(examples)],
+        [packed(examples)],
+        [packed([row]) for row in examples],
+    ):
         other, found = of_all(model, batches)
         assert other == pytest.approx(loss, rel=1e-4)
         assert_same(wanted, found)

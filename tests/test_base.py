@@ -16,11 +16,12 @@ def test_two_short_builds_give_the_same_bytes(tmp_path: Path) -> None:
         out = tmp_path / name
         command = [sys.executable, str(ROOT / "models/build_base.py"), "--out", str(out), "--steps", "3"]
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-        built.append({path.name: path.read_bytes() for path in sorted((out / "kobart-tiny").iterdir())})
+        built.append({str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()})
     assert built[0] == built[1]
-    committed = ROOT / "models/base/kobart-tiny"
-    assert set(built[0]) == {path.name for path in committed.iterdir()}
-    assert built[0]["tokenizer.json"] == (committed / "tokenizer.json").read_bytes()
+    committed = ROOT / "models/base"
+    assert set(built[0]) == {str(path.relative_to(committed)) for path in committed.rglob("*") if path.is_file()}
+    for name in ("kobart-tiny", "llama-tiny"):
+        assert built[0][f"{name}/tokenizer.json"] == (committed / name / "tokenizer.json").read_bytes()
 
 
 def test_the_committed_checkpoints_are_small() -> None:

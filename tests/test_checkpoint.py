@@ -178,7 +178,7 @@ def test_where_a_checkpoint_is(tiny: Path) -> None:
     (tiny / "config.json").rename(tiny / "adapter_config.json")
     assert checkpoint.locate(str(tiny), None) == folder
     (tiny / "adapter_config.json").unlink()
-    with pytest.raises(YoyakError, match="no config.json in this folder; it holds no checkpoint"):
+    with pytest.raises(YoyakError, match=r"no config\.json in this folder; it holds no checkpoint"):
         checkpoint.locate(str(tiny), None)
     hub = {"pretrained_model_name_or_path": "a/b", "revision": "c", "trust_remote_code": False}
     assert checkpoint.locate("a/b", "c") == hub

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES, save_csv
-from yoyak.errors import YoyakError
-from yoyak.params import Params, parse
+from yoyak.params import parse
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 
@@ -128,15 +127,6 @@ def test_a_missing_package_fails(ready: dict[str, Any], capsys: Any, monkeypatch
     assert not passed
     assert lines["versions"].startswith("FAIL  ")
     assert "no-such-package" in lines["versions"]
-
-
-def test_the_other_family_is_told_to_wait(ready: dict[str, Any]) -> None:
-    from yoyak import doctor
-
-    ready["model"]["family"] = "qlora"
-    params: Params = parse(ready, source="test")
-    with pytest.raises(YoyakError, match=r"choose model\.family: kobart"):
-        doctor.report(params, step=False)
 
 
 @pytest.mark.parametrize("broken", [True, False])

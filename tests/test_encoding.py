@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tokenizers import processors
 
-from tests.conftest import DIALOGUES, ROOT, SHARED, SUMMARIES
-from yoyak import encoding, prompt
+from tests.conftest import DIALOGUES, SHARED, SUMMARIES
+from yoyak import encoding
 from yoyak.checkpoint import load_tokenizer
 from yoyak.errors import YoyakError
 from yoyak.files import write_jsonl
@@ -47,21 +47,13 @@ def rows(*, summaries: Sequence[str] | None = SUMMARIES) -> list[dict[str, Any]]
 
 
 def encode(
-    folder: Path,
-    tokenizer: Any,
-    splits: dict[str, list[dict[str, Any]]],
-    *,
-    family: str = "kobart",
-    ask: Prompt = ASK,
-    workers: int = 1,
-    **limits: int,
+    folder: Path, tokenizer: Any, splits: dict[str, list[dict[str, Any]]], *, workers: int = 1, **limits: int
 ) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {split: folder / f"{split}.jsonl" for split in splits}
     for split, made in splits.items():
         write_jsonl(paths[split], made)
-    asked = splits.get("test", [])
-    made_by = encoding.encoders(tokenizer, family=family, lengths=lengths(**limits), ask=ask, test_rows=asked)
+    made_by = encoding.encoders(tokenizer, family="kobart", lengths=lengths(**limits), ask=ASK, test_rows=[])
     return encoding.encode_files(paths, folder / "out", made_by, workers=workers)
 
 
@@ -289,130 +281,17 @@ def test_a_damaged_input_file_is_one_clear_error(tokenizer: Any, tmp_path: Path,
         )
 
 
-def read_by(tokenizer: Any, made: list[dict[str, Any]], *, family: str, limit: int, ask: Prompt = ASK) -> list[list[int]]:
-    """What a model of the family reads for these rows."""
-    return encoding.encode_rows(made, tokenizer, family=family, lengths=lengths(limit), ask=ask, test_rows=made)
-
-
 @pytest.mark.parametrize("limit", [9, 20, 128])
 def test_prediction_reads_what_training_read(tokenizer: Any, tmp_path: Path, limit: int) -> None:
     """Each dialogue is cut to the limit, the same way, with its EOS."""
     encode(tmp_path, tokenizer, {"train": rows()}, max_input_length=limit)
-    read = read_by(tokenizer, rows(summaries=None), family="kobart", limit=limit)
+    made = rows(summaries=None)
+    read = encoding.encode_rows(made, tokenizer, family="kobart", lengths=lengths(limit), ask=ASK, test_rows=made)
     assert read == list(encoding.load(tmp_path / "out")["train"]["input_ids"])
     assert max(map(len, read)) <= limit
     assert all(ids[-1] == EOS for ids in read)
 
 
-@pytest.fixture(scope="module")
-def chat() -> Any:
-    return load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, TAGS, pad_with_eos=True)
-
-
-LONG = 400  # tokens for a prompt: none of DIALOGUES is longer
-
-
-def test_a_chat_is_prompt_and_target_in_one_row(chat: Any, tmp_path: Path) -> None:
-    """The model learns to write the target and its end, and nothing of the prompt."""
-    made = rows()
-    encode(tmp_path, chat, {"train": made, "test": rows(summaries=None)}, family="qlora", max_input_length=LONG)
-    splits = encoding.load(tmp_path / "out")
-    assert set(splits["train"].column_names) == {"fname", "input_ids", "labels", "length"}
-    assert set(splits["test"].column_names) == {"fname", "input_ids", "length"}
-    prompts = read_by(chat, made, family="qlora", limit=LONG)
-    frame = encoding.frame(chat, lengths(LONG), ASK, made)
-    for row, encoded, asked in zip(made, splits["train"], prompts, strict=True):
-        target = [*chat(row["summary"], add_special_tokens=False).input_ids, chat.eos_token_id]
-        assert encoded["fname"] == row["fname"]
-        assert encoded["input_ids"] == asked + target
-        assert encoded["labels"] == [-100] * len(asked) + target
-        assert encoded["length"] == len(asked) + len(target)
-        assert chat.decode(asked) == frame.render(row["dialogue"])
-        assert row["dialogue"] in chat.decode(asked)
-        assert chat.decode(encoded["input_ids"]) == frame.render(row["dialogue"]) + row["summary"] + chat.eos_token
-    assert list(splits["test"]["input_ids"]) == prompts
-
-
-def test_templates_ask_each_train_row_in_five_ways(chat: Any, tmp_path: Path) -> None:
-    ask = ASK.model_copy(update={"augmentation": "templates"})
-    splits = {"train": rows(), "dev": rows(), "test": rows(summaries=None)}
-    report = encode(tmp_path, chat, splits, family="qlora", ask=ask, max_input_length=LONG)
-    assert {split: report[split]["rows"] for split in splits} == {"train": 40, "dev": 8, "test": 8}
-    loaded = encoding.load(tmp_path / "out")
-    assert all(list(loaded["train"]["fname"]).count(f"row_{at}") == 5 for at in range(8))
-    assert len({tuple(ids) for ids in loaded["train"]["input_ids"]}) == 40
-    asked_in = [
-        {at for at, instruction in enumerate(prompt.INSTRUCTIONS) if instruction in chat.decode(encoded["input_ids"])}
-        for encoded in loaded["train"]
-        if encoded["fname"] == "row_0"
-    ]
-    assert sorted(map(sorted, asked_in)) == [[], [1], [2], [3], [4]]  # the first way is the question of its own
-    for encoded in loaded["train"]:
-        at = int(encoded["fname"].removeprefix("row_"))
-        text = chat.decode(encoded["input_ids"])
-        assert DIALOGUES[at] in text
-        assert encoding.decode(chat, [[id_ for id_ in encoded["labels"] if id_ != -100]]) == [SUMMARIES[at]]
-    plain = encode(tmp_path / "plain", chat, splits, family="qlora", max_input_length=LONG)
-    assert plain["train"]["rows"] == 8
-    assert list(encoding.load(tmp_path / "plain" / "out")["dev"]["input_ids"]) == list(loaded["dev"]["input_ids"])
-
-
-def test_what_a_prompt_loses_is_counted(chat: Any, tmp_path: Path) -> None:
-    whole = [len(ids) for ids in read_by(chat, rows(), family="qlora", limit=LONG)]
-    limit = sorted(whole)[-3]  # two are longer
-    report = encode(
-        tmp_path,
-        chat,
-        {"train": rows(), "test": rows(summaries=None)},
-        family="qlora",
-        max_input_length=limit,
-        max_target_length=12,
-    )
-    targets = [len(chat(text, add_special_tokens=False).input_ids) + 1 for text in SUMMARIES]
-    assert set(report["train"]) == {"rows", "prompt", "summary"}
-    assert set(report["test"]) == {"rows", "prompt"}
-    assert report["train"]["prompt"] == report["test"]["prompt"]
-    counts = report["train"]["prompt"]
-    assert set(counts) == {
-        *("tokens_mean", "tokens_p95", "tokens_max", "truncated", "unknown_tokens", "truncated_share", "unknown_share"),
-        *("turns_left_out", "turns_cut"),
-    }
-    assert (counts["tokens_mean"], counts["tokens_max"]) == (round(sum(whole) / 8, 2), max(whole))
-    assert (counts["truncated"], counts["truncated_share"]) == (2, 0.25)
-    assert counts["turns_left_out"] >= 2
-    assert counts["turns_cut"] == 0
-    assert report["train"]["summary"] == {
-        "tokens_mean": round(sum(targets) / 8, 2),
-        "tokens_p95": max(targets),
-        "tokens_max": max(targets),
-        "truncated": sum(count > 12 for count in targets),
-        "truncated_share": sum(count > 12 for count in targets) / 8,
-        "unknown_tokens": 0,
-        "unknown_share": 0,
-    }
-    encoded = encoding.load(tmp_path / "out")["train"]
-    assert all(len(ids) - labels.count(-100) <= 12 for ids, labels in zip(encoded["input_ids"], encoded["labels"], strict=True))
-    assert all(labels.count(-100) <= limit for labels in encoded["labels"])
-    assert all(ids[-1] == chat.eos_token_id for ids in encoded["input_ids"])
-
-
-def test_a_chat_without_a_summary_is_refused_by_name(chat: Any, tmp_path: Path) -> None:
-    made = rows()
-    made[5]["summary"] = ""
-    with pytest.raises(YoyakError, match=r"^row_5: no token of its summary"):
-        encode(tmp_path, chat, {"train": made}, family="qlora", max_input_length=LONG)
-
-
-@pytest.mark.parametrize(("topics", "named"), [(["여행", "회의"], True), (["여행", ""], False)])
-def test_the_topic_is_named_if_every_test_row_has_one(chat: Any, tmp_path: Path, topics: list[str], named: bool) -> None:
-    train = [row | {"topic": "여행"} for row in rows()[:2]]
-    test = [row | {"topic": topic} for row, topic in zip(rows(summaries=None), topics, strict=False)]
-    encode(tmp_path, chat, {"train": train, "test": test}, family="qlora", max_input_length=LONG)
-    for ids in encoding.load(tmp_path / "out")["train"]["input_ids"]:
-        assert ("위 여행 주제에" in chat.decode(ids)) == named
-
-
-def test_there_is_an_encoder_for_every_split(tokenizer: Any, chat: Any) -> None:
-    for family, chosen in (("kobart", tokenizer), ("qlora", chat)):
-        made_by = encoding.encoders(chosen, family=family, lengths=lengths(LONG), ask=ASK, test_rows=[])
-        assert set(made_by) == {"train", "dev", "test"}
+def test_every_split_has_its_encoder(tokenizer: Any) -> None:
+    made_by = encoding.encoders(tokenizer, family="kobart", lengths=lengths(), ask=ASK, test_rows=[])
+    assert set(made_by) == {"train", "dev", "test"}

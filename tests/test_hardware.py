@@ -94,7 +94,7 @@ def test_choose_precision_of_a_quantized_model(
     ],
 )
 def test_choose_attention(
-    monkeypatch: pytest.MonkeyPatch, asked: str, machine: str, installed: bool, precision: str, expected: str | None
+    monkeypatch: pytest.MonkeyPatch, *, asked: str, machine: str, installed: bool, precision: str, expected: str | None
 ) -> None:
     import transformers.utils
 
@@ -120,7 +120,8 @@ def test_on_this_cpu_nothing_needs_to_be_pretended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "rank", "expected"), [("cpu", None, "cpu"), ("cpu", "1", "cpu"), ("gpu", None, "cuda:0"), ("gpu", "3", "cuda:3")]
+    ("machine", "rank", "expected"),
+    [("cpu", None, "cpu"), ("cpu", "1", "cpu"), ("gpu", None, "cuda:0"), ("gpu", "3", "cuda:3")],
 )
 def test_each_process_has_its_own_device(
     monkeypatch: pytest.MonkeyPatch, machine: str, rank: str | None, expected: str

@@ -399,6 +399,10 @@ def test_changes_at_call_time_are_put_over_the_file_and_checked() -> None:
     assert changed.training.learning_rate == 2e-5
     assert changed.generation.do_sample is True
     assert load(path).generation.num_beams != 8
+    nested = load(path, changes=["model.qlora.quantization=int8", "prompt.system=", "generation.blocked_scripts=[latin, han]"])
+    assert nested.model.qlora.quantization == "int8"
+    assert nested.prompt.system is None
+    assert nested.generation.blocked_scripts == ["latin", "han"]
     for bad in ("generation.beams=8", "generation.num_beams=many", "nothing=1", "data.dir.x=1"):
         with pytest.raises(YoyakError, match=bad.partition("=")[0].replace(".", "[.]")):
             load(path, changes=[bad])

@@ -185,13 +185,6 @@ def test_plots_are_one_offline_page(repository: Path) -> None:
     assert "<DVC_METRIC" not in page
 
 
-def test_a_family_that_is_not_built_says_so(repository: Path) -> None:
-    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora", fails=True)
-    assert "qlora" in told
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
-
-
 def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
     told = command(repository, "dvc", "exp", "run", "-S", "generation.min_new_tokens=50", fails=True)
     assert "generation.min_new_tokens: 50 is more than generation.max_new_tokens (20)" in told

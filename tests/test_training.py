@@ -10,7 +10,7 @@ from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.errors import YoyakError
 from yoyak.params import Params, Training, parse
 
-pytestmark = pytest.mark.slow  # importing the trainer takes over a second
+trains = pytest.mark.slow
 
 TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 
@@ -28,7 +28,7 @@ def settings(values: dict[str, Any], **changes: Any) -> Training:
 def arguments(training: Training, folder: Path, **changes: Any) -> Any:
     from yoyak.training import arguments as real
 
-    given: dict[str, Any] = {"folder": folder, "precision": "float32", "max_target_length": 48}
+    given: dict[str, Any] = {"folder": folder, "precision": "float32"}
     return real(training, **(given | changes))
 
 
@@ -55,13 +55,13 @@ ARRIVES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": False}},
     ),
     "metric_for_best_model": ("loss", {"metric_for_best_model": "loss", "greater_is_better": False}),
-    "generation_num_beams": (3, {"generation_num_beams": 3}),
     "save_total_limit": (9, {"save_total_limit": 9}),
     "logging_steps": (11, {"logging_steps": 11}),
     "seed": (5, {"seed": 5}),
     "debug": (True, {"num_train_epochs": 1, "per_device_train_batch_size": 2}),
 }
-IN_TRAIN = {"precision", "predict_with_generate", "early_stopping_patience"}  # tested below, as is the rest of `debug`
+# Tested below, as is the rest of `debug`.
+IN_TRAIN = {"precision", "predict_with_generate", "generation_num_beams", "early_stopping_patience"}
 
 
 def test_every_key_is_tested() -> None:
@@ -99,9 +99,10 @@ def test_a_higher_rouge_is_better(values: dict[str, Any], tmp_path: Path, metric
 
 
 def test_what_no_key_says(values: dict[str, Any], tmp_path: Path) -> None:
-    made = arguments(settings(values), tmp_path, max_target_length=33)
+    made = arguments(settings(values), tmp_path)
     assert made.load_best_model_at_end
-    assert made.generation_max_length == 33
+    assert made.prediction_loss_only
+    assert not made.remove_unused_columns
     assert made.report_to == []
     assert str(made.output_dir) == str(tmp_path)
     assert (made.bf16, made.fp16) == (False, False)
@@ -114,11 +115,25 @@ def test_precision_reaches_the_trainer(
     from yoyak import training
 
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(training, "Seq2SeqTrainingArguments", lambda **kwargs: given.append(kwargs))
+    monkeypatch.setattr(training, "TrainingArguments", lambda **kwargs: given.append(kwargs))
     arguments(settings(values), tmp_path, precision=precision)
     assert (given[0]["bf16"], given[0]["fp16"]) == (precision == "bfloat16", precision == "float16")
 
 
+@pytest.mark.parametrize(("has", "expected"), [(True, True), (False, None)])
+def test_float32_products_run_in_tf32_where_the_gpu_can(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has: bool, expected: bool | None
+) -> None:
+    from yoyak import hardware, training
+
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(training, "TrainingArguments", lambda **kwargs: given.append(kwargs))
+    monkeypatch.setattr(hardware, "has_tf32", lambda: has)
+    arguments(settings(values), tmp_path)
+    assert given[0]["tf32"] is expected
+
+
+@trains
 def test_the_trainer_takes_bfloat16_without_a_gpu(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -131,46 +146,6 @@ def test_the_trainer_takes_bfloat16_without_a_gpu(params: Params, tmp_path: Path
     reached, _, args = run(params, tmp_path, num_train_epochs=1)
     assert args.bf16
     assert reached["steps"] == 4
-
-
-SMALL, LARGE = 1_000_000, 124_000_000
-
-
-@pytest.mark.parametrize(
-    ("asked", "hardware", "parameters", "expected"),
-    [
-        ("auto", "gpu bf16", SMALL, "bfloat16"),
-        ("auto", "gpu", SMALL, "float16"),
-        ("auto", "gpu", LARGE, "float16"),
-        ("auto", "cpu bf16", LARGE, "bfloat16"),
-        ("auto", "cpu bf16", SMALL, "float32"),
-        ("auto", "cpu bf16", 50_000_000, "bfloat16"),
-        ("auto", "cpu", LARGE, "float32"),
-        ("float32", "gpu bf16", LARGE, "float32"),
-        ("float16", "gpu bf16", LARGE, "float16"),
-        ("bfloat16", "gpu bf16", SMALL, "bfloat16"),
-        ("bfloat16", "cpu", SMALL, "bfloat16"),
-        ("bfloat16", "gpu", LARGE, "this GPU has no bfloat16"),
-        ("float16", "cpu bf16", LARGE, "float16 needs a GPU"),
-        ("float16", "cpu", LARGE, "float16 needs a GPU"),
-    ],
-)
-def test_choose_precision(monkeypatch: pytest.MonkeyPatch, asked: str, hardware: str, parameters: int, expected: str) -> None:
-    import torch
-
-    from yoyak import training
-
-    has_bf16 = "bf16" in hardware
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: "gpu" in hardware)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
-    if " " in expected:
-        with pytest.raises(YoyakError, match=rf"^training\.precision: .*{expected}"):
-            training.choose_precision(asked, parameters=parameters)
-    else:
-        chosen, why = training.choose_precision(asked, parameters=parameters)
-        assert chosen == expected
-        assert why
 
 
 def splits(tokenizer: Any, *, times: int = 1) -> Any:
@@ -202,9 +177,18 @@ def run(
     tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
     model = checkpoint.load_seq2seq(params.model.kobart.checkpoint, None, tokenizer)
     change(model)
-    args = training.arguments(chosen, folder=folder / "checkpoints", precision="float32", max_target_length=48)
+    args = training.arguments(chosen, folder=folder / "checkpoints", precision="float32")
     with Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None) as live:
-        reached = training.train(model, tokenizer, splits(tokenizer, times=times), args=args, training=chosen, live=live)
+        reached = training.train(
+            model,
+            tokenizer,
+            splits(tokenizer, times=times),
+            collate=training.collate_pairs(tokenizer, model),
+            args=args,
+            training=chosen,
+            max_target_length=48,
+            callbacks=[training.LiveLog(live)],
+        )
     return reached, model, args
 
 
@@ -221,6 +205,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 PLOTS = Path("live") / "plots" / "metrics"
 
 
+@trains
 def test_training_learns_and_repeats_to_the_bit(params: Params, tmp_path: Path) -> None:
     import torch
 
@@ -249,6 +234,7 @@ def test_training_learns_and_repeats_to_the_bit(params: Params, tmp_path: Path) 
     assert json.loads(live["metrics.json"])["dev"]["rouge_sum"] >= 0
 
 
+@trains
 def test_another_seed_is_another_model(params: Params, tmp_path: Path) -> None:
     import torch
 
@@ -257,6 +243,7 @@ def test_another_seed_is_another_model(params: Params, tmp_path: Path) -> None:
     assert not torch.equal(model.model.encoder.layers[0].fc1.weight, other.model.encoder.layers[0].fc1.weight)
 
 
+@trains
 def test_the_best_checkpoint_is_what_is_left(params: Params, tmp_path: Path) -> None:
     """A learning rate that is far too large spoils the later epochs."""
     import torch
@@ -286,6 +273,7 @@ def test_the_best_checkpoint_is_what_is_left(params: Params, tmp_path: Path) -> 
     assert kept == {f"checkpoint-{best * 4}", "checkpoint-16"}
 
 
+@trains
 def test_early_stopping(params: Params, tmp_path: Path) -> None:
     spoil: dict[str, Any] = {"num_train_epochs": 6, "learning_rate": 1.0, "warmup_steps": 0, "metric_for_best_model": "loss"}
     stopped, _, _ = run(params, tmp_path / "a", early_stopping_patience=1, **spoil)
@@ -294,13 +282,14 @@ def test_early_stopping(params: Params, tmp_path: Path) -> None:
     assert stopped["epochs"] == stopped["best_step"] / 4 + 1
 
 
+@trains
 def test_without_generation_there_is_no_rouge(params: Params, tmp_path: Path) -> None:
-    reached, _, args = run(params, tmp_path, num_train_epochs=1, predict_with_generate=False, metric_for_best_model="loss")
-    assert not args.predict_with_generate
+    reached, _, _ = run(params, tmp_path, num_train_epochs=1, predict_with_generate=False, metric_for_best_model="loss")
     assert "best_loss" in reached
     assert {path.name for path in (tmp_path / PLOTS / "dev").iterdir()} == {"loss.tsv"}
 
 
+@trains
 def test_debug_takes_few_rows(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from yoyak import training
 
@@ -311,6 +300,7 @@ def test_debug_takes_few_rows(params: Params, tmp_path: Path, monkeypatch: pytes
     assert whole["steps"] == 8
 
 
+@trains
 def test_the_learning_rate_follows_the_schedule(params: Params, tmp_path: Path) -> None:
     """An earlier team's "cosine" run was linear."""
     rates = {}
@@ -338,11 +328,13 @@ def test_the_learning_rate_follows_the_schedule(params: Params, tmp_path: Path) 
     assert rates["constant"] == pytest.approx([0.01] * 8)
 
 
+@trains
 def test_accumulation_and_batches(params: Params, tmp_path: Path) -> None:
     reached, _, _ = run(params, tmp_path, num_train_epochs=1, per_device_train_batch_size=2, gradient_accumulation_steps=2)
     assert reached["steps"] == 2
 
 
+@trains
 def test_gradient_checkpointing_changes_no_number(params: Params, tmp_path: Path) -> None:
     quick: dict[str, Any] = {"num_train_epochs": 1, "predict_with_generate": False, "metric_for_best_model": "loss"}
     plain, _, _ = run(params, tmp_path / "a", **quick)
@@ -350,6 +342,7 @@ def test_gradient_checkpointing_changes_no_number(params: Params, tmp_path: Path
     assert checkpointed == plain
 
 
+@trains
 def test_a_loss_that_is_no_number_is_an_error(params: Params, tmp_path: Path) -> None:
     def spoil(model: Any) -> None:
         model.model.encoder.layers[0].fc1.weight.data.fill_(float("nan"))
@@ -358,6 +351,7 @@ def test_a_loss_that_is_no_number_is_an_error(params: Params, tmp_path: Path) ->
         run(params, tmp_path, spoil, num_train_epochs=1)
 
 
+@trains
 def test_the_checkpoints_own_decoding_does_not_choose_the_best(params: Params, tmp_path: Path) -> None:
     """params.yaml is the whole truth: what a published checkpoint says of decoding must not reach the evaluation."""
 
@@ -372,32 +366,273 @@ def test_the_checkpoints_own_decoding_does_not_choose_the_best(params: Params, t
     assert model.generation_config.decoder_start_token_id == 1
 
 
-def test_rouge_of_ids_ignores_padding(params: Params) -> None:
-    import numpy as np
+ROUGE = {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"}
 
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, float]]]:
+    """Trainers that only evaluated where they would have trained, each with what came out."""
+    from yoyak import training
+
+    seen: list[tuple[Any, dict[str, float]]] = []
+    monkeypatch.setattr(training.SummaryTrainer, "train", lambda trainer: seen.append((trainer, trainer.evaluate())))
+    return seen
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What generate() is asked for; it writes "비가 온다" each time."""
+    from yoyak import generation
+
+    calls: list[dict[str, Any]] = []
+
+    def generate(model: Any, _: Any, ids: Any, dialogues: Any, **rest: Any) -> list[Any]:
+        calls.append({"model": model, "ids": [list(row) for row in ids], "dialogues": list(dialogues), **rest})
+        return [generation.Output("비가 온다", hit_limit=False) for _ in ids]
+
+    monkeypatch.setattr(generation, "generate", generate)
+    return calls
+
+
+def test_with_generation_an_evaluation_adds_rouge(params: Params, tmp_path: Path, evaluated: Any, asked: Any) -> None:
+    run(params, tmp_path)
+    ((_, metrics),) = evaluated
+    assert {name.removeprefix("eval_") for name in metrics} >= ROUGE | {"loss"}
+    assert len(asked) == 1
+    dev = {path.stem: points(path) for path in (tmp_path / PLOTS / "dev").iterdir()}
+    assert set(dev) == {"loss", "rouge1", "rouge2", "rougeL", "rouge_sum"}
+    assert dev["rouge_sum"][0][1] == metrics["eval_rouge_sum"]
+    assert dev["loss"][0][1] == metrics["eval_loss"]
+
+
+def test_without_generation_an_evaluation_writes_nothing(params: Params, tmp_path: Path, evaluated: Any, asked: Any) -> None:
+    run(params, tmp_path, predict_with_generate=False, metric_for_best_model="loss")
+    ((_, metrics),) = evaluated
+    assert not [name for name in metrics if "rouge" in name]
+    assert "eval_loss" in metrics
+    assert asked == []
+    assert {path.name for path in (tmp_path / PLOTS / "dev").iterdir()} == {"loss.tsv"}
+
+
+def test_what_an_evaluation_writes_with(params: Params, tmp_path: Path, evaluated: Any, asked: Any) -> None:
+    """params.yaml's `training` and max_target_length; of `generation` and of the checkpoint's own decoding nothing."""
+    from yoyak import checkpoint
+
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    for beams in (1, 3):
+        run(params, tmp_path / str(beams), generation_num_beams=beams, per_device_eval_batch_size=5, seed=9)
+    (first, second), ((trainer, _), _) = asked, evaluated
+    assert first["model"] is trainer.model
+    assert first["ids"] == [list(row) for row in splits(tokenizer)["dev"]["input_ids"]]
+    assert len(first["dialogues"]) == len(first["ids"])
+    assert first["settings"].model_dump() == {
+        "max_new_tokens": 48,
+        "min_new_tokens": 0,
+        "num_beams": 1,
+        "do_sample": False,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "length_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "early_stopping": False,
+        "blocked_scripts": [],
+        "seed": 9,
+        "batch_size": 5,
+        "postprocess": "never",
+    }
+    assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})
+
+
+def test_debug_evaluates_few_rows(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluated: Any, asked: Any
+) -> None:
+    from yoyak import training
+
+    monkeypatch.setattr(training, "DEBUG_ROWS", {"train": 6, "dev": 3})
+    for debug in (True, False):
+        run(params, tmp_path / str(debug), debug=debug)
+    assert [len(call["ids"]) for call in asked] == [3, 8]
+    assert [(len(trainer.train_dataset), len(trainer.eval_dataset)) for trainer, _ in evaluated] == [(6, 3), (8, 8)]
+
+
+@pytest.mark.parametrize("patience", [0, 1, 4])
+def test_patience_reaches_the_trainer(params: Params, tmp_path: Path, evaluated: Any, patience: int) -> None:
+    from transformers import EarlyStoppingCallback
+
+    run(params, tmp_path, early_stopping_patience=patience, predict_with_generate=False, metric_for_best_model="loss")
+    ((trainer, _),) = evaluated
+    stops = [item for item in trainer.callback_handler.callbacks if isinstance(item, EarlyStoppingCallback)]
+    assert [item.early_stopping_patience for item in stops] == [patience] * bool(patience)
+
+
+def test_a_loss_that_is_no_number_ends_an_evaluation(params: Params, tmp_path: Path, evaluated: Any) -> None:
+    def spoil(model: Any) -> None:
+        model.model.encoder.layers[0].fc1.weight.data.fill_(float("nan"))
+
+    with pytest.raises(YoyakError, match=r"the loss became nan; lower training\.learning_rate$"):
+        run(params, tmp_path, spoil, predict_with_generate=False, metric_for_best_model="loss")
+    assert evaluated == []
+
+
+def measure(params: Params, dev: Any, *, beams: int = 1) -> tuple[Any, Any]:
+    """measure_rouge's callable for these dev rows, and the tokenizer."""
     from yoyak import checkpoint, training
 
     tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
-    a, b = tokenizer([*SUMMARIES[:2]]).input_ids
-    eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
-    width = max(len(a), len(b)) + 3
+    chosen = params.training.model_copy(update={"generation_num_beams": beams})
+    return training.measure_rouge(dev, tokenizer, chosen, max_target_length=48), tokenizer
 
-    def rows(filler: int, first: list[int]) -> Any:
-        return np.array([first + ids + [eos] + [filler] * (width - len(ids)) for ids in (a, b)])
 
-    class Evaluation:
-        predictions = rows(pad, [eos])
-        label_ids = rows(-100, [])
+def load_model(params: Params, tokenizer: Any) -> Any:
+    import torch
 
-    assert training.rouge_of_ids(tokenizer)(Evaluation) == {
-        "rouge1": 100,
-        "rouge2": 100,
-        "rougeL": 100,
-        "rouge_sum": 300,
-        "rouge_mean": 100,
+    from yoyak import checkpoint
+
+    torch.manual_seed(0)
+    return checkpoint.load_seq2seq(params.model.kobart.checkpoint, None, tokenizer)
+
+
+def test_rouge_is_of_what_the_model_writes_against_the_labels(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoyak import checkpoint, generation
+    from yoyak.generation import Output
+
+    texts = list(SUMMARIES)
+    monkeypatch.setattr(generation, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in texts])
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    rouge_of, _ = measure(params, splits(tokenizer)["dev"])
+    model = load_model(params, tokenizer)
+    assert rouge_of(model) == {"rouge1": 100, "rouge2": 100, "rougeL": 100, "rouge_sum": 300, "rouge_mean": 100}
+    texts[:] = texts[1:] + texts[:1]  # each row against another's summary
+    assert 0 < rouge_of(model)["rouge_sum"] < 250
+    texts[:] = [""] * 8
+    assert rouge_of(model)["rouge_sum"] == 0
+
+
+def test_rouge_is_that_of_prediction_with_the_same_settings(params: Params) -> None:
+    """What chooses the best is what predict and score would find."""
+    from yoyak import checkpoint, encoding, generation, rouge
+
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    dev = splits(tokenizer)["dev"]
+    rouge_of, _ = measure(params, dev, beams=2)
+    model = load_model(params, tokenizer)
+    found = rouge_of(model)
+    changes = {"num_beams": 2, "max_new_tokens": 48, "early_stopping": False, "batch_size": 3}
+    outputs = generation.generate(
+        load_model(params, tokenizer),
+        tokenizer,
+        encoding.encode_inputs(tokenizer, DIALOGUES, 128),
+        DIALOGUES,
+        settings=params.generation.model_copy(update=changes),
+        progress="test",
+    )
+    scores = rouge.score_rows(
+        predictions=[output.text for output in outputs],
+        references=[[text] for text in SUMMARIES],
+        tokenizer=rouge.Morphemes(),
+    )
+    assert found == rouge.summarize(scores)
+    assert found["rouge_sum"] > 0
+
+
+def test_measuring_leaves_no_trace_in_the_training(params: Params) -> None:
+    """The model's own decoding, and the random numbers that dropout and the order of rows are made of."""
+    import torch
+
+    from yoyak import checkpoint
+
+    def states() -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    rouge_of, _ = measure(params, splits(tokenizer)["dev"])
+    model = load_model(params, tokenizer)
+    decoding = model.generation_config
+    before, kept = states(), decoding.to_dict()
+    first = rouge_of(model)
+    assert model.generation_config is decoding
+    assert decoding.to_dict() == kept
+    assert all(torch.equal(old, new) for old, new in zip(before, states(), strict=True))
+    assert rouge_of(model) == first
+
+
+def test_a_decoders_prompt_is_read_and_its_target_is_the_reference(params: Params, asked: list[dict[str, Any]]) -> None:
+    """Their rows hold both; the labels tell where the target starts."""
+    import datasets
+
+    from yoyak import checkpoint, encoding
+
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    prompts = encoding.encode_inputs(tokenizer, DIALOGUES[:3], 128)
+    targets = encoding.encode_targets(tokenizer, [SUMMARIES[0], "비가 온다", SUMMARIES[2]], 48)
+    rows = list(zip(prompts, targets, strict=True))
+    dev = datasets.Dataset.from_dict(
+        {
+            "input_ids": [prompt + target for prompt, target in rows],
+            "labels": [[-100] * len(prompt) + target for prompt, target in rows],
+        }
+    )
+    rouge_of, _ = measure(params, dev)
+    found = rouge_of(load_model(params, tokenizer))
+    assert asked[0]["ids"] == prompts
+    assert found["rouge_mean"] == pytest.approx(100 / 3, abs=5)  # the second is written exactly
+
+
+def test_a_batch_of_pairs_is_padded_to_its_longest(params: Params) -> None:
+    from yoyak import checkpoint, training
+
+    tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    model = load_model(params, tokenizer)
+    batch = training.collate_pairs(tokenizer, model)(
+        [{"input_ids": [5, 6, 7, 1], "labels": [8, 1], "length": 4}, {"input_ids": [9, 1], "labels": [5, 6, 1], "length": 2}]
+    )
+    expected = {
+        "input_ids": [[5, 6, 7, 1], [9, 1, 2, 2]],
+        "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]],
+        "labels": [[8, 1, -100], [5, 6, 1]],
+        "decoder_input_ids": [[1, 8, 1], [1, 5, 6]],
     }
-    Evaluation.predictions = np.array([[eos, -100, -100], [eos, eos, -100]])
-    assert training.rouge_of_ids(tokenizer)(Evaluation)["rouge_sum"] == 0
+    assert {name: batch[name].tolist() for name in batch} == expected
+
+
+CHATS = [
+    {"input_ids": [5, 6, 7, 8, 1], "labels": [-100, -100, -100, 8, 1], "length": 5},
+    {"input_ids": [5, 9, 1], "labels": [-100, 9, 1], "length": 3},
+    {"input_ids": [5, 6, 4, 3, 1], "labels": [-100, -100, 4, 3, 1], "length": 5},
+]
+
+
+def test_a_padded_batch_of_chats_ends_together() -> None:
+    from yoyak import training
+
+    batch = training.collate_chats(2, padding_free=False)(CHATS)
+    assert {name: batch[name].tolist() for name in ("input_ids", "attention_mask", "position_ids", "labels")} == {
+        "input_ids": [[5, 6, 7, 8, 1], [2, 2, 5, 9, 1], [5, 6, 4, 3, 1]],
+        "attention_mask": [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1]],
+        "position_ids": [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [0, 1, 2, 3, 4]],
+        "labels": [[-100, -100, 8, 1], [-100, -100, 9, 1], [-100, 4, 3, 1]],
+    }
+    assert set(batch) == {"input_ids", "attention_mask", "position_ids", "labels", "logits_to_keep", "use_cache"}
+    assert batch["logits_to_keep"] == 4  # the longest target, and one before it
+    assert batch["use_cache"] is False
+
+
+def test_a_batch_of_chats_without_padding_is_one_row() -> None:
+    from yoyak import training
+
+    batch = training.collate_chats(2, padding_free=True)(CHATS)
+    names = ("input_ids", "position_ids", "labels", "logits_to_keep")
+    assert {name: batch[name].tolist() for name in names} == {
+        "input_ids": [[5, 6, 7, 8, 1, 5, 9, 1, 5, 6, 4, 3, 1]],
+        "position_ids": [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4]],
+        # Each row's first is none: the last token of the row before must not learn to predict it.
+        "labels": [[-100, 8, 1, -100, 9, 1, -100, 4, 3, 1]],
+        "logits_to_keep": [2, 3, 4, 5, 6, 7, 9, 10, 11, 12],
+    }
+    assert set(batch) == {*names, "use_cache"}  # with a mask, transformers would not see the boundaries
+    assert batch["use_cache"] is False
 
 
 def test_resolved_arguments_say_nothing_of_the_place(values: dict[str, Any], tmp_path: Path) -> None:

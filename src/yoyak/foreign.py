@@ -5,7 +5,6 @@ Tags, and words that stand in the dialogue itself (KTX, Netflix), are no foreign
 
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -53,7 +52,7 @@ class Blocked:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, scripts: Sequence[Script]) -> None:
         """`scripts` are what may not be written. Tokens of half a character count by what it can become."""
         self.runs = runs_of(tuple(scripts))
-        self.ids_of_run: dict[str, list[int]] = defaultdict(list)
+        self.tokenizer = tokenizer
         ids: list[int] = []
         never = set(tokenizer.all_special_ids)
         never |= {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special or token.content in LISTED_TAGS}
@@ -63,14 +62,17 @@ class Blocked:
         for id_, text, piece in zip(vocabulary, texts, pieces, strict=True):
             if id_ in never:
                 continue
-            found = self.runs.findall(text)
-            if found:
+            if self.runs.search(text):
                 ids.append(id_)
-                if len(found) == 1:
-                    self.ids_of_run[found[0]].append(id_)
             elif "\ufffd" in text and self._only_foreign(_half_character(piece)):
                 ids.append(id_)
         self.ids = torch.tensor(ids, dtype=torch.long)
+        self.in_tags = self._written(LISTED_TAGS)
+
+    def _written(self, words: Iterable[str]) -> set[int]:
+        """The tokens that these words are written with, alone and behind a space."""
+        forms = [form for word in words for form in (word, f" {word}")]
+        return {id_ for row in self.tokenizer(forms, add_special_tokens=False).input_ids for id_ in row} if forms else set()
 
     def _only_foreign(self, half: bytes) -> bool:
         """Whether every letter that starts with these bytes is of a blocked script."""
@@ -78,10 +80,8 @@ class Blocked:
         return bool(letters) and all(self.runs.fullmatch(char) for char in letters)
 
     def allowed(self, dialogue: str) -> list[int]:
-        """The blocked tokens that this dialogue's own words are made of, and the tags'."""
-        words = set(self.runs.findall(dialogue)) | {run for tag in LISTED_TAGS for run in self.runs.findall(tag)}
-        parts = {word[a:b] for word in words for a in range(len(word)) for b in range(a + 1, min(len(word), a + 24) + 1)}
-        return [id_ for part in parts for id_ in self.ids_of_run.get(part, ())]
+        """The tokens that this dialogue's own words, and the tags, are written with."""
+        return sorted(self.in_tags | self._written(sorted(set(self.runs.findall(dialogue)))))
 
     def processor(self, dialogues: Sequence[str], *, columns: int, device: torch.device) -> LogitsProcessor:
         """For one batch: a (dialogues, columns) mask over the vocabulary, laid over each row's scores."""

@@ -49,23 +49,38 @@ def weight_bytes(quantization: str, *, double: bool, dtype_bytes: int) -> float:
     return 1.0 if quantization == "int8" else float(dtype_bytes)
 
 
-def estimate(config: PreTrainedConfig, params: Params, *, precision: str) -> Estimate:
-    """For a decoder-only model of this config, trained and used by these params: every row as long as allowed."""
+@dataclass(frozen=True)
+class Layers:
+    """What a model is made of: all its parameters, and (in, out) of each linear layer but the output's."""
+
+    parameters: int
+    linears: list[tuple[int, int]]
+    tied: bool
+
+
+def layers_of(config: PreTrainedConfig) -> Layers:
+    """By building the model without its numbers."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head]
-    parameters = model.num_parameters()
-    quantized = sum(module.weight.numel() for module in linears)
+    linears = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    return Layers(model.num_parameters(), [(m.in_features, m.out_features) for m in linears], head.weight is embedding.weight)
+
+
+def estimate(config: PreTrainedConfig, params: Params, *, precision: str, made_of: Layers | None = None) -> Estimate:
+    """For a decoder-only model of this config, trained and used by these params: every row as long as allowed."""
+    made_of = made_of or layers_of(config)
+    linears, parameters = made_of.linears, made_of.parameters
+    quantized = sum(wide * high for wide, high in linears)
     size, settings, tokenizer, training = BYTES[precision], params.model.qlora, params.tokenizer, params.training
     each = weight_bytes(settings.quantization, double=settings.double_quantization, dtype_bytes=size)
     # The largest layer stands there once more in full while it is computed with.
-    unpacked = max(module.weight.numel() for module in linears) * size if settings.quantization != "none" else 0
+    unpacked = max(wide * high for wide, high in linears) * size if settings.quantization != "none" else 0
     weights = int(quantized * each + (parameters - quantized) * size + unpacked)
 
     width, layers = config.hidden_size, config.num_hidden_layers
-    rows = len(tokenizer.special_tokens) * width * (1 if head.weight is embedding.weight else 2)
-    trained = rows + sum(params.lora.r * (module.in_features + module.out_features) for module in linears)
+    rows = len(tokenizer.special_tokens) * width * (1 if made_of.tied else 2)
+    trained = rows + sum(params.lora.r * (wide + high) for wide, high in linears)
     adapter = trained * (4 + 4 + OPTIMIZER.get(training.optim, 4))
 
     batch = 2 if training.debug else training.per_device_train_batch_size
@@ -91,22 +106,22 @@ def _head_size(config: PreTrainedConfig) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def _layer_bytes(config: PreTrainedConfig, linears: list[torch.nn.Linear], *, size: int, dropout: bool, r: int) -> int:
+def _layer_bytes(config: PreTrainedConfig, linears: list[tuple[int, int]], *, size: int, dropout: bool, r: int) -> int:
     """What one layer keeps of one token for the backward pass."""
-    # Each LoRA keeps its own input in float32 or, under autocast, in half precision, a mask for its dropout, and what A gives.
-    own = size if size < 4 or dropout else 0
-    lora = sum(module.in_features * (own + dropout) + r * size for module in linears)
+    # With dropout each LoRA keeps an input of its own and a mask; without, the layers share theirs. And what A gives.
+    lora = sum(wide * ((size + 1) if dropout else 0) + r * size for wide, _ in linears)
     attention = (
         4 * config.num_attention_heads * _head_size(config) * size
     )  # queries, keys and values as attended, and its output
-    mlp = (3 if config.model_type != "gpt_neox" else 1) * config.intermediate_size * size
+    mlp = (2 if config.model_type == "gpt_neox" else 3) * config.intermediate_size * size
     norms = 2 * config.hidden_size * (2 * 4 + size)
     return int(lora + attention + mlp + norms)
 
 
 def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: int) -> str | None:
     """None if it fits into `free` bytes, else what to set so that it does."""
-    if estimate(config, params, precision=precision).peak <= free:
+    made_of = layers_of(config)
+    if estimate(config, params, precision=precision, made_of=made_of).peak <= free:
         return None
     training, generation = params.training, params.generation
     batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
@@ -119,8 +134,7 @@ def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: in
                 "generation": generation.model_copy(update=changes["generation"]),
             }
         )
-        found = estimate(config, tried, precision=precision)
-        return found.peak <= free
+        return estimate(config, tried, precision=precision, made_of=made_of).peak <= free
 
     if not training.gradient_checkpointing:
         changes["training"]["gradient_checkpointing"] = True

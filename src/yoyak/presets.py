@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
@@ -66,14 +66,18 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
         return []
     text = io.StringIO()
     yaml.dump(values, text)
+    if YAML(typ="safe", pure=True).load(text.getvalue()) != values:
+        raise YoyakError(f"{params}: the preset {name} cannot be written into it without harm; the file is as it was")
     with whole_file(params) as file:
         file.write(text.getvalue())
     return changed
 
 
-def _on_one_line(values: list[Any]) -> CommentedSeq:
-    """A list as [a, b]: where the old one had stood on one line, a list of lines would run into the next key."""
-    sequence = CommentedSeq(values)
+def _on_one_line(new: list[Any], values: MutableMapping[str, Any], key: str) -> CommentedSeq:
+    """A list as [a, b]. With the comments that ruamel kept for a list on lines of its own, it would run into the next key."""
+    if isinstance(values, CommentedMap) and (comments := values.ca.items.get(key)) and not comments[3]:
+        comments[3] = None
+    sequence = CommentedSeq(new)
     sequence.fa.set_flow_style()
     return sequence
 
@@ -87,5 +91,5 @@ def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefi
             changed += _overlay(old, new, f"{prefix}{key}.")
         elif old != new:
             changed.append(f"{prefix}{key}: {old} → {new}")
-            values[key] = _on_one_line(new) if isinstance(new, list) else new
+            values[key] = _on_one_line(new, values, key) if isinstance(new, list) else new
     return changed

@@ -204,10 +204,10 @@ def measure_rouge(
     )
 
     def measure(model: PreTrainedModel) -> dict[str, float]:
-        before, random_state = model.generation_config, torch.get_rng_state()
-        outputs = generation.generate(model, tokenizer, ids, [""] * len(ids), settings=settings, progress="write dev")
+        before = model.generation_config
+        with torch.random.fork_rng():  # dropout goes on where it was
+            outputs = generation.generate(model, tokenizer, ids, [""] * len(ids), settings=settings, progress="write dev")
         model.generation_config = before
-        torch.set_rng_state(random_state)
         rows = rouge.score_rows(
             predictions=[output.text for output in outputs],
             references=[[text] for text in references],
