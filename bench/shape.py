@@ -14,6 +14,7 @@ checkpointing computes again is not counted (model FLOP utilisation, Chowdhery e
 import argparse
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +23,112 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
+
+
+def peak_gib() -> float:
+    """Of the GPU's allocator, or of this process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def build(shape: dict[str, Any], folder: str) -> Any:
+    """A checkpoint with random weights, made in another process so that its memory is not counted; and its tokenizer."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    code = (
+        "import sys, json, torch; sys.path.insert(0, sys.argv[1]); from yoyak import memory;"
+        "from transformers import AutoModelForCausalLM; torch.set_default_dtype(torch.bfloat16);"
+        "AutoModelForCausalLM.from_config(memory.config_of_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), json.dumps(shape), folder], check=True)
+    names = {f"<{at}>": at for at in range(shape["vocab_size"])}
+    words = Tokenizer(models.WordLevel(names, unk_token="<0>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<1>", pad_token="<2>", unk_token="<0>")
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def optimizer_of(model: Any, name: str) -> Any:
+    import torch
+
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if name.startswith("paged") and torch.cuda.is_available():
+        import bitsandbytes
+
+        return bitsandbytes.optim.PagedAdamW(trained, lr=1e-5)
+    return torch.optim.AdamW(trained, lr=1e-5)
+
+
+def batch_of(params: Any, vocabulary: int, model: Any, *, flat: bool) -> dict[str, Any]:
+    """Rows as long as the params allow."""
+    import torch
+
+    from yoyak.training import collate_chats
+
+    length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
+    rows = [
+        {"input_ids": torch.randint(3, vocabulary, (length + target,)).tolist(), "labels": [-100] * length + [5] * target}
+        for _ in range(params.training.per_device_train_batch_size)
+    ]
+    made = collate_chats(2, padding_free=flat)(rows)
+    return {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in made.items()}
+
+
+def train(model: Any, params: Any, batch: dict[str, Any], *, precision: str, steps: int) -> float:
+    """Seconds of the fastest step but the first."""
+    import torch
+
+    optimizer = optimizer_of(model, params.training.optim)
+    if params.training.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        with torch.autocast(model.device.type, getattr(torch, precision), enabled=precision != "float32"):
+            loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()  # waits for the GPU
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:] or seconds)
+
+
+def flops_a_step(config: Any, params: Any) -> float:
+    from yoyak import memory
+
+    length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
+    weights = sum(wide * high for wide, high in memory.layers_of(config).linears)
+    width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    attention = 3 * 4 * config.num_hidden_layers * width * (length + target) / 2
+    head = 4 * config.vocab_size * config.hidden_size * target / (length + target)
+    return float(params.training.per_device_train_batch_size * (length + target) * (4 * weights + attention + head))
+
+
+def write(model: Any, params: Any, vocabulary: int, tokens: int) -> float:
+    """Seconds for one batch of prompts."""
+    import torch
+
+    model.eval()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    shape = (params.generation.batch_size, params.tokenizer.max_input_length)
+    prompt = torch.randint(3, vocabulary, shape, device=model.device)
+    start = time.perf_counter()
+    with torch.inference_mode():
+        model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            num_beams=params.generation.num_beams,
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+        )
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -38,136 +145,61 @@ def main() -> None:
     args = parser.parse_args()
 
     import torch
-    from tokenizers import Tokenizer, models
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
     from yoyak import adapter, hardware, memory, presets
-    from yoyak.training import collate_chats
 
-    folder = ROOT / "presets"
-    params = presets.apply(args.preset, folder=folder, params=ROOT / "params.yaml")
-    shape = presets.read_preset(args.preset, folder)[1]["shape"]
+    params = presets.apply(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
+    shape = presets.read_preset(args.preset, ROOT / "presets")[1]["shape"]
     if args.layers:
         shape["num_hidden_layers"] = args.layers
+    lengths = {"max_input_length": args.input, "max_target_length": args.target}
+    lengths = {name: value for name, value in lengths.items() if value}
+    batch_size = {"per_device_train_batch_size": args.batch} if args.batch else {}
     params = params.model_copy(
         update={
-            "training": params.training.model_copy(
-                update={"per_device_train_batch_size": args.batch or params.training.per_device_train_batch_size}
-            ),
-            "tokenizer": params.tokenizer.model_copy(
-                update={
-                    "max_input_length": args.input or params.tokenizer.max_input_length,
-                    "max_target_length": args.target or params.tokenizer.max_target_length,
-                    "special_tokens": [],
-                }
-            ),
+            "training": params.training.model_copy(update=batch_size),
+            "tokenizer": params.tokenizer.model_copy(update={"special_tokens": [], **lengths}),
         }
     )
     config = memory.config_of_shape(shape)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-    estimate = memory.estimate(config, params, precision=precision)
-    gpu = torch.cuda.is_available()
-
-    def peak() -> float:
-        if gpu:
-            return torch.cuda.max_memory_allocated() / 2**30
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-    names = {f"<{at}>": at for at in range(config.vocab_size)}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(names, unk_token="<0>")), eos_token="<1>", pad_token="<2>", unk_token="<0>"
-    )
+    attention, _ = hardware.choose_attention(args.attention, precision=precision)
     hardware.allow_tf32()
-    with tempfile.TemporaryDirectory() as saved:
-        torch.manual_seed(0)
-        # Built in another process, so that its memory is not counted here.
-        import subprocess
-
-        code = (
-            "import sys, json, torch; sys.path.insert(0, sys.argv[1]); from yoyak import memory;"
-            "from transformers import AutoModelForCausalLM; torch.set_default_dtype(torch.bfloat16);"
-            "AutoModelForCausalLM.from_config(memory.config_of_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
-        )
-        subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), json.dumps(shape), saved], check=True)
-        tokenizer.save_pretrained(saved)
-        before = peak() if not gpu else 0.0
-        settings = params.model.qlora.model_copy(update={"checkpoint": saved, "revision": None, "attention": args.attention})
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = build(shape, folder)
+        before = 0.0 if torch.cuda.is_available() else peak_gib()
+        settings = params.model.qlora.model_copy(update={"checkpoint": folder, "revision": None, "attention": attention})
         base, _ = adapter.load_base(settings, tokenizer, precision=precision)
-        loaded = peak()
+        loaded = peak_gib()
         model = adapter.add_lora(base, params.lora, new_tokens=[], settings=settings)
-    training = params.training
-    if training.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    batch, length = training.per_device_train_batch_size, params.tokenizer.max_input_length
-    target = params.tokenizer.max_target_length
-    rows = [
-        {
-            "input_ids": torch.randint(3, config.vocab_size, (length + target,)).tolist(),
-            "labels": [-100] * length + [5] * target,
-        }
-        for _ in range(batch)
-    ]
-    flat = hardware.choose_attention(args.attention, precision=precision)[0] == "flash_attention_2"
-    inputs = collate_chats(2, padding_free=flat)(rows)
-    inputs = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
-    if training.optim.startswith("paged") and gpu:
-        import bitsandbytes
-
-        optimizer: Any = bitsandbytes.optim.PagedAdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    else:
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
-    seconds = []
-    for _ in range(args.steps):
-        start = time.perf_counter()
-        with torch.autocast(model.device.type, getattr(torch, precision), enabled=precision != "float32"):
-            loss = model(**inputs).loss
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        loss.item()  # waits for the GPU
-        seconds.append(time.perf_counter() - start)
-    trained_peak = peak()
-    step = min(seconds[1:] or seconds)
-    tokens = batch * (length + target)
-    weights = sum(wide * high for wide, high in memory.layers_of(config).linears)
-    heads = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-    attention = 3 * 4 * config.num_hidden_layers * heads * (length + target) / 2
-    head = 4 * config.vocab_size * config.hidden_size * target / (length + target)
-    flops = tokens * (4 * weights + attention + head)
+    batch = batch_of(params, config.vocab_size, model, flat=attention == "flash_attention_2")
+    step = train(model, params, batch, precision=precision, steps=args.steps)
+    estimate = memory.estimate(config, params, precision=precision)
+    tokens = params.training.per_device_train_batch_size * sum(
+        (params.tokenizer.max_input_length, params.tokenizer.max_target_length)
+    )
+    rate = flops_a_step(config, params) / step / 1e12
     result = {
         "preset": args.preset,
         "shape": shape,
-        "device": torch.cuda.get_device_name() if gpu else "CPU",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "precision": precision,
-        "batch": batch,
-        "tokens": [length, target],
-        "gradient_checkpointing": training.gradient_checkpointing,
-        "lora_dropout": params.lora.lora_dropout,
+        "attention": attention,
+        "batch": params.training.per_device_train_batch_size,
+        "tokens": [params.tokenizer.max_input_length, params.tokenizer.max_target_length],
+        "gradient_checkpointing": params.training.gradient_checkpointing,
         "loaded_gib": round(loaded - before, 2),
-        "training_peak_gib": round(trained_peak - before, 2),
+        "training_peak_gib": round(peak_gib() - before, 2),
         "estimated_training_gib": round(estimate.training / 2**30, 2),
         "seconds_a_step": round(step, 3),
         "tokens_a_second": round(tokens / step, 1),
-        "tflops": round(flops / step / 1e12, 3),
-        "utilisation": round(flops / step / 1e12 / args.peak_tflops, 4) if args.peak_tflops else None,
+        "tflops": round(rate, 3),
+        "utilisation": round(rate / args.peak_tflops, 4) if args.peak_tflops else None,
     }
     if args.write:
-        model.eval()
-        if gpu:
-            torch.cuda.reset_peak_memory_stats()
-        prompt = torch.randint(3, config.vocab_size, (params.generation.batch_size, length), device=model.device)
-        start = time.perf_counter()
-        with torch.inference_mode():
-            model.generate(
-                input_ids=prompt,
-                attention_mask=torch.ones_like(prompt),
-                num_beams=params.generation.num_beams,
-                max_new_tokens=args.write,
-                min_new_tokens=args.write,
-            )
-        result["write_seconds"] = round(time.perf_counter() - start, 2)
-        result["write_peak_gib"] = round(peak() - before, 2)
+        result["write_seconds"] = round(write(model, params, config.vocab_size, args.write), 2)
+        result["write_peak_gib"] = round(peak_gib() - before, 2)
         result["estimated_prediction_gib"] = round(estimate.prediction / 2**30, 2)
     print(json.dumps(result, indent=2))
     output = ROOT / f"bench/results/shape-{args.preset}.json"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn.modules import Linear4bit
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
@@ -123,9 +123,9 @@ def of_all(model: Any, batches: list[dict[str, Any]]) -> tuple[float, dict[str, 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys() and one
-    for name in one:
-        scale = one[name].abs().max().item()
-        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4 * scale + 1e-9, msg=name)
+    for name, value in one.items():
+        scale = value.abs().max().item()
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4 * scale + 1e-9, msg=name)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -182,7 +182,7 @@ def test_a_repacked_layer_is_the_trap_that_the_test_above_guards(llama: Path, pa
     assert len(layers) == 14 and not any(layer.support_avx512bf16_for_cpu for layer in layers)
     from bitsandbytes.functional import has_avx512bf16
 
-    if not has_avx512bf16():
+    if not has_avx512bf16():  # type: ignore[no-untyped-call]
         pytest.skip("this CPU has no AVX512 with bfloat16")
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))
     _, before = of_all(model, [batch])
@@ -208,13 +208,14 @@ def test_lora_is_on_every_linear_layer_but_the_head(base: Path, params: Params) 
 
 def test_the_linear_layers_are_nf4_with_double_quantisation(base: Path, params: Params) -> None:
     model, _ = tuned(base, params)
-    quantized = [m for m in model.modules() if type(m) is Linear4bit]
+    quantized: list[Any] = [m for m in model.modules() if type(m) is Linear4bit]
     assert len(quantized) == (8 if base.name == "gpt_neox" else 14)
     for layer in quantized:
         assert layer.weight.quant_state.quant_type == "nf4" and layer.weight.quant_state.nested
         assert layer.weight.dtype == torch.uint8
     model, _ = tuned(base, params, double_quantization=False)
-    assert not any(m.weight.quant_state.nested for m in model.modules() if type(m) is Linear4bit)
+    quantized = [m for m in model.modules() if type(m) is Linear4bit]
+    assert quantized and not any(layer.weight.quant_state.nested for layer in quantized)
 
 
 @pytest.mark.parametrize(("quantization", "kind"), [("int8", "Linear8bitLt"), ("none", "Linear")])
@@ -351,7 +352,7 @@ def test_an_adapter_without_its_record_or_damaged_is_told(saved: Path) -> None:
 
 def test_an_encoder_decoder_is_refused_with_the_other_family(tiny: Path) -> None:
     tokenizer = checkpoint.load_tokenizer(str(tiny), None, ())
-    with pytest.raises(YoyakError, match="choose model.family: kobart"):
+    with pytest.raises(YoyakError, match=r"choose model\.family: kobart"):
         adapter.load_base(settings(tiny), tokenizer, precision="float32")
 
 
@@ -379,8 +380,8 @@ def test_a_checkpoint_with_missing_weights_is_refused(llama: Path, tmp_path: Pat
 def test_what_is_not_trained_is_frozen_and_half_precision_stays_half(llama: Path, params: Params) -> None:
     chosen = settings(llama)
     tokenizer = checkpoint.load_tokenizer(str(llama), None, NEW)
-    model, new = adapter.load_base(chosen, tokenizer, precision="bfloat16")
-    model = adapter.add_lora(model, params.lora, new_tokens=new, settings=chosen)
+    untuned, new = adapter.load_base(chosen, tokenizer, precision="bfloat16")
+    model: Any = adapter.add_lora(untuned, params.lora, new_tokens=new, settings=chosen)
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == ("lora_" in name or "trainable_tokens" in name), name
     assert model.get_input_embeddings().weight.dtype == torch.bfloat16

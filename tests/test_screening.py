@@ -24,10 +24,10 @@ def place(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text(text.replace("bootstrap_samples: 1000", "bootstrap_samples: 100"), encoding="utf-8")
     make_base(tmp_path / "chat", "llama")
     (tmp_path / "presets").mkdir()
-    short = "generation: {max_new_tokens: 8, num_beams: 1}\n"
+    short = "generation: {max_new_tokens: 8, num_beams: 1}\ntokenizer: {max_input_length: 128}\n"
     for name, model in {
         "chat": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'chat'}, revision: null}}}}",
-        "bart": f"model: {{family: kobart, kobart: {{checkpoint: {tiny}, revision: null}}}}\ntokenizer: {{max_input_length: 128}}",
+        "bart": f"model: {{family: kobart, kobart: {{checkpoint: {tiny}, revision: null}}}}",
         "gone": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'nowhere'}, revision: null}}}}",
     }.items():
         (tmp_path / f"presets/{name}.yaml").write_text(f"{model}\n{short}", encoding="utf-8")
@@ -93,9 +93,12 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeyp
         run(place, "chat", "bart")
     assert json.loads((place / "screen.json").read_text(encoding="utf-8"))["models"].keys() == {"chat"}
     scored: list[str] = []
-    monkeypatch.setattr(
-        screening, "_score_one", lambda params, *args: scored.append(params.model.family) or real(params, *args)
-    )
+
+    def noted(params: Any, *args: Any) -> Any:
+        scored.append(params.model.family)
+        return real(params, *args)
+
+    monkeypatch.setattr(screening, "_score_one", noted)
     assert run(place, "chat", "bart")["models"].keys() == {"chat", "bart"}
     assert scored == ["kobart"]
 

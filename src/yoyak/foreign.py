@@ -60,11 +60,8 @@ class Blocked:
         texts = tokenizer.batch_decode([[id_] for id_ in vocabulary], clean_up_tokenization_spaces=False)
         pieces = tokenizer.convert_ids_to_tokens(list(vocabulary))
         for id_, text, piece in zip(vocabulary, texts, pieces, strict=True):
-            if id_ in never:
-                continue
-            if self.runs.search(text):
-                ids.append(id_)
-            elif "\ufffd" in text and self._only_foreign(_half_character(piece)):
+            half = "\ufffd" in text and self._only_foreign(_half_character(piece))
+            if id_ not in never and (half or self.runs.search(text)):
                 ids.append(id_)
         self.ids = torch.tensor(ids, dtype=torch.long)
         self.in_tags = self._written(LISTED_TAGS)
