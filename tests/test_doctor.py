@@ -149,3 +149,74 @@ def test_the_commands_exit_status(ready: dict[str, Any], tmp_path: Path, monkeyp
         assert caught.value.code == 1
     else:
         cli.main()
+
+
+@pytest.fixture
+def chats(ready: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The same for a decoder-only model."""
+    from tests.test_adapter import make_base
+
+    ready["model"]["family"] = "qlora"
+    ready["model"]["qlora"]["checkpoint"] = str(make_base(tmp_path / "chat", "llama"))
+    return ready
+
+
+def test_all_in_order_for_a_decoder_only_model(chats: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    passed, lines = report(chats, capsys)
+    assert passed
+    assert list(lines) == ["params", "versions", "device", "score", "data", "room", "checkpoint", "precision", "one step"]
+    assert "(llama)" in lines["checkpoint"] and "LoRA on down_proj" in lines["checkpoint"]
+    assert "estimated peak" in lines["room"]
+    first, after = (float(part.split()[-1]) for part in lines["one step"].split(","))
+    assert 0 < after < first
+
+
+def test_what_will_not_fit_is_refused_with_advice_and_not_loaded(
+    chats: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from yoyak import adapter, doctor
+
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 700 * 2**20)
+    monkeypatch.setattr(adapter, "load_base", lambda *_, **__: pytest.fail("it was loaded"))
+    chats["training"]["per_device_train_batch_size"] = 64
+    chats["tokenizer"] |= {"max_input_length": 400, "max_target_length": 100}
+    passed, lines = report(chats, capsys)
+    assert not passed
+    assert lines["room"].startswith("FAIL") and "; set training.gradient_checkpointing=True, " in lines["room"]
+    assert "checkpoint" not in lines and "one step" not in lines
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda values: values["tokenizer"].update(max_input_length=30), "tokenizer.max_input_length: 30 is too little"),
+        (lambda values: values["model"]["qlora"].update(attention="flash_attention_2"), "model.qlora.attention"),
+    ],
+)
+def test_what_a_chat_cannot_do_is_told(
+    chats: dict[str, Any], capsys: pytest.CaptureFixture[str], change: Any, named: str
+) -> None:
+    change(chats)
+    passed, lines = report(chats, capsys)
+    assert not passed
+    assert any(line.startswith("FAIL") and named in line for line in lines.values())
+
+
+def test_a_base_without_a_chat_template_is_told(chats: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    (Path(chats["model"]["qlora"]["checkpoint"]) / "chat_template.jinja").unlink()
+    passed, lines = report(chats, capsys)
+    assert not passed and "choose prompt.style: instruction" in lines["one step"]
+    chats["prompt"]["style"] = "instruction"
+    passed, _ = report(chats, capsys)
+    assert passed
+
+
+def test_the_table_of_presets_holds_them_against_a_gpu() -> None:
+    from yoyak import doctor
+
+    root = Path(__file__).parents[1]
+    large, small = (doctor.presets_table(root / "presets", root / "params.yaml", gib=gib) for gib in (80, 10))
+    names = [line.split()[0] for line in large[1:]]
+    assert len(names) >= 8 and {"qwen3-4b", "llama-3.2-korean-3b", "solar-10.7b", "polyglot-ko-12.8b"} <= set(names)
+    assert all(line.endswith("fits") for line in large[1:])
+    assert not any(line.endswith("fits") for line in small[1:] if line.startswith(("solar", "polyglot")))

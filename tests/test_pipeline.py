@@ -191,3 +191,68 @@ def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
     assert "Traceback" not in told
     command(repository, "git", "checkout", "-q", ".")
     command(repository, "dvc", "checkout")
+
+
+def hash_of(folder: Path, out: str) -> str:
+    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    return next(str(item["md5"]) for stage in lock["stages"].values() for item in stage["outs"] if item["path"] == out)
+
+
+def test_the_other_family_and_back_without_training_again(repository: Path, tmp_path: Path) -> None:
+    kobart = hash_of(repository, "models/kobart")
+    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
+    assert "train_kobart: nothing to do, model.family is qlora" in told
+    assert "nf4, float32 (quantized layers on a CPU)" in told and "LoRA on down_proj" in told
+    written = outputs(repository)
+    assert {name for name in written if name.startswith("models/")} == {
+        "models/kobart/not-chosen.txt",
+        *(
+            f"models/qlora/{name}"
+            for name in (
+                "adapter_config.json",
+                "adapter_model.safetensors",
+                "base.json",
+                "chat_template.jinja",
+                "tokenizer.json",
+                "tokenizer_config.json",
+            )
+        ),
+    }
+    assert {"metrics/train/qlora/plots/metrics/dev/rouge1.tsv", "metrics/train/kobart/not-chosen.txt"} <= written
+    scores = json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8"))
+    assert scores["rouge_sum"] > 0 and scores["rows"] == 40
+    tokens = json.loads((repository / "metrics/tokenize.json").read_text(encoding="utf-8"))
+    assert tokens["train"]["prompt"]["turns_left_out"] == 0 and tokens["train"]["summary"]["unknown_tokens"] == 0
+    assert "failed" not in command(repository, "dvc", "plots", "show").lower()
+    qlora, lock = hash_of(repository, "models/qlora"), (repository / "dvc.lock").read_text(encoding="utf-8")
+
+    told = command(repository, "dvc", "exp", "run", "-S", "model.family=kobart")
+    assert "Stage 'train_kobart' is cached" in told and "Stage 'predict' is cached" in told
+    assert hash_of(repository, "models/kobart") == kobart
+    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
+    assert "Stage 'train_qlora' is cached" in told
+    assert hash_of(repository, "models/qlora") == qlora
+
+    other = tmp_path / "elsewhere"
+    copy_repository(other)
+    command(other, "python", "-m", "yoyak", "use", "llama-tiny")
+    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
+    with open(other / "params.yaml", "w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    command(other, "dvc", "repro", PYTHONHASHSEED="3", TZ="America/Lima", LC_ALL="C")
+    assert (other / "dvc.lock").read_text(encoding="utf-8") == lock
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
+
+
+def test_the_merged_model_summarizes_as_the_adapter_does(repository: Path, tmp_path: Path) -> None:
+    command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
+    merged = tmp_path / "merged"
+    command(repository, "python", "-m", "yoyak", "merge", "--output", str(merged))
+    for model in (str(merged), "models/qlora"):
+        target = f"{tmp_path}/{Path(model).name}.csv"
+        summarize = ("summarize", "data/sample/test.csv", "--output", target, "--model", model)
+        command(repository, "python", "-m", "yoyak", *summarize)
+    assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "qlora.csv").read_bytes()
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
