@@ -389,3 +389,11 @@ def test_what_is_not_trained_is_frozen_and_half_precision_stays_half(llama: Path
     with torch.autocast("cpu", torch.bfloat16):
         loss, found = of_all(model, [collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))])
     assert loss > 0 and all(grad.dtype == torch.float32 for grad in found.values())
+
+
+def test_an_offload_folder_is_passed_on_and_the_model_works(llama: Path, params: Params, tmp_path: Path) -> None:
+    model, tokenizer = tuned(llama, params, offload_folder=str(tmp_path / "offload"))
+    loss, found = of_all(model, [collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))])
+    plain, _ = tuned(llama, params)
+    wanted, _ = of_all(plain, [collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))])
+    assert loss == pytest.approx(wanted, rel=1e-5) and found

@@ -46,3 +46,10 @@ def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
     """safetensors and Arrow raise no OSError with a number."""
     with pytest.raises(SystemExit, match="disk is full"), told():
         raise RuntimeError(f"Io: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")
+
+
+def test_a_full_gpu_is_told_with_what_to_lower() -> None:
+    import torch
+
+    with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")

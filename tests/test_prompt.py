@@ -385,6 +385,10 @@ def test_a_frame_that_leaves_no_room_is_one_clear_error(tokenizer: Any, style: S
         )
         assert found
         assert int(found[1]) in tokens
+        least = int(found[1]) + prompt.FEWEST_FOR_DIALOGUE
+        frame(tokenizer, style, limit=least).encode([row])
+        with pytest.raises(YoyakError, match="too little"):
+            frame(tokenizer, style, limit=least - 1).encode([row])
 
 
 @pytest.mark.xfail(strict=True, reason="_check_room asks with a variant that names no topic")

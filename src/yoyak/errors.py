@@ -22,6 +22,12 @@ def told() -> Iterator[None]:
         # safetensors and Arrow report a full disk by their own exceptions, with the system's words in them
         if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
             raise SystemExit(f"error: the disk is full; nothing was left half-written ({error})") from None
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, by name: it is slow to import
+            raise SystemExit(
+                "error: out of GPU memory; halve training.per_device_train_batch_size and double "
+                "training.gradient_accumulation_steps, or lower generation.batch_size; "
+                f"`python -m yoyak doctor` estimates what fits ({error})"
+            ) from None
         if number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise SystemExit(f"error: not allowed: {error}") from None
         raise
