@@ -257,7 +257,8 @@ def pretrain(
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if step % 100 == 99:
             bar.write(f"step {step + 1}: loss {loss.item():.3f}, its source is worth {worth(model, *moved(inputs)):.3f}")
-    return worth(model, *moved(inputs))
+    last = [worth(model, *moved(tensors(next(streams[-1]), tokenizer, rng))) for _ in range(8)]
+    return sum(last) / len(last)
 
 
 @torch.no_grad()

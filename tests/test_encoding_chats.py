@@ -90,6 +90,16 @@ def test_a_row_is_what_prediction_reads_and_then_its_summary(
     assert [len(read) > 150 for read in prompts[-2:]] == [True] * 2
 
 
+def test_prompt_and_summary_are_tokenized_apart(qwen3: Any, tmp_path: Path) -> None:
+    """Else the prompt's last newline and the summary's first character could be one token, which prediction never reads."""
+    made = [rows()[0] | {"summary": "\n비가 온다."}]
+    (read,) = predicted(qwen3, made, settings(), ask(style="instruction"))
+    target = qwen3("\n비가 온다.", add_special_tokens=False).input_ids
+    assert qwen3(qwen3.decode(read) + "\n비가 온다.").input_ids != read + target
+    _, splits = encode(tmp_path, qwen3, {"train": made}, style="instruction")
+    assert splits["train"]["input_ids"][0] == [*read, *target, qwen3.eos_token_id]
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_a_tokenizer_that_ends_texts_ends_a_row_once(chat_tokenizer: Any, tmp_path: Path, style: str) -> None:
     ending = copy.deepcopy(chat_tokenizer)
