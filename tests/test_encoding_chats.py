@@ -217,11 +217,6 @@ def test_what_was_left_out_is_counted(chat_tokenizer: Any, tmp_path: Path) -> No
     assert max(splits["train"]["length"]) <= limits.max_input_length + longest
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="Polyglot-ko's <|endoftext|> is its EOS and its unknown token: each row counts one",
-)
 def test_an_end_that_is_also_the_unknown_token_is_not_counted_as_unknown(chat_tokenizer: Any, tmp_path: Path) -> None:
     tokenizer = copy.deepcopy(chat_tokenizer)
     tokenizer.unk_token = tokenizer.eos_token
@@ -254,18 +249,7 @@ def test_two_runs_give_the_same_bytes(chat_tokenizer: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "augmentation",
-    [
-        "none",
-        pytest.param(
-            "templates",
-            marks=pytest.mark.xfail(
-                strict=True, raises=AssertionError, reason="variants follow each other within a batch, and workers cut batches"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("augmentation", ["none", "templates"])
 def test_the_number_of_workers_changes_nothing(
     chat_tokenizer: Any,
     tmp_path: Path,

@@ -285,11 +285,6 @@ def what_fits(asked: prompt.Frame, turns: list[str], limit: int) -> list[str]:
     return turns[-1:]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="_shorten stops at a sum of turns tokenized apart, a token or two before it is full",
-)
 def test_all_that_fits_stays(tokenizer: Any) -> None:
     for style in STYLES:
         asked = frame(tokenizer, style)
@@ -391,7 +386,6 @@ def test_a_frame_that_leaves_no_room_is_one_clear_error(tokenizer: Any, style: S
             frame(tokenizer, style, limit=least - 1).encode([row])
 
 
-@pytest.mark.xfail(strict=True, reason="_check_room asks with a variant that names no topic")
 def test_a_long_topic_is_part_of_the_frame(tokenizer: Any) -> None:
     topic = "한국의 대중교통 " * 10
     tokens = frame_tokens(frame(tokenizer), topic)[0]

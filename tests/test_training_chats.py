@@ -7,6 +7,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.test_adapter import NEW, make_base, settings
@@ -41,7 +42,7 @@ def run(
     model = adapter.add_lora(loaded, params.lora, new_tokens=new, settings=chosen)
     log: list[dict[str, Any]] = []
 
-    class Log(training.TrainerCallback):  # type: ignore[misc]
+    class Log(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             log.append(dict(kwargs["logs"]))
 

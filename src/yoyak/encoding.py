@@ -83,7 +83,7 @@ def _encode_pair(batch: Columns, tokenizer: PreTrainedTokenizerBase, max_input_l
             columns["input_ids" if kind == "dialogue" else "labels"] = [_with_eos(tokenizer, ids, limit) for ids in whole]
             columns[f"_{kind}_tokens"] = [len(ids) for ids in whole]
             columns[f"_{kind}_truncated"] = [len(ids) > limit for ids in whole]
-            columns[f"_{kind}_unknown_tokens"] = [ids.count(tokenizer.unk_token_id) for ids in whole]
+            columns[f"_{kind}_unknown_tokens"] = [_unknown(tokenizer, ids) for ids in whole]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     _check_targets(columns["fname"], columns.get("labels"))
     return columns
@@ -91,27 +91,33 @@ def _encode_pair(batch: Columns, tokenizer: PreTrainedTokenizerBase, max_input_l
 
 def _encode_chat(batch: Columns, ask: prompt.Frame, max_target_length: int, variants: range) -> Columns:
     """For a decoder-only model: prompt and target in one row, the prompt masked in the labels; a row for each variant."""
-    tokenizer, unknown = ask.tokenizer, ask.tokenizer.unk_token_id
+    tokenizer = ask.tokenizer
     rows = [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
-    columns: Columns = {"fname": batch["fname"] * len(variants)}
-    prompts = [item for variant in variants for item in ask.encode(rows, variant=variant)]
+    columns: Columns = {"fname": [fname for fname in batch["fname"] for _ in variants]}
+    prompts = [item for ways in zip(*(ask.encode(rows, variant=way) for way in variants), strict=True) for item in ways]
     columns["_prompt_tokens"] = [item.tokens for item in prompts]
     columns["_prompt_truncated"] = [item.tokens > len(item.ids) or item.turn_cut for item in prompts]
     columns["_prompt_turns_left_out"] = [item.turns_left_out for item in prompts]
     columns["_prompt_turns_cut"] = [item.turn_cut for item in prompts]
-    columns["_prompt_unknown_tokens"] = [item.ids.count(unknown) for item in prompts]
+    columns["_prompt_unknown_tokens"] = [_unknown(tokenizer, item.ids) for item in prompts]
     columns["input_ids"] = [item.ids for item in prompts]
     if "summary" in batch:
         targets, tokens = prompt.encode_targets(tokenizer, batch["summary"], max_target_length)
         _check_targets(batch["fname"], targets)
-        targets, tokens = targets * len(variants), tokens * len(variants)
+        targets = [ids for ids in targets for _ in variants]
+        tokens = [count for count in tokens for _ in variants]
         columns["_summary_tokens"] = tokens
         columns["_summary_truncated"] = [count > max_target_length for count in tokens]
-        columns["_summary_unknown_tokens"] = [ids.count(unknown) for ids in targets]
+        columns["_summary_unknown_tokens"] = [_unknown(tokenizer, ids) for ids in targets]
         columns["labels"] = [[-100] * len(item.ids) + ids for item, ids in zip(prompts, targets, strict=True)]
         columns["input_ids"] = [item.ids + ids for item, ids in zip(prompts, targets, strict=True)]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     return columns
+
+
+def _unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> int:
+    """Unknown tokens in `ids`. Where the end of text serves as the unknown one too, the vocabulary knows every text."""
+    return 0 if tokenizer.unk_token_id == tokenizer.eos_token_id else ids.count(tokenizer.unk_token_id)
 
 
 def _check_targets(fnames: list[str], targets: list[list[int]] | None) -> None:
@@ -179,6 +185,7 @@ def encode_files(
                 _call,
                 batched=True,
                 batch_size=500,
+                writer_batch_size=200,  # so that what is saved in thousands is always joined anew: slices are padded otherwise
                 num_proc=workers if len(rows) >= MANY_ROWS and workers > 1 else None,
                 remove_columns=rows.column_names,
                 fn_kwargs={"encode": encode[split]},

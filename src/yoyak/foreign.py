@@ -17,11 +17,21 @@ from yoyak.params import Script
 # Letters by Unicode's blocks; "other" is every letter that is in none of these and is not Hangul.
 RANGES = {
     "latin": "A-Za-zªºÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ",
-    "han": "々〆〇⺀-⿕㐀-䶿一-鿿豈-龎\U00020000-\U000323af",
+    "han": "々〆〇⺀-⿕㐀-䶿一-鿿\uf900-\ufad9\U00020000-\U000323af",
     "kana": "ぁ-ゖゝ-ヺー-ヿㇰ-ㇿｦ-ﾟ",
 }
 HANGUL = "ᄀ-ᇿㄱ-ㆎꥠ-ꥼ가-힣ힰ-ퟻﾠ-ￜ"
+USED_SYMBOLS = set("·…‘’“”※★☆○●→①㈜℃㎏😀")  # one of each block of marks and signs that Korean texts have
 ALL: tuple[Script, ...] = ("latin", "han", "kana", "other")
+
+
+@lru_cache
+def _letters() -> str:
+    """All of Unicode's letters, as ranges for a pattern: what Python's \\w has beside them are numbers (², Ⅲ)."""
+    points = [point for point in range(0x110000) if unicodedata.category(chr(point))[0] == "L"]
+    starts = [point for at, point in enumerate(points) if not at or points[at - 1] != point - 1]
+    ends = [point for at, point in enumerate(points) if at + 1 == len(points) or points[at + 1] != point + 1]
+    return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in zip(starts, ends, strict=True))
 
 
 @lru_cache
@@ -29,7 +39,7 @@ def runs_of(scripts: tuple[Script, ...]) -> re.Pattern[str]:
     """Matches a run of letters of these scripts."""
     classes = [f"[{RANGES[name]}]" for name in scripts if name != "other"]
     if "other" in scripts:
-        classes.append(rf"(?![{HANGUL}{''.join(RANGES.values())}])[^\W\d_]")
+        classes.append(rf"(?![{HANGUL}{''.join(RANGES.values())}])[{_letters()}]")
     return re.compile(f"(?:{'|'.join(classes)})+")
 
 
@@ -37,7 +47,7 @@ def count(texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, float]:
     """`foreign_share`: foreign letters over all characters but spaces and tags; `with_foreign`: texts that have any."""
     letters = characters = with_foreign = 0
     for text, dialogue in zip(texts, dialogues, strict=True):
-        known = {run.casefold() for run in runs_of(ALL).findall(dialogue)}
+        known = {run.casefold() for run in runs_of(ALL).findall(TAG.sub(" ", dialogue))}
         bare = TAG.sub(" ", text)
         foreign = [run for run in runs_of(ALL).findall(bare) if run.casefold() not in known]
         letters += sum(map(len, foreign))
@@ -55,7 +65,7 @@ class Blocked:
         self.tokenizer = tokenizer
         ids: list[int] = []
         never = set(tokenizer.all_special_ids)
-        never |= {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special or token.content in LISTED_TAGS}
+        never |= {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special or TAG.fullmatch(token.content)}
         vocabulary = range(len(tokenizer))
         texts = tokenizer.batch_decode([[id_] for id_ in vocabulary], clean_up_tokenization_spaces=False)
         pieces = tokenizer.convert_ids_to_tokens(list(vocabulary))
@@ -72,13 +82,16 @@ class Blocked:
         return {id_ for row in self.tokenizer(forms, add_special_tokens=False).input_ids for id_ in row} if forms else set()
 
     def _only_foreign(self, half: bytes) -> bool:
-        """Whether every letter that starts with these bytes is of a blocked script."""
-        letters = [char for char in _completions(half) if unicodedata.category(char)[0] == "L"]
-        return bool(letters) and all(self.runs.fullmatch(char) for char in letters)
+        """Whether what starts with these bytes is mostly letters of blocked scripts, and nothing that Korean texts use."""
+        written = [char for char in _completions(half) if unicodedata.category(char)[0] not in "CM"]
+        foreign = [char for char in written if self.runs.fullmatch(char)]
+        other = set(written) - set(foreign)
+        wanted = any(unicodedata.category(char)[0] == "L" or char in USED_SYMBOLS for char in other)
+        return bool(foreign) and not wanted and 2 * len(foreign) >= len(written)
 
     def allowed(self, dialogue: str) -> list[int]:
         """The tokens that this dialogue's own words, and the tags, are written with."""
-        return sorted(self.in_tags | self._written(sorted(set(self.runs.findall(dialogue)))))
+        return sorted(self.in_tags | self._written(sorted(set(self.runs.findall(TAG.sub(" ", dialogue))))))
 
     def processor(self, dialogues: Sequence[str], *, columns: int, device: torch.device) -> LogitsProcessor:
         """For one batch: a (dialogues, columns) mask over the vocabulary, laid over each row's scores."""
@@ -129,5 +142,6 @@ def _completions(half: bytes) -> tuple[str, ...]:
     head = half[0] & (0x1F if half[0] < 0xE0 else 0x0F if half[0] < 0xF0 else 0x07)
     for byte in half[1:]:
         head = head << 6 | byte & 0x3F
-    points: Iterable[int] = range(head << 6 * missing, (head + 1) << 6 * missing)
-    return tuple(chr(point) for point in points if point <= 0x10FFFF and not 0xD800 <= point < 0xE000)
+    shortest = {0xE0: 0x800, 0xF0: 0x10000}.get(half[0], 0)  # below, a shorter form is the only valid one
+    points = range(max(head << 6 * missing, shortest), min((head + 1) << 6 * missing, 0x110000))
+    return tuple(chr(point) for point in points if not 0xD800 <= point < 0xE000)

@@ -1,7 +1,7 @@
 """What a decoder-only model is asked: a dialogue in a frame, as text and as token ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,6 @@ class Frame:
     settings: Prompt
     max_length: int
     with_topic: bool
-    checked: list[bool] = field(default_factory=list)
 
     def render(self, dialogue: str, topic: str = "", variant: int = 0) -> str:
         """The prompt as text, up to where the model has to go on. `variant` is an index into INSTRUCTIONS."""
@@ -77,37 +76,35 @@ class Frame:
         return [row[:-1] if plain and row and row[-1] == self.tokenizer.eos_token_id else row for row in ids]
 
     def _check_room(self, rows: Sequence[Mapping[str, str]]) -> None:
-        longest = max(rows, key=lambda row: len(row.get("topic", "")), default=None)
-        if longest is None:
-            return
-        (ids,) = self._ids([self.render("", longest.get("topic", ""), max(range(5), key=lambda i: len(INSTRUCTIONS[i])))])
-        if len(ids) + FEWEST_FOR_DIALOGUE > self.max_length:
+        """The longest frames: that with the longest topic, and that with the longest instruction."""
+        topic = max((row.get("topic", "") for row in rows), key=len, default="")
+        longest = max(range(len(INSTRUCTIONS)), key=lambda at: len(INSTRUCTIONS[at]))
+        frames = self._ids([self.render("", topic), self.render("", variant=longest)])
+        if (most := max(map(len, frames))) + FEWEST_FOR_DIALOGUE > self.max_length:
             raise YoyakError(
-                f"tokenizer.max_input_length: {self.max_length} is too little: the prompt's frame alone takes {len(ids)} "
-                f"tokens, and a dialogue needs at least {FEWEST_FOR_DIALOGUE} more"
+                f"tokenizer.max_input_length: {self.max_length} is too little: the prompt's frame alone takes {most} tokens, "
+                f"and a dialogue needs at least {FEWEST_FOR_DIALOGUE} more"
             )
 
     def _shorten(self, row: Mapping[str, str], tokens: int, variant: int) -> Encoded:
         turns, topic = row["dialogue"].split("\n"), row.get("topic", "")
         render = partial(self.render, topic=topic, variant=variant)
-        costs = [len(ids) for ids in self.tokenizer([f"\n{turn}" for turn in turns], add_special_tokens=False).input_ids]
-        room = self.max_length - len(self._ids([render("")])[0])
-        # From both ends inward, the last turn first, as long as they fit.
+        # From both ends inward, the last turn first.
         inward = [at for pair in zip(range(len(turns) - 1, -1, -1), range(len(turns)), strict=True) for at in pair][
             : len(turns)
         ]
-        kept: list[int] = []
-        for at in inward:
-            if kept and sum(costs[k] for k in kept) + costs[at] > room:
-                break
-            kept.append(at)
-        while True:
-            (ids,) = self._ids([render("\n".join(turns[at] for at in sorted(kept)))])
-            if len(ids) <= self.max_length:
-                return Encoded(ids, tokens, turns_left_out=len(turns) - len(kept))
-            if len(kept) == 1:
-                break
-            kept.pop()
+
+        def keeping(count: int) -> list[int]:
+            return self._ids([render("\n".join(turns[at] for at in sorted(inward[:count])))])[0]
+
+        fewest, most = 0, len(turns)  # turns that fit, and that do not
+        best: list[int] = []
+        while most - fewest > 1:
+            middle = (fewest + most) // 2
+            ids = keeping(middle)
+            fewest, most, best = (middle, most, ids) if len(ids) <= self.max_length else (fewest, middle, best)
+        if fewest:
+            return Encoded(best, tokens, turns_left_out=len(turns) - fewest)
         speaker, _, said = turns[-1].partition(": ")
         fewest, most = 0, len(said)  # characters of the end that fit, and that do not
         best = self._ids([render(f"{speaker}: ")])[0]
