@@ -201,6 +201,8 @@ def _forward_rows(
 
 def save(model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, settings: Quantized, precision: str) -> None:
     """The adapter (with the rows of added tokens), the tokenizer with its chat template, and which base they belong to."""
+    tuned = model.peft_config["default"]
+    tuned.target_modules = sorted(tuned.target_modules)  # a set, whose order differs from process to process
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     tokenizer.save_pretrained(folder)
