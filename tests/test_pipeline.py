@@ -223,6 +223,7 @@ def test_the_other_family_and_back_without_training_again(repository: Path, tmp_
     assert scores["rouge_sum"] > 0 and scores["rows"] == 40
     tokens = json.loads((repository / "metrics/tokenize.json").read_text(encoding="utf-8"))
     assert tokens["train"]["prompt"]["turns_left_out"] == 0 and tokens["train"]["summary"]["unknown_tokens"] == 0
+    command(repository, "python", "-m", "yoyak", "plots-page")
     assert "failed" not in command(repository, "dvc", "plots", "show").lower()
     qlora, lock = hash_of(repository, "models/qlora"), (repository / "dvc.lock").read_text(encoding="utf-8")
 
