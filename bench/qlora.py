@@ -3,7 +3,7 @@
     make bench                               # or: .venv-bench/bin/python bench/qlora.py --rows 800 --dev 128
 
 Every contender runs in a process of its own, with the same base in NF4, the same LoRA, rows, batch size, epochs and
-learning rate, the longest rows first loaded from the same files. Training is judged by real tokens (prompt and target, no
+learning rate; trl-padded pads to max_input_length + max_target_length. Training is judged by real tokens (prompt and target, no
 padding) a second, peak memory of the process, and the loss on the same dev targets afterwards, measured by one function for
 all. Writes bench/results/qlora.json.
 """
@@ -122,7 +122,7 @@ def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
     model = tuned(params, tokenizer)
-    longest = max(row["length"] for row in train) if not args.longest else args.longest
+    longest = params.tokenizer.max_input_length + params.tokenizer.max_target_length
     # Tokenized already: SFTTrainer takes input_ids with a mask of what is learned, and does the rest by its defaults.
     data = Dataset.from_list(
         [{"input_ids": row["input_ids"], "completion_mask": [int(to != -100) for to in row["labels"]]} for row in train]
@@ -242,7 +242,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=800)
     parser.add_argument("--dev", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--longest", type=int, default=0, help="tokens that trl-padded pads to (default: the longest row's)")
     parser.add_argument("--json", type=Path, default=ROOT / "bench/results/qlora.json")
     parser.add_argument("--only", choices=CONTENDERS, nargs="+", default=CONTENDERS)
     parser.add_argument("--adapter", type=Path, help=argparse.SUPPRESS)
