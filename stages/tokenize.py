@@ -35,9 +35,9 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
             workers=os.cpu_count() or 1,
         )
     for split, counts in report.items():
-        for kind, lost in (("dialogue", "its end"), ("summary", "its end"), ("prompt", "turns of its middle")):
+        for kind, lost in (("dialogue", "its end is"), ("summary", "its end is"), ("prompt", "turns of its middle are")):
             if cut := counts.get(kind, {}).get("truncated"):
-                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than its limit; {lost} was left out")
+                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than its limit; {lost} left out")
     write_json(metrics, report)
 
 

@@ -124,6 +124,16 @@ def _pieces_of_new_tokens(settings: Quantized, tokenizer: PreTrainedTokenizerBas
     return {id_: own(token, add_special_tokens=False).input_ids for token, id_ in sorted(new.items(), key=lambda item: item[1])}
 
 
+def _without_noise() -> None:
+    """Leave out two messages that a user can do nothing about."""
+    # peft asks transformers by a name that goes in its next version; nothing is lost.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    # That unpacked weights are in the precision that we asked for.
+    logging.getLogger("transformers.integrations.bitsandbytes").addFilter(
+        lambda record: "are dequantized" not in record.getMessage()
+    )
+
+
 def train_in_4_bits(model: PreTrainedModel) -> None:
     """Keep 4-bit layers trainable after an evaluation on a CPU.
 
@@ -155,8 +165,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], s
         revision=settings.revision,
     )
     train_in_4_bits(model)
-    # peft asks transformers by a name that goes in its next version; nothing is lost.
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    _without_noise()
     tuned = get_peft_model(model, config)
     for parameter in tuned.parameters():
         if parameter.requires_grad:
@@ -278,6 +287,7 @@ def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedMo
 def _merged(model: PreTrainedModel, folder: Path, settings: Quantized, precision: str) -> PreTrainedModel:
     """`model` unpacked, with the adapter of `folder` in its weights."""
     generation = model.generation_config
+    _without_noise()
     if settings.quantization != "none":
         model = model.dequantize(dtype=getattr(torch, precision))
     merged: PreTrainedModel = attach(model, folder).merge_and_unload()
@@ -287,6 +297,7 @@ def _merged(model: PreTrainedModel, folder: Path, settings: Quantized, precision
 
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
     """`model` with the adapter of `folder`, in eval mode. YoyakError if the adapter does not fit or is damaged."""
+    _without_noise()
     try:
         tuned = PeftModel.from_pretrained(model, str(folder))
     except Exception as error:  # safetensors, json, torch and peft each raise their own kinds
