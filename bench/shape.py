@@ -172,6 +172,8 @@ def main() -> None:
         settings = params.model.qlora.model_copy(update={"checkpoint": folder, "revision": None, "attention": attention})
         base, _ = adapter.load_base(settings, tokenizer, precision=precision)
         loaded = peak_gib()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         model = adapter.add_lora(base, params.lora, new_tokens=[], settings=settings)
     batch = batch_of(params, config.vocab_size, model, flat=attention == "flash_attention_2")
     step = train(model, params, batch, precision=precision, steps=args.steps)

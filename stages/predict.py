@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoyak import checkpoint, encoding, generation, postprocess, trained
+from yoyak import checkpoint, encoding, generation, postprocess, prompt, trained
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
 from yoyak.files import read_jsonl, whole_folder, write_csv, write_json
@@ -37,7 +37,9 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         )
         for split in rows
     }
+    topic = prompt.uses_topic(params.prompt, rows["test"])
     use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
+    report["topic"] = topic
     report["decoding"] = generation.describe(settings) + (",postprocess=on" if use else "")
     with whole_folder(output) as folder:
         for split, split_rows in rows.items():

@@ -397,3 +397,30 @@ def test_an_offload_folder_is_passed_on_and_the_model_works(llama: Path, params:
     plain, _ = tuned(llama, params)
     wanted, _ = of_all(plain, [collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))])
     assert loss == pytest.approx(wanted, rel=1e-5) and found
+
+
+def test_a_record_that_is_damaged_or_whose_base_has_gone_is_told(saved: Path, tmp_path: Path) -> None:
+    record = json.loads((saved / "base.json").read_text(encoding="utf-8"))
+    (saved / "base.json").write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
+    with pytest.raises(YoyakError, match=r"base.json: no sha256; the file is damaged"):
+        trained.load(saved)
+    (saved / "base.json").write_text("{")
+    with pytest.raises(YoyakError, match=r"base.json: not JSON"):
+        trained.load(saved)
+    (saved / "base.json").write_text(json.dumps(record))
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(YoyakError, match=r"its base, the folder .*base, is not here"):
+        trained.load(saved)
+
+
+def test_checkpoints_in_training_hold_the_adapter_alone(base: Path, params: Params, tmp_path: Path) -> None:
+    """As the Trainer saves them: for a resized embedding peft's default would add the whole of it."""
+    model, _ = tuned(base, params)
+    model.save_pretrained(str(tmp_path))
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    assert sum(value.numel() for value in weights.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_the_layers_of_the_saved_config_are_in_order(saved: Path) -> None:
+    layers = json.loads((saved / "adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
+    assert layers == sorted(layers) and len(layers) == 14

@@ -146,14 +146,18 @@ def test_each_process_has_its_own_device(
 def test_tf32_where_the_gpu_has_it(
     monkeypatch: pytest.MonkeyPatch, machine: str, capability: tuple[int, int], expected: bool
 ) -> None:
-    class Flags:
-        allow_tf32 = False
-
-    matmul, cudnn = Flags(), Flags()
+    set_to: list[bool] = []
+    monkeypatch.setattr("transformers.utils.import_utils.enable_tf32", set_to.append)
     pretend(monkeypatch, machine)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
-    monkeypatch.setattr(torch.backends, "cudnn", cudnn)
     assert hardware.has_tf32() == expected
     hardware.allow_tf32()
-    assert (matmul.allow_tf32, cudnn.allow_tf32) == (expected, expected)
+    assert set_to == ([True] if expected else [])
+
+
+@pytest.mark.parametrize(("machine", "saved", "used"), [("cpu", "float16", "float32"), ("cpu", "float32", "float32")])
+def test_what_training_used_is_used_again_where_it_can_be(
+    monkeypatch: pytest.MonkeyPatch, machine: str, saved: str, used: str
+) -> None:
+    pretend(monkeypatch, machine)
+    assert hardware.usable(saved) == used

@@ -435,3 +435,22 @@ NAMED, UNNAMED = {"topic": "여행"}, {"topic": ""}
 )
 def test_when_prompts_name_the_topic(topic: str, test_rows: list[dict[str, str]], expected: bool) -> None:
     assert prompt.uses_topic(ask(topic=topic), iter(test_rows)) is expected
+
+
+def test_a_template_without_a_start_gets_the_tokenizers_own(chat_tokenizer: Any) -> None:
+    """SOLAR's template writes no <s>, which its tokenizer puts before every text."""
+    from tokenizers import processors
+
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.chat_template = "{% for message in messages %}### User:\n{{ message.content }}\n\n{% endfor %}### Assistant:\n"
+    bos = tokenizer.bos_token_id
+    row = {"dialogue": DIALOGUES[0], "topic": ""}
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    (plain,) = frame(tokenizer).encode([row])
+    assert plain.ids[0] != bos
+    start = (tokenizer.bos_token, bos)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start[0]} $A", pair=f"{start[0]} $A $B", special_tokens=[start]
+    )
+    (started,) = frame(tokenizer).encode([row])
+    assert started.ids == [bos, *plain.ids]

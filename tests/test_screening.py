@@ -141,17 +141,18 @@ def test_the_cache_of_a_hub_model_is_removed_and_of_no_other(tmp_path: Path, mon
 
     monkeypatch.setattr(manager, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
     one, other = fake_cache(tmp_path / "hub", "team/a"), fake_cache(tmp_path / "hub", "team/b")
-    assert screening.remove_from_cache("team/a") == 1000
+    assert screening.remove_from_cache("team/a", "b" * 40) == 0 and one.exists()
+    assert screening.remove_from_cache("team/a", "a" * 40) == 1000
     assert not one.exists() and other.exists()
-    assert screening.remove_from_cache("team/none") == 0
+    assert screening.remove_from_cache("team/none", "a" * 40) == 0
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "weights").write_bytes(b"y")
-    assert screening.remove_from_cache(str(folder)) == 0 and (folder / "weights").exists()
+    assert screening.remove_from_cache(str(folder), None) == 0 and (folder / "weights").exists()
 
 
 def test_remove_cache_runs_after_each_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[str] = []
-    monkeypatch.setattr(screening, "remove_from_cache", removed.append)
+    monkeypatch.setattr(screening, "remove_from_cache", lambda name, _: removed.append(name))
     run(place, "chat", "gone", remove_cache=True)
     assert removed == [str(place / "chat"), str(place / "nowhere")]

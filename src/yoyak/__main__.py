@@ -138,14 +138,17 @@ def _plots_page(args: argparse.Namespace) -> None:
 
 
 def _summarize(args: argparse.Namespace) -> None:
-    from yoyak.files import check_encoding
+    from yoyak.files import check_encoding, read_json
     from yoyak.inference import summarize_csv, summarize_text
 
     params = load(changes=args.set)
+    decided = read_json(Path("metrics/predict.json")) if Path("metrics/predict.json").is_file() else {}
+    if params.prompt.topic == "auto" and "topic" in decided:  # as the model was asked in training
+        params = load(changes=[*args.set, f"prompt.topic={'always' if decided['topic'] else 'never'}"])
     model = args.model or Path("models") / params.model.family
     mend = params.generation.postprocess == "always"
-    if params.generation.postprocess == "auto" and (decided := Path("metrics/predict.json")).is_file():
-        mend = json.loads(decided.read_text(encoding="utf-8"))["postprocess"]["used"]
+    if params.generation.postprocess == "auto" and decided:
+        mend = decided["postprocess"]["used"]
     if args.input and args.input.suffix.lower() == ".csv":
         if not args.output:
             raise YoyakError("summarize: a CSV needs --output FILE.csv")

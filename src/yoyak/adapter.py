@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -48,15 +49,17 @@ def quantization(settings: Quantized, dtype: torch.dtype) -> BitsAndBytesConfig 
         raise YoyakError(
             f"bitsandbytes cannot be imported ({short(error)}); or choose model.qlora.quantization: none"
         ) from error
-    if isinstance(cextension.lib, cextension.ErrorHandlerMockBNBNativeLibrary):
+    if isinstance(cextension.lib, getattr(cextension, "ErrorHandlerMockBNBNativeLibrary", ())):
         raise YoyakError(
             "bitsandbytes has no compiled library for this device; install a build for it (python -m bitsandbytes says which), "
             "or choose model.qlora.quantization: none"
         )
+    offload = {"llm_int8_enable_fp32_cpu_offload": bool(settings.offload_folder)}  # its name also in 4 bits
     if settings.quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_8bit=True, **offload)
     return BitsAndBytesConfig(
         load_in_4bit=True,
+        **offload,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=settings.double_quantization,
         bnb_4bit_compute_dtype=dtype,
@@ -99,6 +102,8 @@ def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precis
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise YoyakError(f"{name}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
     pieces = _pieces_of_new_tokens(settings, tokenizer)
+    if pieces and model.get_input_embeddings().weight.is_meta:
+        raise YoyakError(f"{name}: its embeddings were offloaded, so no tokens can be added; tokenizer.special_tokens: []")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
@@ -152,7 +157,13 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], s
     """
     names = {module: name.rpartition(".")[2] for name, module in model.named_modules()}
     heads = [model.get_input_embeddings(), model.get_output_embeddings()]
-    tied = heads[0].weight.data_ptr() == heads[1].weight.data_ptr()
+    tied = heads[0].weight is heads[1].weight
+    away = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()} & {"cpu", "disk"}
+    if away and torch.cuda.is_available():
+        raise YoyakError(
+            f"model.qlora.offload_folder: parts of {settings.checkpoint} are on {' and '.join(sorted(away))}: enough to write "
+            "summaries, but not to train; python -m yoyak doctor says what fits"
+        )
     rows = {names[module]: list(new_tokens) for module in (heads[:1] if tied else heads)}
     config = LoraConfig(
         r=lora.r,
@@ -170,6 +181,8 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], s
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    # Else peft would put a resized embedding, whole, into each checkpoint, and ask a hub for the base without its revision.
+    tuned.save_pretrained = partial(tuned.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
     _rows_alone(tuned)
     return tuned
 
@@ -183,9 +196,11 @@ def describe(model: PeftModel) -> str:
 
 def _rows_alone(model: PeftModel) -> None:
     """Let trained token rows cost what they are: peft copies the whole embedding for them, and its gradient, at every step."""
-    for module in model.modules():
-        if isinstance(module, TrainableTokensLayer):
-            module.forward_adapters = MethodType(_forward_rows, module)  # type: ignore[method-assign]
+    layers: list[Any] = [module for module in model.modules() if isinstance(module, TrainableTokensLayer)]
+    for layer in layers:
+        device = layer.base_layer.weight.device
+        layer.ids_of = {name: torch.tensor(ids, device=device) for name, ids in layer.token_indices.items()}
+        layer.forward_adapters = MethodType(_forward_rows, layer)
 
 
 def _forward_rows(
@@ -196,7 +211,7 @@ def _forward_rows(
     if layer.disable_adapters or layer.merged or not active:
         return result
     for name in active:
-        ids = torch.tensor(layer.token_indices[name], device=result.device)
+        ids = layer.ids_of[name].to(result.device)  # type: ignore[index]
         rows = layer.trainable_tokens_delta[name].to(result.dtype)
         if isinstance(layer.base_layer, torch.nn.Embedding):
             scale = layer._get_embed_scale()  # type: ignore[no-untyped-call]
@@ -212,7 +227,7 @@ def save(model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, 
     """The adapter (with the rows of added tokens), the tokenizer with its chat template, and which base they belong to."""
     tuned = model.peft_config["default"]
     tuned.target_modules = sorted(tuned.target_modules)  # a set, whose order differs from process to process
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     tokenizer.save_pretrained(folder)
     write_json(
@@ -242,6 +257,10 @@ def read_base(folder: Path) -> dict[str, Any]:
     if not (folder / BASE_FILE).is_file():
         raise YoyakError(f"{folder}: an adapter without {BASE_FILE}, which says what it was trained on; dvc repro writes both")
     base: dict[str, Any] = read_json(folder / BASE_FILE)
+    if missing := {*Quantized.model_fields, "precision", "sha256"} - set(base):
+        raise YoyakError(f"{folder / BASE_FILE}: no {', '.join(sorted(missing))}; the file is damaged, or of another version")
+    if base["sha256"] and not Path(base["checkpoint"]).is_dir():
+        raise YoyakError(f"{folder}: its base, the folder {base['checkpoint']}, is not here; run from where it lies")
     if (now := fingerprint(base["checkpoint"])) and now != base["sha256"]:
         changed = sorted(name for name in {**now, **base["sha256"]} if now.get(name) != base["sha256"].get(name))
         raise YoyakError(
@@ -275,7 +294,7 @@ def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedMo
     if wanted:
         check_base(folder, base, wanted)
         settings = wanted
-    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+    precision = hardware.usable(base["precision"])
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -312,7 +331,7 @@ def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
 
 
 def load_merged(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """What `merge` wrote, in its own precision on a GPU and in float32 on a CPU."""
+    """What `merge` wrote, in its own precision where the hardware has it."""
     settings = Quantized(
         checkpoint=str(folder),
         revision=None,
@@ -322,8 +341,8 @@ def load_merged(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedM
         padding_free="never",
         offload_folder=None,
     )
-    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-    return load_base(settings, tokenizer, precision=precision)[0].eval()
+    saved = str(config_of(locate(str(folder), None)).dtype or "float32").removeprefix("torch.")
+    return load_base(settings, tokenizer, precision=hardware.usable(saved))[0].eval()
 
 
 def merge(folder: Path, output: Path) -> None:

@@ -74,7 +74,7 @@ def generate(
     ends = torch.tensor(ends if isinstance(ends, list) else [ends])
     chats = not model.config.is_encoder_decoder
     blocked = foreign.Blocked(tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
-    columns = model.get_output_embeddings().weight.shape[0]
+    columns = model.config.get_text_config().vocab_size
     order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
     outputs: dict[int, Output] = {}
     model.eval()

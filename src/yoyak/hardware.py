@@ -39,6 +39,14 @@ def choose_precision(precision: str, *, parameters: int, quantized: bool = False
     return precision, "training.precision says so"
 
 
+def usable(precision: str) -> str:
+    """This precision where the hardware has it, else what `auto` gives."""
+    try:
+        return choose_precision(precision, parameters=0, quantized=True)[0]
+    except YoyakError:
+        return choose_precision("auto", parameters=0, quantized=True)[0]
+
+
 def choose_attention(attention: str, *, precision: str) -> tuple[str, str]:
     """("flash_attention_2" | "sdpa" | "eager", why). FlashAttention knows no float32.
 
@@ -62,9 +70,10 @@ def choose_attention(attention: str, *, precision: str) -> tuple[str, str]:
 
 def allow_tf32() -> None:
     """Let float32 products run there, where the GPU can."""
+    from transformers.utils.import_utils import enable_tf32  # the trainer's own way: torch warns of two
+
     if has_tf32():
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
+        enable_tf32(True)
 
 
 def has_tf32() -> bool:

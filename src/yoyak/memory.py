@@ -90,8 +90,9 @@ def estimate(config: PreTrainedConfig, params: Params, *, precision: str, made_o
     )
     activations = tokens * (layers * width * size + layer if training.gradient_checkpointing else layers * layer)
     vocabulary = max(config.vocab_size, len(tokenizer.special_tokens))
-    # As they are, in float32, their logarithms of probability, and the gradients of these.
-    logits = batch * tokenizer.max_target_length * vocabulary * (2 * size + 3 * 4)
+    # As they are, in float32, their logarithms of probability, and the gradients of these; smoothing has two copies more.
+    smoothing = 2 * 4 if training.label_smoothing_factor else 0
+    logits = batch * tokenizer.max_target_length * vocabulary * (2 * size + 3 * 4 + smoothing)
 
     generation = params.generation
     sequences = generation.batch_size * generation.num_beams

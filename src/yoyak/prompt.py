@@ -70,10 +70,13 @@ class Frame:
         ]
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Chat templates write <s> themselves; for plain text the tokenizer adds what it adds, but not an end."""
-        plain = self.settings.style == "instruction"
-        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=plain).input_ids
-        return [row[:-1] if plain and row and row[-1] == self.tokenizer.eos_token_id else row for row in ids]
+        """Ids of whole prompts. They start with <s> if the tokenizer's texts do: most chat templates write it themselves, that
+        of SOLAR does not."""
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
+        bos = self.tokenizer.bos_token_id
+        if bos is None or self.tokenizer("가").input_ids[0] != bos:
+            return ids
+        return [row if row[:1] == [bos] else [bos, *row] for row in ids]
 
     def _check_room(self, rows: Sequence[Mapping[str, str]]) -> None:
         """The longest frames: that with the longest topic, and that with the longest instruction."""

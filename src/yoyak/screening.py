@@ -75,6 +75,8 @@ def screen(
             result = {"status": "failed", "why": str(error)}
         except torch.OutOfMemoryError:
             result = {"status": "failed", "why": "out of GPU memory; lower generation.batch_size"}
+        except Exception as error:  # of a kernel, a template …: the others are tried all the same
+            result = {"status": "failed", "why": f"{type(error).__name__}: {checkpoint.short(error)}"}
         if result["status"] == "failed" and "scores" not in result:
             print(f"{name}: failed: {result['why']}", file=sys.stderr, flush=True)
         else:  # what failed to run is tried again next time
@@ -84,7 +86,7 @@ def screen(
         gc.collect()
         torch.cuda.empty_cache()
         if remove_cache:
-            remove_from_cache(settings.model.chosen.checkpoint)
+            remove_from_cache(settings.model.chosen.checkpoint, settings.model.chosen.revision)
     return results
 
 
@@ -164,8 +166,8 @@ def table(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def remove_from_cache(name: str) -> int:
-    """Delete a hub model's files from the local cache. Returns the bytes freed; a folder is never touched."""
+def remove_from_cache(name: str, revision: str | None) -> int:
+    """Delete a hub model's files at this commit from the local cache. Returns the bytes freed; a folder is never touched."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -175,7 +177,8 @@ def remove_from_cache(name: str) -> int:
         info = scan_cache_dir()
     except CacheNotFound:
         return 0
-    commits = [revision.commit_hash for repo in info.repos if repo.repo_id == name for revision in repo.revisions]
+    cached = [found.commit_hash for repo in info.repos if repo.repo_id == name for found in repo.revisions]
+    commits = [commit for commit in cached if commit == revision]
     if not commits:
         return 0
     strategy = info.delete_revisions(*commits)

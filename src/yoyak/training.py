@@ -32,7 +32,7 @@ DEBUG_ROWS = {"train": 50, "dev": 10}
 def arguments(training: Training, *, folder: Path, precision: str) -> TrainingArguments:
     """What the trainer is really given. Every key of params.yaml's `training` arrives here, in `train`, or in both."""
     warmup = training.warmup_steps
-    return TrainingArguments(
+    made = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1 if training.debug else training.num_train_epochs,
         per_device_train_batch_size=2 if training.debug else training.per_device_train_batch_size,
@@ -72,6 +72,9 @@ def arguments(training: Training, *, folder: Path, precision: str) -> TrainingAr
         report_to="none",
         disable_tqdm=False,
     )
+    if made.n_gpu > 1:  # one process takes one GPU, or its batch would grow with their number; accelerate launch takes all
+        made._n_gpu = 1
+    return made
 
 
 class LiveLog(TrainerCallback):  # type: ignore[misc]
