@@ -2,6 +2,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -115,7 +116,12 @@ def test_precision_reaches_the_trainer(
     from yoyak import training
 
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(training, "TrainingArguments", lambda **kwargs: given.append(kwargs))
+
+    def noted(**kwargs: Any) -> SimpleNamespace:
+        given.append(kwargs)
+        return SimpleNamespace(n_gpu=1)
+
+    monkeypatch.setattr(training, "TrainingArguments", noted)
     arguments(settings(values), tmp_path, precision=precision)
     assert (given[0]["bf16"], given[0]["fp16"]) == (precision == "bfloat16", precision == "float16")
 
@@ -127,10 +133,24 @@ def test_float32_products_run_in_tf32_where_the_gpu_can(
     from yoyak import hardware, training
 
     given: list[dict[str, Any]] = []
-    monkeypatch.setattr(training, "TrainingArguments", lambda **kwargs: given.append(kwargs))
+
+    def noted(**kwargs: Any) -> SimpleNamespace:
+        given.append(kwargs)
+        return SimpleNamespace(n_gpu=1)
+
+    monkeypatch.setattr(training, "TrainingArguments", noted)
     monkeypatch.setattr(hardware, "has_tf32", lambda: has)
     arguments(settings(values), tmp_path)
     assert given[0]["tf32"] is expected
+
+
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+def test_one_process_takes_one_gpu(values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    """Else the batch would be multiplied by the number of GPUs of the machine, on the first of them."""
+    from yoyak import training
+
+    monkeypatch.setattr(training, "TrainingArguments", lambda **_: SimpleNamespace(n_gpu=gpus, _n_gpu=gpus))
+    assert arguments(settings(values), tmp_path)._n_gpu == min(gpus, 1)
 
 
 @trains
