@@ -285,6 +285,7 @@ def what_fits(asked: prompt.Frame, turns: list[str], limit: int) -> list[str]:
     return turns[-1:]
 
 
+@pytest.mark.slow
 def test_all_that_fits_stays(tokenizer: Any) -> None:
     for style in STYLES:
         asked = frame(tokenizer, style)

@@ -24,10 +24,10 @@ class Data:
 
     dev: list[dict[str, Any]]
     test: list[dict[str, Any]]
-    train_summaries: list[str]
+    medoid: str
 
 
-def read_data(params: Params, *, rows: int | None) -> Data:
+def read_data(params: Params, *, rows: int | None, tokenizer: rouge.Morphemes) -> Data:
     """The splits, cleaned as the pipeline does; of dev the first `rows`.
 
     Raises:
@@ -41,7 +41,8 @@ def read_data(params: Params, *, rows: int | None) -> Data:
         for split, path in paths.items()
     }
     preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
-    return Data(cleaned["dev"][:rows], cleaned["test"], [row["summary"] for row in cleaned["train"]])
+    summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]
+    return Data(cleaned["dev"][:rows], cleaned["test"], rouge.medoid(summaries, tokenizer=tokenizer))
 
 
 def key(params: Params, data: Data) -> str:
@@ -63,8 +64,12 @@ def screen(
     results: dict[str, Any] = read_json(output) if output.is_file() else {"models": {}}
     tokenizer = rouge.Morphemes()
     hardware.allow_tf32()
+    read: dict[str, Data] = {}
     for name, settings in applied.items():
-        data = read_data(settings, rows=rows)
+        source = dumps(settings.model_dump(include={"data", "preprocess"}))
+        if source not in read:
+            read[source] = read_data(settings, rows=rows, tokenizer=tokenizer)
+        data = read[source]
         wanted = key(settings, data)
         if results["models"].get(name, {}).get("key") == wanted:
             print(f"{name}: already in {output}", file=sys.stderr, flush=True)
@@ -121,10 +126,7 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
         tokenizer=morphemes,
-        against=scoring.baselines(
-            dialogues,
-            medoid=rouge.medoid([restore_person_tags(text, strategy) for text in data.train_summaries], tokenizer=morphemes),
-        ),
+        against=scoring.baselines(dialogues, medoid=data.medoid),
         decoding=generation.describe(params.generation),
     )
     faults = generation.faults(outputs, texts, dialogues)
