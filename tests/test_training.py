@@ -109,10 +109,8 @@ def test_what_no_key_says(values: dict[str, Any], tmp_path: Path) -> None:
     assert (made.bf16, made.fp16) == (False, False)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
-def test_precision_reaches_the_trainer(
-    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
-) -> None:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What TrainingArguments is called with from now on, instead of being made."""
     from yoyak import training
 
     given: list[dict[str, Any]] = []
@@ -122,6 +120,15 @@ def test_precision_reaches_the_trainer(
         return SimpleNamespace(n_gpu=1)
 
     monkeypatch.setattr(training, "TrainingArguments", noted)
+    return given
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
+def test_precision_reaches_the_trainer(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+
+    given = recorded(monkeypatch)
     arguments(settings(values), tmp_path, precision=precision)
     assert (given[0]["bf16"], given[0]["fp16"]) == (precision == "bfloat16", precision == "float16")
 
@@ -130,15 +137,9 @@ def test_precision_reaches_the_trainer(
 def test_float32_products_run_in_tf32_where_the_gpu_can(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has: bool, expected: bool | None
 ) -> None:
-    from yoyak import hardware, training
+    from yoyak import hardware
 
-    given: list[dict[str, Any]] = []
-
-    def noted(**kwargs: Any) -> SimpleNamespace:
-        given.append(kwargs)
-        return SimpleNamespace(n_gpu=1)
-
-    monkeypatch.setattr(training, "TrainingArguments", noted)
+    given = recorded(monkeypatch)
     monkeypatch.setattr(hardware, "has_tf32", lambda: has)
     arguments(settings(values), tmp_path)
     assert given[0]["tf32"] is expected

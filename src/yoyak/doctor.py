@@ -97,9 +97,10 @@ def _room_for_adapter(params: Params) -> str:
     chosen = params.model.qlora
     config = checkpoint.config_of(checkpoint.locate(chosen.checkpoint, chosen.revision))
     precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
-    found, free = memory.estimate(config, params, precision=precision), _available_memory()
+    made_of, free = memory.layers_of(config), _available_memory()
+    found = memory.estimate(config, params, precision=precision, made_of=made_of)
     told = _parts(found)
-    if advice := memory.advise(config, params, precision=precision, free=free):
+    if advice := memory.advise(config, params, precision=precision, free=free, made_of=made_of):
         raise YoyakError(f"{told}; {free / GIB:.1f} GiB are free; {advice}")
     return f"{told} of {free / GIB:.1f} GiB free"
 
@@ -122,8 +123,9 @@ def presets_table(folder: Path, params: Path, *, gib: float | None) -> list[str]
         if "shape" in about:
             applied = presets.apply(name, folder=folder, params=params)
             config = memory.config_of_shape(about["shape"])
-            found = memory.estimate(config, applied, precision="bfloat16")
-            advice = memory.advise(config, applied, precision="bfloat16", free=free)
+            made_of = memory.layers_of(config)
+            found = memory.estimate(config, applied, precision="bfloat16", made_of=made_of)
+            advice = memory.advise(config, applied, precision="bfloat16", free=free, made_of=made_of)
             lines.append(
                 f"{name:24} {found.parameters / 1e9:5.1f} B  training {found.training / GIB:5.1f} GiB  prediction "
                 f"{found.prediction / GIB:5.1f} GiB  peak {found.peak / GIB:5.1f} GiB  " + (advice or "fits")

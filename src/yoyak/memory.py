@@ -89,7 +89,7 @@ def estimate(config: PreTrainedConfig, params: Params, *, precision: str, made_o
         config, linears[: len(linears) // layers], size=size, dropout=params.lora.lora_dropout > 0, r=params.lora.r
     )
     activations = tokens * (layers * width * size + layer if training.gradient_checkpointing else layers * layer)
-    vocabulary = max(config.vocab_size, len(tokenizer.special_tokens))
+    vocabulary = config.vocab_size
     # As they are, in float32, their logarithms of probability, and the gradients of these; smoothing has two copies more.
     smoothing = 2 * 4 if training.label_smoothing_factor else 0
     logits = batch * tokenizer.max_target_length * vocabulary * (2 * size + 3 * 4 + smoothing)
@@ -119,9 +119,9 @@ def _layer_bytes(config: PreTrainedConfig, linears: list[tuple[int, int]], *, si
     return int(lora + attention + mlp + norms)
 
 
-def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: int) -> str | None:
+def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: int, made_of: Layers | None = None) -> str | None:
     """None if it fits into `free` bytes, else what to set so that it does."""
-    made_of = layers_of(config)
+    made_of = made_of or layers_of(config)
     if estimate(config, params, precision=precision, made_of=made_of).peak <= free:
         return None
     training, generation = params.training, params.generation
