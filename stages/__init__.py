@@ -4,9 +4,13 @@ A queued experiment runs in a copy of the repository, while an editable install 
 the src folder that lies beside it first on the path, and with it the copy's own code.
 """
 
+import fcntl
 import importlib.util
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,3 +23,21 @@ if Path(os.environ.get("DVC_ROOT", ROOT)).resolve() != ROOT:
 
 if importlib.util.find_spec("pydantic") is None:
     raise SystemExit(f"error: {sys.executable} has not yoyak's packages; run `make setup`, then `source .venv/bin/activate`")
+
+
+def _end_with(search: Path) -> None:
+    """Kill this process once the search that started it is gone (a kill releases its lock), or it would train on for nobody."""
+    while True:
+        try:
+            with open(search, "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.5)
+            continue
+        except FileNotFoundError:
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if "YOYAK_SEARCH" in os.environ:
+    threading.Thread(target=_end_with, args=[Path(os.environ["YOYAK_SEARCH"])], daemon=True).start()

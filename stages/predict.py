@@ -5,12 +5,17 @@ from pathlib import Path
 from yoyak import checkpoint, encoding, generation, postprocess, prompt, trained
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
-from yoyak.files import read_jsonl, whole_folder, write_csv, write_json
+from yoyak.files import leave_note, read_jsonl, whole_folder, write_csv, write_json
 from yoyak.params import load
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     params = load()
+    if params.search.pruned:
+        leave_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
+        write_json(metrics, {"pruned": params.search.pruned})
+        return
+
     settings, strategy = params.generation, params.preprocess.person_tags
     source = models / params.model.family
     model, tokenizer = trained.load(source, base=params.model.qlora)

@@ -12,6 +12,12 @@ from yoyak.params import load
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:
     params = load()
+    if params.search.pruned:
+        print(f"score: pruned: {params.search.pruned}")
+        write_csv(per_dialogue, [], columns=scoring.COLUMNS)
+        write_json(scores, {"pruned": params.search.pruned})
+        return
+
     strategy = params.preprocess.person_tags
     rows = list(read_jsonl(processed / "dev.jsonl"))
     tokenizer = rouge.Morphemes()
@@ -32,7 +38,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
         decoding=json.loads(predict_metrics.read_text(encoding="utf-8"))["decoding"],
     )
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
-    write_csv(per_dialogue, table, columns=list(table[0]))
+    write_csv(per_dialogue, table, columns=scoring.COLUMNS)
     write_json(scores, result)
     print(scoring.table(result))
 

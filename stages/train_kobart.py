@@ -4,24 +4,24 @@ import shutil
 from pathlib import Path
 
 from yoyak.errors import told
-from yoyak.files import whole_folder, write_json
+from yoyak.files import leave_note, whole_folder, write_json
 from yoyak.params import load
 
 
 def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> None:
     params = load()
     if params.model.family != "kobart":
-        message = f"train_kobart: nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
-        print(message)
-        for folder in (output, metrics):
-            with whole_folder(folder) as empty:  # but for this file: of an empty output DVC warns
-                (empty / "not-chosen.txt").write_text(f"{message}\n", encoding="utf-8")
+        hint = f"nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
+        leave_note("not-chosen.txt", f"train_kobart: {hint}", output, metrics)
+        return
+    if params.search.pruned:
+        leave_note("pruned.txt", f"train_kobart: pruned: {params.search.pruned}", output, metrics)
         return
 
     from dvclive import Live
     from transformers import set_seed
 
-    from yoyak import checkpoint, encoding, hardware, training
+    from yoyak import checkpoint, encoding, hardware, pruning, training
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
@@ -43,7 +43,7 @@ def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> Non
                     args=args,
                     training=settings,
                     max_target_length=params.tokenizer.max_target_length,
-                    callbacks=[training.LiveLog(live)],
+                    callbacks=[training.LiveLog(live), *pruning.reports()],
                 )
             checkpoint.save(model, tokenizer, model_folder)
             write_json(metrics_folder / "arguments.json", {**reached, **training.resolved(args)})

@@ -4,24 +4,24 @@ import shutil
 from pathlib import Path
 
 from yoyak.errors import told
-from yoyak.files import whole_folder, write_json
+from yoyak.files import leave_note, whole_folder, write_json
 from yoyak.params import load
 
 
 def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> None:
     params = load()
     if params.model.family != "qlora":
-        message = f"train_qlora: nothing to do, model.family is {params.model.family} (-S model.family=qlora chooses this)"
-        print(message)
-        for folder in (output, metrics):
-            with whole_folder(folder) as empty:  # but for this file: of an empty output DVC warns
-                (empty / "not-chosen.txt").write_text(f"{message}\n", encoding="utf-8")
+        hint = f"nothing to do, model.family is {params.model.family} (-S model.family=qlora chooses this)"
+        leave_note("not-chosen.txt", f"train_qlora: {hint}", output, metrics)
+        return
+    if params.search.pruned:
+        leave_note("pruned.txt", f"train_qlora: pruned: {params.search.pruned}", output, metrics)
         return
 
     from dvclive import Live
     from transformers import set_seed
 
-    from yoyak import adapter, checkpoint, encoding, hardware, training
+    from yoyak import adapter, checkpoint, encoding, hardware, pruning, training
 
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
@@ -47,7 +47,7 @@ def main(tokenized: Path, output: Path, metrics: Path, checkpoints: Path) -> Non
                     args=args,
                     training=settings,
                     max_target_length=params.tokenizer.max_target_length,
-                    callbacks=[training.LiveLog(live)],
+                    callbacks=[training.LiveLog(live), *pruning.reports()],
                 )
             adapter.save(model, tokenizer, model_folder, settings=chosen, precision=precision)
             write_json(metrics_folder / "arguments.json", {**reached, **training.resolved(args)})

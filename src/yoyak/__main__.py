@@ -5,10 +5,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yoyak.dialogue import Noise
 from yoyak.errors import YoyakError, told
-from yoyak.params import Params, load
+from yoyak.params import Params, load, parse_change
+
+if TYPE_CHECKING:
+    from yoyak.space import Plan
 
 
 def _use(args: argparse.Namespace) -> None:
@@ -165,6 +169,53 @@ def _summarize(args: argparse.Namespace) -> None:
     print(summarize_text(text, source=source, model=model, params=params, mend=mend))
 
 
+def _time(args: argparse.Namespace) -> None:
+    from yoyak.inference import seconds_per_dialogue
+
+    params = load()
+    seconds = seconds_per_dialogue(model=Path("models") / params.model.family, params=params, rows=args.rows)
+    print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
+
+
+def _plans(args: argparse.Namespace) -> "tuple[Path, dict[str, Plan]]":
+    from yoyak import space
+
+    path = Path(args.file) if "/" in args.file or args.file.endswith(".yaml") else Path("searches") / f"{args.file}.yaml"
+    if not path.is_file():
+        valid = ", ".join(sorted(other.stem for other in Path("searches").glob("*.yaml")))
+        raise YoyakError(f"{path}: no such search; there are: {valid}")
+    changes = {name: getattr(args, name) for name in ("trials", "hours") if getattr(args, name) is not None}
+    plans = space.load(path)
+    for name, plan in plans.items():
+        updates: dict[str, object] = {"budget": plan.budget.model_copy(update=changes)}
+        updates |= {"jobs": args.jobs} if args.jobs else {}
+        updates["set"] = {**plan.set, **dict(map(parse_change, args.set))}
+        plans[name] = plan.model_copy(update=updates)
+    return path, plans
+
+
+def _search(args: argparse.Namespace) -> None:
+    from yoyak import search
+
+    path, plans = _plans(args)
+    if args.stage and args.stage not in plans:
+        raise YoyakError(f"{path}: no stage {args.stage}; there are: {', '.join(plans) if '' not in plans else 'none'}")
+    try:
+        search.run_file(plans, name=args.name or path.stem, only=args.stage, root=Path.cwd(), source=str(path))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _search_report(args: argparse.Namespace) -> None:
+    from yoyak import search_report
+
+    if not args.study:
+        print("\n".join(search_report.studies()))
+        return
+    output = args.output or Path("search_reports") / f"{args.study}.html"
+    print("\n".join(search_report.write(args.study, output)))
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m yoyak", description="What people do beside the pipeline (dvc repro).")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -209,6 +260,21 @@ def parser() -> argparse.ArgumentParser:
     check = command("check-submission", _check_submission, "say whether a file is fit for submission")
     check.add_argument("file", type=Path)
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
+    timed = command("time", _time, "measure the seconds a dialogue that the trained model takes")
+    timed.add_argument("--rows", type=int, default=64, metavar="N", help="of the dev split")
+    search = command("search", _search, "search params: each trial is a DVC experiment; the same command goes on after a kill")
+    search.add_argument("file", metavar="SEARCH", help="a name in searches/, or a file")
+    search.add_argument("--name", help="of the study (default: the file's)")
+    search.add_argument("--stage", help="only this stage of a staged search, from the best of those before it")
+    search.add_argument("--trials", type=int, metavar="N", help="instead of budget.trials")
+    search.add_argument("--hours", type=float, metavar="H", help="instead of budget.hours: begin no trial later")
+    search.add_argument(
+        "--jobs", type=int, metavar="N", help="trials at a time, each on a GPU of its own where there are several"
+    )
+    search.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="a param that all trials have")
+    report = command("search-report", _search_report, "one offline HTML page of a study; without a study, list all")
+    report.add_argument("study", nargs="?")
+    report.add_argument("--output", type=Path, metavar="FILE", help="default: search_reports/STUDY.html")
     page = command("plots-page", _plots_page, "write the offline page that dvc plots show fills (make setup does)")
     page.add_argument("file", type=Path, nargs="?", default=Path(".dvc/plots/offline.html"))
     return top

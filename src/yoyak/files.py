@@ -184,6 +184,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def leave_note(name: str, message: str, *folders: Path) -> None:
+    """Print why a stage has nothing to do, and leave that in its output folders: of an empty one DVC warns."""
+    print(message)
+    for path in folders:
+        with whole_folder(path) as folder:
+            (folder / name).write_text(f"{message}\n", encoding="utf-8")
+
+
 def _sync_folder(path: Path) -> None:
     """Make a rename in `path` last through a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

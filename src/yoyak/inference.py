@@ -1,11 +1,14 @@
 """Summaries of dialogues that are not part of the pipeline, made as the pipeline makes them."""
 
+import itertools
+import statistics
+import time
 from pathlib import Path
 
 from yoyak import encoding, generation, postprocess, trained
 from yoyak.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
 from yoyak.errors import YoyakError
-from yoyak.files import read_csv, write_csv
+from yoyak.files import read_csv, read_jsonl, write_csv
 from yoyak.params import Params
 from yoyak.preprocess import clean_dialogue
 
@@ -17,6 +20,24 @@ def prepare(text: str, params: Params) -> str:
     if holds_replaced_tag(cleaned, strategy):
         raise BadDialogueError(f"{strategy}_could_not_be_undone")
     return replace_person_tags(cleaned, strategy)
+
+
+def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
+    """Wall time of writing the summaries of the first dev dialogues, by the dialogue: the median of three passes, after one that
+    warms up. Loading the model does not count."""
+    loaded, tokenizer = trained.load(model, base=params.model.qlora)
+    table = list(itertools.islice(read_jsonl(Path("data/processed/dev.jsonl")), rows))
+    ids = encoding.encode_rows(
+        table, tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=table
+    )
+    passes = []
+    for _ in range(4):
+        began = time.perf_counter()
+        generation.generate(
+            loaded, tokenizer, ids, [row["dialogue"] for row in table], settings=params.generation, progress="time"
+        )
+        passes.append((time.perf_counter() - began) / len(table))
+    return statistics.median(passes[1:])
 
 
 def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool) -> list[str]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
+from yoyak import checkpoint, hardware
 from yoyak.params import Params
 
 GIB = 2**30
@@ -117,6 +118,64 @@ def _layer_bytes(config: PreTrainedConfig, linears: list[tuple[int, int]], *, si
     mlp = (2 if config.model_type == "gpt_neox" else 3) * config.intermediate_size * size
     norms = 2 * config.hidden_size * (2 * 4 + size)
     return int(lora + attention + mlp + norms)
+
+
+def estimate_pairs(config: PreTrainedConfig, params: Params) -> Estimate:
+    """For an encoder-decoder of this config, of which every weight is trained: every row as long as allowed."""
+    with torch.device("meta"):
+        parameters = AutoModelForSeq2SeqLM.from_config(config).num_parameters()
+    training, generation, tokenizer = params.training, params.generation, params.tokenizer
+    precision, _ = hardware.choose_precision(training.precision, parameters=parameters)
+    size = BYTES[precision]
+    batch = 2 if training.debug else training.per_device_train_batch_size
+    read, written = batch * tokenizer.max_input_length, batch * tokenizer.max_target_length
+    width = config.hidden_size
+    layers = getattr(config, "encoder_layers", None) or config.num_layers
+    decoder_layers = getattr(config, "decoder_layers", None) or config.num_decoder_layers
+    high = getattr(config, "encoder_ffn_dim", None) or config.d_ff * (1.5 if "gated" in config.feed_forward_proj else 1)
+    # Of each block the input, what is normalized (float32), and the mask of dropout; of attention queries, keys, values and
+    # what it gives; of the feed-forward layer both its widths.
+    block = width * (size + 4 + 1)
+    attention, feed = block + 4 * width * size, block + 2 * high * size
+    activations = layers * read * (attention + feed)
+    activations += decoder_layers * (written * (2 * attention + feed) + 2 * read * width * size)
+    if "feed_forward_proj" in config.to_dict():  # T5 keeps the scores of its attention: raw, as shares, after dropout, its mask
+        reads, writes = tokenizer.max_input_length, tokenizer.max_target_length
+        scores = layers * reads**2 + decoder_layers * (writes**2 + writes * reads)
+        activations += batch * config.num_heads * scores * (3 * 4 + 1)
+        activations += (layers * read + decoder_layers * written) * 2 * high * size
+    if training.gradient_checkpointing:
+        activations = (layers * read + decoder_layers * written) * width * size + activations // (layers + decoder_layers)
+    # With smoothing, the Trainer makes two more copies of the logits.
+    logits = written * config.vocab_size * (2 * size + 3 * 4 + (2 * 4 if training.label_smoothing_factor else 0))
+    weights = parameters * (4 + (2 if precision != "float32" else 0))
+    sequences = generation.batch_size * generation.num_beams
+    cache = decoder_layers * 2 * width * size * (tokenizer.max_input_length + generation.max_new_tokens)
+    decoding = (
+        sequences * (cache + config.vocab_size * 4 * 2)
+        + generation.batch_size * tokenizer.max_input_length * int(3 * high + 4 * width) * size
+    )
+    state = parameters * (4 + OPTIMIZER.get(training.optim, 4))
+    return Estimate(parameters, weights, state, int(activations), logits, int(decoding))
+
+
+def base_bytes(params: Params) -> int:
+    """Weights of the base that an adapter needs beside it, as they are kept: quantized, the rest in 16 bits."""
+    chosen = params.model.qlora
+    made_of = layers_of(checkpoint.config_of(checkpoint.locate(chosen.checkpoint, chosen.revision)))
+    linears = sum(wide * high for wide, high in made_of.linears)
+    each = weight_bytes(chosen.quantization, double=chosen.double_quantization, dtype_bytes=2)
+    return int(linears * each + (made_of.parameters - linears) * 2)
+
+
+def peak_of(params: Params) -> int:
+    """The estimated peak in bytes of training and using the chosen model on this machine."""
+    chosen, chats = params.model.chosen, params.model.family == "qlora"
+    config = checkpoint.config_of(checkpoint.locate(chosen.checkpoint, chosen.revision))
+    if chats:
+        precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
+        return estimate(config, params, precision=precision).peak
+    return estimate_pairs(config, params).peak
 
 
 def advise(config: PreTrainedConfig, params: Params, *, precision: str, free: int, made_of: Layers | None = None) -> str | None:

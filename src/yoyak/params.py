@@ -1,24 +1,25 @@
 """params.yaml as frozen, typed sections. Every fault is reported at once, by its dotted name, before any work."""
 
 import difflib
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from yoyak.errors import YoyakError
 
 
-def _number(value: object) -> object:
+def number(value: object) -> object:
     """A number that a YAML 1.1 writer left as text ("2e-05" has no dot, so YAML 1.1 takes it for a string)."""
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
         return float(value)
     return value
 
 
-Float = Annotated[float, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(number)]
 Share = Annotated[Float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[Float, Field(ge=0)]
@@ -213,6 +214,12 @@ class Score(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
+class Search(Section):
+    """What a search writes into the experiment of a trial that it ended early."""
+
+    pruned: str | None
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -225,40 +232,49 @@ class Params(Section):
     lora: Lora
     generation: Generation
     score: Score
+    search: Search
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+@functools.cache
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Every dotted key below `model`."""
     names = []
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names += [prefix + name, *_keys(kind, f"{prefix}{name}.")]
+            names += [prefix + name, *keys(kind, f"{prefix}{name}.")]
         else:
             names.append(prefix + name)
     return names
 
 
-def _nearest(name: str) -> str | None:
-    """The valid key that an unknown one was probably meant to be: a sibling of nearly that name, or one of another section."""
+@functools.cache
+def leaves() -> list[str]:
+    """Every dotted name that has a value in params.yaml."""
+    valid = keys(Params)
+    return [name for name in valid if not any(other.startswith(f"{name}.") for other in valid)]
+
+
+def nearest(name: str, model: type[BaseModel]) -> str:
+    """ " (did you mean KEY?)": the key of `model` that an unknown one was probably meant to be, or nothing.
+
+    That is a sibling of nearly that name, or one of another section.
+    """
     section, _, last = name.rpartition(".")
-    valid = _keys(Params)
+    valid = keys(model)
     anywhere = {key.rpartition(".")[2]: key for key in valid}
     siblings = {key.rpartition(".")[2]: key for key in valid if key.rpartition(".")[0] == section}
-    if last in anywhere:
-        return anywhere[last]
-    for keys, cutoff in ((siblings, 0.6), (anywhere, 0.7)):
-        if near := difflib.get_close_matches(last, keys, n=1, cutoff=cutoff):
-            return keys[near[0]]
-    return None
+    found = [anywhere[last]] if last in anywhere else []
+    for among, cutoff in ((siblings, 0.6), (anywhere, 0.7)):
+        found += [among[near] for near in difflib.get_close_matches(last, among, n=1, cutoff=cutoff)]
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
-def _describe(error: dict[str, Any]) -> str:
+def _describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     """One line for one of pydantic's errors."""
     name = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        near = _nearest(name)
-        return f"{name}: unknown key" + (f" (did you mean {near}?)" if near else "")
+        return f"{name}: unknown key{nearest(name, model)}"
     if error["type"] == "missing":
         return f"{name}: missing"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -267,20 +283,28 @@ def _describe(error: dict[str, Any]) -> str:
     return f"{name}: {message[0].lower()}{message[1:]} (is {error['input']!r})"
 
 
-def parse(values: object, *, source: str) -> Params:
-    """The typed parameters of a mapping.
+Validated = TypeVar("Validated", bound=BaseModel)
+
+
+def check(model: type[Validated], values: object, *, source: str) -> Validated:
+    """A mapping as a `model`.
 
     Raises:
         YoyakError: with one line for each unknown, missing, mistyped or out-of-range key. `source` is named in it.
     """
     if not isinstance(values, dict):
-        raise YoyakError(f"{source}: no mapping of sections ({', '.join(Params.model_fields)})")
+        raise YoyakError(f"{source}: no mapping of {', '.join(model.model_fields)}")
     try:
-        return Params.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(dict(item)) for item in error.errors()]
+        lines = [_describe(dict(item), model) for item in error.errors()]
         faults = "fault" if len(lines) == 1 else "faults"
         raise YoyakError("\n  ".join([f"{source}: {len(lines)} {faults}", *lines])) from None
+
+
+def parse(values: object, *, source: str) -> Params:
+    """The typed parameters of a mapping. YoyakError as `check` has it."""
+    return check(Params, values, source=source)
 
 
 def read(path: Path) -> object:
@@ -297,23 +321,29 @@ def read(path: Path) -> object:
     return values
 
 
-def load(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
-    """Read and check params.yaml. `changes` are "section.key=value" put over it, the value as YAML, like `dvc exp run -S`."""
+def parse_change(change: str) -> tuple[str, Any]:
+    """Name and value of "section.key=value", the value as YAML, like `dvc exp run -S`. YoyakError if it is none."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    name, _, value = change.partition("=")
+    if name not in leaves():
+        raise YoyakError(f"{name}: unknown key{nearest(name, Params)}")
+    try:
+        return name, YAML(typ="safe", pure=True).load(value)
+    except (YAMLError, ValueError):
+        raise YoyakError(f"{name}: {value!r} is no YAML value") from None
+
+
+def load(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
+    """Read and check params.yaml, with `changes` ("section.key=value") put over it."""
     values = read(path)
-    for change in changes:
-        name, _, value = change.partition("=")
+    for name, value in map(parse_change, changes):
         *sections, key = name.split(".")
         place = values
         for section in sections:
             place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or key not in place:
-            near = _nearest(name)
-            raise YoyakError(f"{name}: unknown key" + (f" (did you mean {near}?)" if near else ""))
-        try:
-            place[key] = YAML(typ="safe", pure=True).load(value)
-        except (YAMLError, ValueError):
-            raise YoyakError(f"{name}: {value!r} is no YAML value") from None
+        if not isinstance(place, dict):
+            raise YoyakError(f"{path}: no section {'.'.join(sections)}")
+        place[key] = value
     return parse(values, source=str(path))

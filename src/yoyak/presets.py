@@ -54,6 +54,15 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
         YoyakError: for an unknown preset, or if the result would not be valid; then the file stays as it was.
     """
     overlay, _ = read_preset(name, folder)
+    return write(overlay, params=params, source=f"preset {name}")
+
+
+def write(overlay: Mapping[str, Any], *, params: Path, source: str) -> list[str]:
+    """Lay nested values over the file `params`, and return what changed, as "section.key: old → new".
+
+    Raises:
+        YoyakError: naming `source`, if the result would not be valid; then the file stays as it was.
+    """
     if not isinstance(read(params), dict):
         raise YoyakError(f"{params} is no mapping of sections")
     yaml = YAML()  # round trip: keeps comments, order and quotes; lists are indented as `dvc exp run -S` does
@@ -61,13 +70,13 @@ def use(name: str, *, folder: Path, params: Path) -> list[str]:
     yaml.width = 200
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed = _overlay(values, overlay, "")
-    parse(values, source=f"{params} with preset {name}")
+    parse(values, source=f"{params} with {source}")
     if not changed:
         return []
     text = io.StringIO()
     yaml.dump(values, text)
     if YAML(typ="safe", pure=True).load(text.getvalue()) != values:
-        raise YoyakError(f"{params}: the preset {name} cannot be written into it without harm; the file is as it was")
+        raise YoyakError(f"{params}: {source} cannot be written into it without harm; the file is as it was")
     with whole_file(params) as file:
         file.write(text.getvalue())
     return changed

@@ -10,6 +10,7 @@ from yoyak.rouge import Morphemes, References, Scores
 
 BASELINES = ("lead1", "lead2", "lead3", "constant", "medoid")
 CONSTANT = "#Person1# #Person2#"
+COLUMNS = ("fname", *rouge.KEYS, "rouge_sum", "content_sum")  # of metrics/per_dialogue.csv
 
 
 def baselines(dialogues: Sequence[str], *, medoid: str) -> dict[str, list[str]]:
@@ -107,6 +108,8 @@ def warnings(scores: dict[str, Any]) -> list[str]:
 
 def table(scores: dict[str, Any]) -> str:
     """The model beside the baselines, for a terminal."""
+    if "pruned" in scores:
+        return f"no score: {scores['pruned']}"
     keys = ("rouge1", "rouge2", "rougeL", "rouge_sum")
     lines = [f"{'':10}{'as the competition counts':>40}   {'without tags (content)':>40}"]
     lines.append(f"{'':10}" + "   ".join("".join(f"{key:>10}" for key in keys) for _ in range(2)))
