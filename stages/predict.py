@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from yoyak import checkpoint, encoding, generation, postprocess, prompt, trained
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
 from yoyak.files import leave_note, read_jsonl, whole_folder, write_csv, write_json
@@ -15,6 +14,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         leave_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})
         return
+
+    from yoyak import checkpoint, encoding, generation, postprocess, prompt, trained
 
     settings, strategy = params.generation, params.preprocess.person_tags
     source = models / params.model.family

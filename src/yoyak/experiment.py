@@ -5,6 +5,7 @@ detaches HEAD, and a kill at that moment leaves it so. Two that start together c
 """
 
 import contextlib
+import csv
 import os
 import re
 import shutil
@@ -55,7 +56,7 @@ class Start:
 def start_of(root: Path) -> Start:
     """The files of the repository as they stand now, but for untracked ones; nothing of them is touched."""
     commit = git(root, "rev-parse", "HEAD")
-    changed = git(root, "stash", "create")
+    changed = git(root, "status", "--porcelain", "--untracked-files=no") and git(root, "stash", "create")
     return Start(commit, git(root, "rev-parse", f"{changed or commit}^{{tree}}"))
 
 
@@ -164,6 +165,12 @@ class Clone:
         """metrics/scores.json of the experiment that ran last."""
         scores: dict[str, Any] = read_json(self.folder / "metrics/scores.json")
         return scores
+
+    def curve(self, family: str, metric: str) -> dict[int, float]:
+        """A metric on dev after each epoch of the training whose model this is, also if it came from the cache."""
+        path = self.folder / "metrics/train" / family / "plots/metrics/dev" / f"{metric}.tsv"
+        with open(path, encoding="utf-8", newline="") as file:
+            return {int(row["step"]): float(row[metric]) for row in csv.DictReader(file, delimiter="\t")}
 
     def model_bytes(self, family: str) -> int:
         """Of all files of the model that ran last."""

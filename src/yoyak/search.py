@@ -213,7 +213,7 @@ class Search:
         self.objective = plan.objectives[0]
         self.limit = plan.budget.trials
         self.until = time.monotonic() + plan.budget.hours * 3600 if plan.budget.hours else None
-        self.stopping = False
+        self.stopping = self.waited = False
         self.clones: dict[int, Clone] = {}
         self.running: dict[int, int] = {}  # number of the trial: its id
         self.unowned: dict[int, float] = {}
@@ -317,7 +317,9 @@ class Search:
             # By how many there are, so that a search that was killed goes on as it would have; workers elsewhere differ.
             other = uuid.UUID(int=0) if not self.shared else uuid.uuid5(uuid.NAMESPACE_URL, self.worker.name)
             self.study.sampler = make_sampler(self.plan, (self.plan.sampler.seed + len(counted) + other.int) % 2**31)
-            trial = self.study.ask()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # that heartbeats are for Study.optimize; we send our own
+                trial = self.study.ask()
             trial.set_user_attr("worker", self.worker.name)
             self.running[trial.number] = trial._trial_id
             if self.shared:
@@ -334,6 +336,18 @@ class Search:
             elif not self._told_by(before, trial):
                 return trial
         return None
+
+    def _wait_for_others(self) -> bool:
+        """A moment, if trials run in other processes: one whose worker dies must be tried again."""
+        trials = self.study.get_trials(deepcopy=False, states=(State.RUNNING,))
+        others = [trial for trial in trials if trial.number not in self.running]
+        if not others or (self.until is not None and time.monotonic() > self.until):
+            return False
+        if not self.waited:
+            self._say(f"waiting for {', '.join(map(known_as, others))}, which other workers run")
+            self.waited = True
+        time.sleep(2)
+        return True
 
     def _told_by(self, before: list[FrozenTrial], trial: Trial) -> bool:
         """Tell a trial the result of an earlier one with the same changes, if there is one."""
@@ -408,6 +422,8 @@ class Search:
             clone = self.clones[job]
             found = clone.scores()
             family = space.look_up(space.applied(changes, self.base), "model.family")
+            if not names:
+                self._report_curve(trial, clone, changes)
             names.append(name)
             scores.append(found)
             values.append([self._value(objective, found, clone, family, changes) for objective in self.plan.objectives])
@@ -417,6 +433,17 @@ class Search:
         self._tell(trial, values=[statistics.mean(column) for column in zip(*values, strict=True)], state=State.COMPLETE)
         self.failures = 0
         self._report(trial.number, began)
+
+    def _report_curve(self, trial: Trial, clone: Clone, changes: Mapping[str, Any]) -> None:
+        """Give the pruner what a training that came from the cache could not report itself."""
+        if self.plan.pruner.name == "none" or not self.plan.trains:
+            return
+        values = space.applied(changes, self.base)
+        metric = space.look_up(values, "training.metric_for_best_model")
+        known = self.storage.get_trial(trial._trial_id).intermediate_values
+        for epoch, value in clone.curve(space.look_up(values, "model.family"), metric).items():
+            if epoch not in known:
+                trial.report(-value if metric == "loss" else value, epoch)
 
     def _seeds(self) -> list[tuple[str, int] | None]:
         if self.plan.seeds == 1:
@@ -490,9 +517,10 @@ class Search:
             while not self.stopping:
                 with _locked(), self.asking:
                     trial = self._ask()
-                if trial is None:
+                if trial is not None:
+                    self._run(trial, job)
+                elif not self._wait_for_others():
                     return
-                self._run(trial, job)
         except BaseException as error:
             self.stopping = True
             for clone in self.clones.values():

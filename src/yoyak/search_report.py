@@ -84,7 +84,7 @@ def _figures(study: optuna.Study, objectives: list[str]) -> Iterator[tuple[str, 
         )
         yield f"Parallel coordinates, {name}", lambda target=target: show.plot_parallel_coordinate(study, **target)
         yield f"Slices, {name}", lambda target=target: show.plot_slice(study, **target)
-    if len(objectives) == 1:
+    if study.user_attrs["plan"]["pruner"]["name"] != "none":
         yield "Intermediate values (dev after each epoch)", lambda: show.plot_intermediate_values(study)
     yield "Timeline", lambda: show.plot_timeline(study)
 
