@@ -20,10 +20,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     settings, strategy = params.generation, params.preprocess.person_tags
     source = models / params.model.family
     model, tokenizer = trained.load(source, base=params.model.qlora)
-    chats = params.model.family == "qlora"  # there prompt and summary stand in one row
-    longest = settings.max_new_tokens + (params.tokenizer.max_input_length if chats else 0)
-    name = "tokenizer.max_input_length + generation.max_new_tokens" if chats else "generation.max_new_tokens"
-    checkpoint.check_positions(model.config, str(source), {name: longest})
+    lengths = checkpoint.lengths_of(params.model.family, params.tokenizer, settings)
+    checkpoint.check_positions(model.config, str(source), lengths)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     outputs = {
         split: generation.generate(

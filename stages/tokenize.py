@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from yoyak import encoding
-from yoyak.checkpoint import check_lengths, load_tokenizer
+from yoyak.checkpoint import check_lengths, lengths_of, load_tokenizer
 from yoyak.errors import told
 from yoyak.files import read_jsonl, whole_folder, write_json
 from yoyak.params import load
@@ -16,10 +16,7 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     here = Path(chosen.checkpoint).resolve()
     if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):
         print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not see when it changes", flush=True)
-    lengths = {f"tokenizer.{name}": getattr(settings, name) for name in ("max_input_length", "max_target_length")}
-    if chats:  # they stand in one row
-        lengths["tokenizer.max_input_length + max_target_length"] = sum(lengths.values())
-    check_lengths(chosen.checkpoint, chosen.revision, lengths)
+    check_lengths(chosen.checkpoint, chosen.revision, lengths_of(params.model.family, settings, None))
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens, pad_with_eos=chats)
     with whole_folder(output) as folder:
         report = encoding.encode_files(

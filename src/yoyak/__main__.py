@@ -216,6 +216,24 @@ def _search_report(args: argparse.Namespace) -> None:
     print("\n".join(search_report.write(args.study, output)))
 
 
+def _add_search(command: Callable[..., argparse.ArgumentParser]) -> None:
+    timed = command("time", _time, "measure the seconds a dialogue that the trained model takes")
+    timed.add_argument("--rows", type=int, default=64, metavar="N", help="of the dev split")
+    search = command("search", _search, "search params: each trial is a DVC experiment; the same command goes on after a kill")
+    search.add_argument("file", metavar="SEARCH", help="a name in searches/, or a file")
+    search.add_argument("--name", help="of the study (default: the file's)")
+    search.add_argument("--stage", help="only this stage of a staged search, from the best of those before it")
+    search.add_argument("--trials", type=int, metavar="N", help="instead of budget.trials")
+    search.add_argument("--hours", type=float, metavar="H", help="instead of budget.hours: begin no trial later")
+    search.add_argument(
+        "--jobs", type=int, metavar="N", help="trials at a time, each on a GPU of its own where there are several"
+    )
+    search.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="a param that all trials have")
+    report = command("search-report", _search_report, "one offline HTML page of a study; without a study, list all")
+    report.add_argument("study", nargs="?")
+    report.add_argument("--output", type=Path, metavar="FILE", help="default: search_reports/STUDY.html")
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m yoyak", description="What people do beside the pipeline (dvc repro).")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -260,21 +278,7 @@ def parser() -> argparse.ArgumentParser:
     check = command("check-submission", _check_submission, "say whether a file is fit for submission")
     check.add_argument("file", type=Path)
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
-    timed = command("time", _time, "measure the seconds a dialogue that the trained model takes")
-    timed.add_argument("--rows", type=int, default=64, metavar="N", help="of the dev split")
-    search = command("search", _search, "search params: each trial is a DVC experiment; the same command goes on after a kill")
-    search.add_argument("file", metavar="SEARCH", help="a name in searches/, or a file")
-    search.add_argument("--name", help="of the study (default: the file's)")
-    search.add_argument("--stage", help="only this stage of a staged search, from the best of those before it")
-    search.add_argument("--trials", type=int, metavar="N", help="instead of budget.trials")
-    search.add_argument("--hours", type=float, metavar="H", help="instead of budget.hours: begin no trial later")
-    search.add_argument(
-        "--jobs", type=int, metavar="N", help="trials at a time, each on a GPU of its own where there are several"
-    )
-    search.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE", help="a param that all trials have")
-    report = command("search-report", _search_report, "one offline HTML page of a study; without a study, list all")
-    report.add_argument("study", nargs="?")
-    report.add_argument("--output", type=Path, metavar="FILE", help="default: search_reports/STUDY.html")
+    _add_search(command)
     page = command("plots-page", _plots_page, "write the offline page that dvc plots show fills (make setup does)")
     page.add_argument("file", type=Path, nargs="?", default=Path(".dvc/plots/offline.html"))
     return top

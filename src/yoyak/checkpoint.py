@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from yoyak.errors import YoyakError
+from yoyak.params import Generation, Tokenizer
 
 FEWEST_TOKENS = 50  # of a vocabulary; letters or bytes alone are more, a made-up one has five
 
@@ -69,6 +70,18 @@ def load_tokenizer(
         tokenizer.src_lang = tokenizer.tgt_lang = "ko_KR"
     tokenizer.model_max_length = int(1e9)  # lengths are ours to count; otherwise long texts warn
     return tokenizer
+
+
+def lengths_of(family: str, tokenizer: Tokenizer, generation: Generation | None) -> dict[str, int]:
+    """What must fit a model's positions, in tokens by the params' names. A decoder-only model reads and writes in one row."""
+    read = tokenizer.max_input_length
+    written = {"max_target_length": tokenizer.max_target_length}
+    if generation:
+        written["generation.max_new_tokens"] = generation.max_new_tokens
+    if family == "qlora":
+        return {f"tokenizer.max_input_length + {name}": read + length for name, length in written.items()}
+    named = {name if "." in name else f"tokenizer.{name}": length for name, length in written.items()}
+    return {"tokenizer.max_input_length": read, **named}
 
 
 def check_lengths(checkpoint: str, revision: str | None, lengths: Mapping[str, int]) -> None:

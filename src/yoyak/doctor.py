@@ -175,17 +175,7 @@ def report(params: Params, *, step: bool) -> bool:
         tokenizer = checkpoint.load_tokenizer(
             chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=chats
         )
-        lengths = {
-            "tokenizer.max_input_length": params.tokenizer.max_input_length,
-            "tokenizer.max_target_length": params.tokenizer.max_target_length,
-            "generation.max_new_tokens": params.generation.max_new_tokens,
-        }
-        if chats:  # prompt and summary stand in one row
-            read, target, written = lengths.values()
-            lengths = {
-                "tokenizer.max_input_length + max_target_length": read + target,
-                "tokenizer.max_input_length + generation.max_new_tokens": read + written,
-            }
+        lengths = checkpoint.lengths_of(params.model.family, params.tokenizer, params.generation)
         checkpoint.check_lengths(chosen.checkpoint, chosen.revision, lengths)
         if chats:
             settings = params.model.qlora

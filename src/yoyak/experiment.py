@@ -68,7 +68,12 @@ def keep(root: Path, name: str, start: Start) -> None:
 def has(root: Path, start: Start) -> bool:
     """Whether the commit and its files are in this repository."""
     done = subprocess.run(
-        ["git", "cat-file", "--batch-check"], cwd=root, input=f"{start.commit}\n{start.tree}\n", capture_output=True, text=True
+        ["git", "cat-file", "--batch-check"],
+        cwd=root,
+        input=f"{start.commit}\n{start.tree}\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return "missing" not in done.stdout and done.returncode == 0
 

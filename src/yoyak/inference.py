@@ -23,8 +23,8 @@ def prepare(text: str, params: Params) -> str:
 
 
 def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
-    """Wall time of writing the summaries of the first dev dialogues, by the dialogue: the median of three passes, after one that
-    warms up. Loading the model does not count."""
+    """Wall time of writing the first dev dialogues' summaries, for each: the median of three passes, after one that warms up.
+    Loading the model does not count."""
     loaded, tokenizer = trained.load(model, base=params.model.qlora)
     table = list(itertools.islice(read_jsonl(Path("data/processed/dev.jsonl")), rows))
     ids = encoding.encode_rows(

@@ -1,13 +1,6 @@
-"""Searches: Optuna chooses the params of each trial, DVC runs it as an ordinary experiment, and a kill loses nothing.
-
-All that is known of a study stands in its storage. A trial's user attributes: `worker` (whose it is), `changes` (to params.yaml, by
-dotted name), `experiments` (their names), `scores` (their metrics), `stages` (that ran), `pruned` (why, if so), `failed` (why, if
-so), `same_as` (the trial with the same changes, whose values it has), `retry_of` and `after` (the first and the last
-trial that was interrupted at this).
-"""
+"""Searches: Optuna chooses the params of each trial, DVC runs it as an ordinary experiment, and a kill loses nothing."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,7 +11,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,9 +28,9 @@ from yoyak.errors import YoyakError
 from yoyak.experiment import Clone, Outcome, Start, file_at, git, has, keep, start_of
 from yoyak.params import parse
 from yoyak.space import OBJECTIVES, Plan
+from yoyak.study import STATE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
+from yoyak.worker import Worker, locked
 
-STATE = Path(".searches")  # of this clone of the repository: the database, locks, logs, the workers' clones
-STORAGE = "OPTUNA_STORAGE"  # as Optuna's own command and its dashboard call it
 HEARTBEAT = 20  # seconds; a worker elsewhere that is silent for three of them is given up
 KILLS = 3  # that one run may suffer while the search lives on, before its params are held responsible
 FAILURES = 3  # trials in a row that fail end a search
@@ -45,34 +38,6 @@ TIMED_ROWS = 64
 FIXED = "fixed_params"  # where Optuna keeps what was enqueued
 
 State = TrialState
-
-
-def label(number: int) -> str:
-    return f"t{number:04d}"
-
-
-def known_as(trial: FrozenTrial | Trial) -> str:
-    """The label of a trial: the first one's, if this goes on for an interrupted one."""
-    return label(trial.user_attrs.get("retry_of", trial.number))
-
-
-def storage_url(plan: Plan | None) -> str:
-    """The database's address: the environment's, else the plan's, else a file of this clone's.
-
-    Raises:
-        YoyakError: if the plan holds a password.
-    """
-    if url := os.environ.get(STORAGE):
-        return url
-    if plan and plan.storage:
-        try:
-            if sqlalchemy.engine.make_url(plan.storage).password:
-                raise YoyakError(f"storage: a password does not belong in a file; put the whole address into {STORAGE}")
-        except sqlalchemy.exc.ArgumentError:
-            raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
-        return plan.storage
-    STATE.mkdir(exist_ok=True)
-    return f"sqlite:///{(STATE / 'studies.db').resolve()}"
 
 
 def make_sampler(plan: Plan, seed: int) -> optuna.samplers.BaseSampler:
@@ -84,95 +49,6 @@ def make_sampler(plan: Plan, seed: int) -> optuna.samplers.BaseSampler:
     if settings.name == "gp":
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=settings.n_startup_trials)
     return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are enqueued
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    """Alone among the workers of this clone."""
-    STATE.mkdir(exist_ok=True)
-    with open(STATE / "lock", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-class Worker:
-    """This process, as others see it: alive as long as it holds the lock on its file, which a kill releases."""
-
-    def __init__(self) -> None:
-        with _locked():
-            identity = STATE / "id"
-            if not identity.exists():
-                identity.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
-            self.clone = identity.read_text(encoding="utf-8")
-            self.name = f"{self.clone}-{uuid.uuid4().hex[:8]}"
-            self.folder = STATE / "workers" / self.name
-            self.folder.mkdir(parents=True)
-            self.lock = open(self._lock_of(self.name), "wb")  # noqa: SIM115
-            fcntl.flock(self.lock, fcntl.LOCK_EX)
-            for other in self.folder.parent.iterdir():  # what killed workers left
-                if self.is_dead(other.name):
-                    shutil.rmtree(other, ignore_errors=True)
-
-    def _lock_of(self, name: str) -> Path:
-        return STATE / "workers" / name / "lock"
-
-    @property
-    def path(self) -> Path:
-        return self._lock_of(self.name).resolve()
-
-    def is_dead(self, name: str) -> bool:
-        """Whether that worker was one of this clone and is gone. Of other clones only their heartbeats tell."""
-        if name == self.name or not name.startswith(f"{self.clone}-"):
-            return False
-        try:
-            with open(self._lock_of(name), "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return True
-        except BlockingIOError:
-            return False
-        return True
-
-    def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.close()
-
-
-def interrupted(trial: FrozenTrial) -> bool:
-    """Ended by no decision of ours: its worker was killed."""
-    return trial.state == State.FAIL and "failed" not in trial.user_attrs
-
-
-def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials with a result of their own."""
-    trials = study.get_trials(deepcopy=False, states=(State.COMPLETE,))
-    return [trial for trial in trials if "same_as" not in trial.user_attrs]
-
-
-def ranked(study: optuna.Study) -> list[FrozenTrial]:
-    """Finished trials of a study with one objective, the best first; of equal ones the earlier."""
-    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    return sorted(finished(study), key=lambda trial: (sign * (trial.value or 0), trial.number))
-
-
-def noise(trial: FrozenTrial, objective: str) -> float:
-    """By how much another trial may be worse and still be a tie: to the lower end of the 95 % interval over dialogues, or two
-    standard errors over seeds, whichever is more. 0 for what has no interval."""
-    scores = trial.user_attrs.get("scores", [])
-    if not scores or objective not in space.ROUGE:
-        return 0.0
-    values = [space.look_up(part, objective) for part in scores]
-    below = statistics.mean(
-        value - space.look_up(part["interval"], objective)[0] for value, part in zip(values, scores, strict=True)
-    )
-    return float(max(below, 2 * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0))
-
-
-def ties(study: optuna.Study, objective: str) -> list[FrozenTrial]:
-    """The trials that the best one is not surely better than."""
-    best, *others = ranked(study)
-    margin = noise(best, objective)
-    return [trial for trial in others if abs((best.value or 0) - (trial.value or 0)) <= margin]
 
 
 class Search:
@@ -192,7 +68,7 @@ class Search:
         self.storage = pruning.connect(url, heartbeat=HEARTBEAT if self.shared else None)
         self.url, self.plan = url, plan
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with _locked():
+        with locked():
             try:
                 self.study = optuna.load_study(study_name=name, storage=self.storage)
                 begun = "start" in self.study.user_attrs
@@ -226,6 +102,7 @@ class Search:
         parse(base, source="params.yaml")
         fixed = {**fixed, **self.plan.set}
         space.check_plan(self.plan, base, fixed=fixed, folder=Path("presets"), source=source)
+        self._check_lengths(base, fixed, source)
         up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
         directions = [up if OBJECTIVES[name] else down for name in self.plan.objectives]
         study = optuna.create_study(study_name=self.name, storage=self.storage, directions=directions, load_if_exists=True)
@@ -236,6 +113,20 @@ class Search:
         study.set_user_attr("plan", json.loads(self.plan.model_dump_json()))
         study.set_user_attr("start", {"commit": start.commit, "tree": start.tree})
         return study
+
+    def _check_lengths(self, base: Mapping[str, Any], fixed: Mapping[str, Any], source: str) -> None:
+        """That what is read and written fits the model's positions, at its longest."""
+        lengths = ("tokenizer.max_input_length", "tokenizer.max_target_length", "generation.max_new_tokens")
+        searched = {name: parameter for name, parameter in self.plan.parameters.items() if name in lengths}
+        if not searched or {"model.family", space.PRESET} & set(self.plan.parameters):
+            return
+        from yoyak import checkpoint
+
+        longest = {name: max(parameter.extremes()) for name, parameter in searched.items()}
+        params = parse(space.applied({**fixed, **longest}, base), source=source)
+        chosen = params.model.chosen
+        needed = checkpoint.lengths_of(params.model.family, params.tokenizer, params.generation)
+        checkpoint.check_lengths(chosen.checkpoint, chosen.revision, needed)
 
     def _same_as_begun(self, now: dict[str, Any], begun: dict[str, Any]) -> None:
         for key in ("objectives", "parameters", "set", "seeds"):
@@ -295,7 +186,7 @@ class Search:
             sign = 1 if OBJECTIVES[self.objective] else -1
             share = space.width([sign * (trial.value or 0) for trial in finished(self.study)], plan.adaptive)
             if share < 1:
-                centre = space.applied(ranked(self.study)[0].user_attrs["changes"], self.base)
+                centre = space.applied(best_first(self.study, self.plan.objectives)[0].user_attrs["changes"], self.base)
         near = {
             name: parameter if name == space.PRESET else parameter.around(space.look_up(centre, name), share)
             for name, parameter in plan.parameters.items()
@@ -515,7 +406,7 @@ class Search:
     def _work(self, job: int) -> None:
         try:
             while not self.stopping:
-                with _locked(), self.asking:
+                with locked(), self.asking:
                     trial = self._ask()
                 if trial is not None:
                     self._run(trial, job)
@@ -538,7 +429,7 @@ class Search:
     def run(self, worker: Worker) -> None:
         """Work on the study until its budget is spent. YoyakError if it cannot go on; KeyboardInterrupt passes."""
         self.worker, self.asking, self.done = worker, threading.Lock(), threading.Event()
-        with _locked():
+        with locked():
             self._recover()
             self._enqueue()
         before = [
@@ -580,7 +471,7 @@ class Search:
             line = f"{known_as(trial)}  pruned: {trial.user_attrs['pruned']}  ({took})"
         else:
             line = f"{known_as(trial)}  {values_of(trial, self.plan.objectives)}  ({took}; ran {ran})"
-        if not self.plan.several and (order := ranked(self.study)):
+        if not self.plan.several and (order := best_first(self.study, self.plan.objectives)):
             best = order[0]
             tied = len(ties(self.study, self.objective))
             line += f"  best: {known_as(best)} {best.value:.2f}" + (f", {tied} tied" if tied else "")
@@ -589,14 +480,6 @@ class Search:
         )
         self._say(line)
         self.bar.refresh()
-
-
-def values_of(trial: FrozenTrial, objectives: list[str]) -> str:
-    told = []
-    for objective, value in zip(objectives, trial.values, strict=True):
-        margin = noise(trial, objective)
-        told.append(f"{objective} {value:.4g}" if not margin else f"{objective} {value:.2f} ± {margin:.2f}")
-    return ", ".join(told)
 
 
 def _gpus() -> list[str]:
@@ -622,17 +505,15 @@ def result(search: Search) -> list[str]:
         lines = [f"study {search.name}: {len(done)} completed; none is better in everything than these {len(front)}:"]
         lines += [f"  {known_as(trial)}  {values_of(trial, plan.objectives)}   {apply_command(trial)}" for trial in front]
         return lines
-    best = ranked(study)[0]
+    best = best_first(study, plan.objectives)[0]
     lines = [f"study {search.name}: best of {len(done)} completed: {known_as(best)}  {values_of(best, plan.objectives)}"]
     lines += [f"  {name}: {value}" for name, value in best.user_attrs["changes"].items()]
     if tied := ties(study, search.objective):
         lines.append(f"  within the noise of it: {', '.join(known_as(trial) for trial in tied)}")
     lines.append(f"take it over: {apply_command(best)}")
+    if not git(search.root, "for-each-ref", f"{search.start.ref}/{best.user_attrs['experiments'][0]}"):
+        lines.append("  (it ran in another clone: there `dvc exp push REMOTE NAME`, here `dvc exp pull REMOTE NAME` before)")
     return lines
-
-
-def apply_command(trial: FrozenTrial) -> str:
-    return f"dvc exp apply {trial.user_attrs['experiments'][0]}"
 
 
 def run_file(plans: Mapping[str, Plan], *, name: str, only: str | None, root: Path, source: str) -> None:
@@ -653,7 +534,7 @@ def run_file(plans: Mapping[str, Plan], *, name: str, only: str | None, root: Pa
                 found = search.study
             if found and "start" in found.user_attrs:
                 start = start or Start(**found.user_attrs["start"])
-                if order := ranked(found):
+                if order := best_first(found, plan.objectives):
                     previous = order[0].user_attrs["changes"]
             if stage == only:
                 break

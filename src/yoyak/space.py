@@ -27,14 +27,14 @@ OBJECTIVES = {**dict.fromkeys(ROUGE, True), "seconds_per_dialogue": False, "mode
 
 
 class Parameter(Section):
-    """A range (of whole numbers if low and high are whole) or a list of choices. `when`: only if other params have these values."""
+    """A range (of whole numbers if low and high are) or a list of choices. `when`: only if other params have these values."""
 
     low: Number = None
     high: Number = None
     step: Number = None
     log: bool = False
     choices: list[bool | int | float | str | None] | None = None
-    when: dict[str, bool | int | float | str | None] = {}
+    when: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -128,7 +128,7 @@ class Constraints(Section):
     """A trial that breaks one is pruned before any training."""
 
     memory_gib: Annotated[Float, Field(gt=0)] | None = None  # of the estimated peak, as `python -m yoyak doctor` estimates it
-    forbid: list[dict[str, Bound]] = []  # each: all of these together
+    forbid: list[dict[str, Bound]] = Field(default_factory=list)  # each: all of these together
 
 
 class Adaptive(Section):
@@ -149,12 +149,12 @@ class Plan(Section):
     """A search file, or one stage of it."""
 
     about: str | None = None
-    spaces: list[str] = []
-    parameters: dict[str, Parameter] = {}
-    set: dict[str, Any] = {}
+    spaces: list[str] = Field(default_factory=list)
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    set: dict[str, Any] = Field(default_factory=dict)
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
-    objectives: Annotated[list[str], Field(min_length=1)] = ["rouge_sum"]
+    objectives: list[str] = Field(default_factory=lambda: ["rouge_sum"], min_length=1)
     seeds: Count = 1
     constraints: Constraints = Constraints()
     budget: Budget = Budget()
@@ -278,7 +278,7 @@ def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(chosen: Mapping[str, Any], base: Mapping[str, Any], *, fixed: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """What a trial changes in the params `base`, by dotted name: `fixed`, over it the chosen preset, over it the other choices."""
+    """What a trial changes in the params `base`, by dotted name: `fixed`, then the chosen preset, then the other choices."""
     changes = dict(fixed)
     if PRESET in chosen:
         overlay, _ = presets.read_preset(chosen[PRESET], folder)
@@ -376,23 +376,15 @@ def check_plan(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any],
         others = ((other, extreme) for other, extremes in tried.items() if other != name for extreme in extremes)
         return any(fault({name: value, other: extreme}) is None for other, extreme in others)
 
-    for name in [*plan.set, *(key for parameter in plan.parameters.values() for key in parameter.when)]:
-        if name not in leaves():
-            faults.append(f"{name}: params.yaml has no such key{nearest(name, Params)}")
+    faults += _unknown(plan)
     for name, parameter in plan.parameters.items():
-        if name != PRESET and name not in leaves():
-            faults.append(f"{name}: params.yaml has no such key{nearest(name, Params)}")
-        elif name.startswith(NOT_SEARCHED):
+        if name.startswith(NOT_SEARCHED):
             faults.append(f"{name}: a search must not choose how or on what it is scored")
         if plan.sampler.name == "grid":
             try:
                 parameter.values()
             except ValueError as error:
                 faults.append(f"{name}: {error}")
-    for constraint in plan.constraints.forbid:
-        faults += [
-            f"constraints.forbid: {name}: no such key{nearest(name, Params)}" for name in constraint if name not in leaves()
-        ]
     if not faults and (wrong := fault({})):
         faults.append(wrong)
     if not faults:
@@ -405,13 +397,22 @@ def check_plan(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any],
         raise YoyakError("\n  ".join([f"{source}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}", *faults]))
 
 
+def _unknown(plan: Plan) -> Iterator[str]:
+    """Names that params.yaml does not have."""
+    named = [*plan.set, *plan.parameters, *(name for forbidden in plan.constraints.forbid for name in forbidden)]
+    named += [name for parameter in plan.parameters.values() for name in parameter.when]
+    for name in dict.fromkeys(named):
+        if name not in leaves() and not (name == PRESET and name in plan.parameters):
+            yield f"{name}: params.yaml has no such key{nearest(name, Params)}"
+
+
 def _without_effect(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any]) -> Iterator[str]:
     if PRESET in plan.parameters or "model.family" in plan.parameters:
         return
     family = look_up(applied(fixed, base), "model.family")
     for name, parameter in plan.parameters.items():
         if name.startswith(INERT[family]) and not parameter.when:
-            yield f"{name}: has no effect on the {family} family (model.family); leave it out, or say `when: {{model.family: …}}`"
+            yield f"{name}: has no effect on the {family} family; leave it out, or say `when: {{model.family: …}}`"
 
 
 def broken(changes: Mapping[str, Any], base: Mapping[str, Any], constraints: Constraints) -> str | None:
