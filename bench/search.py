@@ -1,0 +1,209 @@
+"""What a search costs: grid, random, TPE and TPE with pruning over the same space, and the overhead of a trial.
+
+    python bench/search.py                   # an hour on two cores; --skip overhead or --skip methods leaves a part out
+
+Methods: a search with the grid sampler runs every point of the space for real, on the first rows of the sample, and keeps ROUGE on dev
+after each epoch. Training is the same to the byte each time, so the other methods can then be replayed on that table, by
+Optuna's own samplers and pruners, as often as it takes to say what they do on average: one run would be luck. A setting that
+comes again costs nothing, as in a search.
+
+Overhead: 200 trials that a constraint ends before training, so that nothing is left but what the search, DVC and git take.
+Writes bench/results/search.json.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+EPOCHS = 4
+SPACE = {
+    "training.learning_rate": [1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 1.28e-2],
+    "training.per_device_train_batch_size": [8, 16, 32],
+    "training.label_smoothing_factor": [0.0, 0.1],
+}
+
+
+def command(folder: Path, *args: str) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment["PYTHONPATH"] = str(folder / "src")
+    done = subprocess.run(args, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{args}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def make_repository(folder: Path, *, rows: int, dev: int) -> None:
+    """A clone with the first rows of the sample, once run."""
+    command(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
+    for split, count in (("train", rows), ("dev", dev), ("test", dev)):
+        path = folder / f"data/sample/{split}.csv"
+        with open(path, encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))[: count + 1]
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(table)
+    command(folder, "dvc", "repro")
+    command(folder, "git", "commit", "-qam", "the first rows")
+
+
+def study_of(folder: Path, name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/.searches/studies.db")
+
+
+def grid(folder: Path) -> list[dict[str, Any]]:
+    """Every point of the space: its params, ROUGE on dev after each epoch, and its score."""
+    from yoyak.files import dumps
+
+    plan = {
+        "parameters": {name: {"choices": values} for name, values in SPACE.items()},
+        "set": {"training.num_train_epochs": EPOCHS},
+        "sampler": {"name": "grid"},
+        "pruner": {"name": "median", "n_startup_trials": 10**6},  # ends nothing, but has the curves reported
+    }
+    (folder / "searches/bench.yaml").write_text(dumps(plan), encoding="utf-8")
+    command(folder, sys.executable, "-m", "yoyak", "search", "bench")
+    trials = [trial for trial in study_of(folder, "bench").trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    return [
+        {"params": trial.params, "curve": [trial.intermediate_values[at + 1] for at in range(EPOCHS)], "value": trial.value}
+        for trial in trials
+    ]
+
+
+def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[float]:
+    """The best score after each epoch trained, until as many are trained as the grid takes."""
+    points = {tuple(point["params"][name] for name in SPACE): point for point in table}
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    best, curve, seen = 0.0, [], {}
+    for _ in range(20 * len(table)):
+        if len(curve) >= EPOCHS * len(table):
+            break
+        trial = study.ask()
+        # The index of a value, so that the sampler knows that they have an order (a search would give a range).
+        key = tuple(values[trial.suggest_int(name, 0, len(values) - 1)] for name, values in SPACE.items())
+        if key in seen:
+            study.tell(trial, seen[key], state=None if seen[key] is not None else optuna.trial.TrialState.PRUNED)
+            continue
+        seen[key] = None
+        for epoch, value in enumerate(points[key]["curve"], 1):
+            curve.append(best)
+            trial.report(value, epoch)
+            if epoch < EPOCHS and trial.should_prune():
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                break
+        else:
+            seen[key] = points[key]["value"]
+            study.tell(trial, seen[key])
+            best = max(best, seen[key])
+            curve[-1] = best
+    return curve + [best] * (EPOCHS * len(table) - len(curve))
+
+
+def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
+    """For each method its curves, one a seed."""
+    none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0)
+    hyperband = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=2)
+
+    def tpe(seed: int) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=10)
+
+    def random(seed: int) -> optuna.samplers.BaseSampler:
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    for name, make, pruner in (
+        ("random", random, none),
+        ("tpe", tpe, none),
+        ("random with median pruning", random, median),
+        ("tpe with median pruning", tpe, median),
+        ("tpe with hyperband", tpe, hyperband),
+    ):
+        yield name, [replay(table, make(seed), pruner) for seed in range(repeats)]
+
+
+def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    top = max(point["value"] for point in table)
+    total = EPOCHS * len(table)
+    quarter = total // 4
+    result: dict[str, Any] = {"grid_epochs": total, "grid_best": top, "repeats": repeats, "methods": {}}
+    for name, curves in methods(table, repeats):
+        reached = [next((at + 1 for at, best in enumerate(curve) if best >= top), total + 1) for curve in curves]
+        near = [next((at + 1 for at, best in enumerate(curve) if best >= 0.99 * top), total + 1) for curve in curves]
+        result["methods"][name] = {
+            "epochs_to_the_grids_best": statistics.median(reached),
+            "reached_in_a_quarter": sum(at <= quarter for at in reached) / repeats,
+            "epochs_to_99_percent_of_it": statistics.median(near),
+            "best_after_a_quarter": statistics.median(curve[quarter - 1] for curve in curves),
+            "curve": {at: round(statistics.median(curve[at - 1] for curve in curves), 2) for at in range(8, total + 1, 8)},
+        }
+    return result
+
+
+def overhead(folder: Path, trials: int) -> dict[str, Any]:
+    """Seconds of trials that train nothing, at the beginning and at the end of a long study, and of dvc exp show."""
+    from yoyak.files import dumps
+
+    plan = {
+        "parameters": {"training.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}},
+        "constraints": {"forbid": [{"training.learning_rate": {"above": 0}}]},
+        "sampler": {"name": "tpe"},
+        "budget": {"trials": trials},
+    }
+    (folder / "searches/overhead.yaml").write_text(dumps(plan), encoding="utf-8")
+    seconds: dict[str, Any] = {}
+    for count in (10, trials):
+        command(folder, sys.executable, "-m", "yoyak", "search", "overhead", "--trials", str(count))
+        began = time.perf_counter()
+        command(folder, "dvc", "exp", "show", "--csv")
+        seconds[f"dvc_exp_show_at_{count}"] = round(time.perf_counter() - began, 1)
+    took = [trial.duration.total_seconds() for trial in study_of(folder, "overhead").trials if trial.duration]
+    seconds["trials_2_to_10"] = round(statistics.median(took[1:10]), 2)
+    seconds["last_10_trials"] = round(statistics.median(took[-10:]), 2)
+    # A trial whose every stage comes from the cache: what is left when nothing is to be run at all.
+    plan = {"parameters": {"generation.num_beams": {"choices": [1, 2, 3]}}, "sampler": {"name": "grid"}}
+    (folder / "searches/cached.yaml").write_text(dumps(plan), encoding="utf-8")
+    for name in ("first", "again"):
+        command(folder, sys.executable, "-m", "yoyak", "search", "cached", "--name", name)
+    again = [trial.duration.total_seconds() for trial in study_of(folder, "again").trials if trial.duration]
+    seconds["all_stages_cached"] = round(statistics.median(again[1:]), 2)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=600)
+    parser.add_argument("--dev", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--skip", choices=["methods", "overhead"])
+    parser.add_argument("--output", type=Path, default=ROOT / "bench/results/search.json")
+    args = parser.parse_args()
+    found: dict[str, Any] = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "repository"
+        make_repository(folder, rows=args.rows, dev=args.dev)
+        if args.skip != "methods":
+            found["rows"], found["table"] = args.rows, grid(folder)
+            found["compare"] = compare(found["table"], args.repeats)
+        if args.skip != "overhead":
+            found["overhead_seconds"] = overhead(folder, args.trials)
+    args.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    for name, method in found.get("compare", {}).get("methods", {}).items():
+        print(name, {key: value for key, value in method.items() if key != "curve"})
+    print(found.get("overhead_seconds"))
+
+
+if __name__ == "__main__":
+    main()
