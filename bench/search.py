@@ -2,8 +2,8 @@
 
     python bench/search.py                   # an hour on two cores; --skip overhead or --skip methods leaves a part out
 
-Methods: a search with the grid sampler runs every point of the space for real, on the first rows of the sample, and keeps ROUGE on dev
-after each epoch. Training is the same to the byte each time, so the other methods can then be replayed on that table, by
+Methods: a search with the grid sampler runs every point of the space for real, on the first rows of the sample, and keeps ROUGE
+on dev after each epoch. Training is the same to the byte each time, so the other methods can then be replayed on that table, by
 Optuna's own samplers and pruners, as often as it takes to say what they do on average: one run would be luck. A setting that
 comes again costs nothing, as in a search.
 

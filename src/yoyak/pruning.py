@@ -77,15 +77,16 @@ def connect(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBSt
 
     try:
         shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-        # Several workers write to one SQLite file; each waits for the others.
-        engine = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    except sqlalchemy.exc.ArgumentError:
+        raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
+    # Several workers write to one SQLite file; each waits for the others.
+    engine = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.RDBStorage(
                 url, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=3 * heartbeat if heartbeat else None
             )
-    except sqlalchemy.exc.ArgumentError:
-        raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())
         raise YoyakError(f"storage {shown}: {reason}") from None

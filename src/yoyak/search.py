@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -33,7 +34,7 @@ from yoyak.worker import Worker, locked
 
 HEARTBEAT = 20  # seconds; a worker elsewhere that is silent for three of them is given up
 KILLS = 3  # that one run may suffer while the search lives on, before its params are held responsible
-FAILURES = 3  # trials in a row that fail end a search
+FAILURES = 5  # trials in a row that fail end a search
 TIMED_ROWS = 64
 FIXED = "fixed_params"  # where Optuna keeps what was enqueued
 
@@ -108,6 +109,8 @@ class Search:
         study = optuna.create_study(study_name=self.name, storage=self.storage, directions=directions, load_if_exists=True)
         if study.get_trials(deepcopy=False):
             raise YoyakError(f"study {self.name} in this storage is not one of yoyak's; give another --name")
+        if git(self.root, "for-each-ref", f"{start.ref}/{self.name}-t[0-9]*"):
+            raise YoyakError(f"there are experiments {self.name}-t… of another study already; give another --name")
         # `start` last: a study that has it has all.
         study.set_user_attr("fixed", fixed)
         study.set_user_attr("plan", json.loads(self.plan.model_dump_json()))
@@ -264,7 +267,9 @@ class Search:
         try:
             self.study.tell(trial, values, state=state)
         except (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
-            self._say(
+            if git(self.root, "rev-parse", "HEAD") != self.start.commit:
+            self._say(f"it goes on from commit {self.start.commit[:10]}, where it began (dvc exp show -A lists its experiments)")
+        self._say(
                 f"{known_as(trial)}  was given up as stale by another worker, which tries it again; this result is left out"
             )
 
@@ -518,6 +523,8 @@ def result(search: Search) -> list[str]:
 
 def run_file(plans: Mapping[str, Plan], *, name: str, only: str | None, root: Path, source: str) -> None:
     """Run a search file: one study, or one for each stage, which starts from the best of the stage before."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise YoyakError(f"study {name!r}: letters, digits, - and _ alone; experiments are named after it")
     previous: dict[str, Any] = {}
     start: Start | None = None
     worker = Worker()
