@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_the_same_command_adds_nothing_to_a_finished_study(root: Path, clone: ty
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
 def test_a_search_in_two_parts_tries_what_one_in_one_part_tries(sampler: str, root: Path, clone: type[FakeClone]) -> None:
-    clone.score = staticmethod(lambda changes: 100.0 - abs(changes.get(LENGTH, 1.0) - 1.3))  # type: ignore[assignment]
+    clone.score = staticmethod(lambda changes: 100.0 - abs(changes.get(LENGTH, 1.0) - 1.3))
     more = {"sampler": {"name": sampler, "n_startup_trials": 3}}
     whole = [trial.params for trial in trials(run(root, plan_of(WIDE, 8, **more), name="whole"))]
     run(root, plan_of(WIDE, 3, **more), name="parts")
@@ -174,7 +175,7 @@ def test_an_interrupted_trial_is_tried_again_with_its_params_under_its_name(root
             raise KeyboardInterrupt
         return Outcome(0, ["score"])
 
-    clone.behaviour = staticmethod(die)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(die)
     with pytest.raises(KeyboardInterrupt):
         run(root, plan_of(WIDE))
     made = run(root, plan_of(WIDE))
@@ -227,7 +228,7 @@ def test_a_trial_that_another_worker_runs_is_left_to_it(root: Path, clone: type[
         if made.study.trials[0].state == TrialState.RUNNING:
             made.study.tell(trial, 500.0)
 
-    monkeypatch.setattr(search.time, "sleep", end_it)
+    monkeypatch.setattr(time, "sleep", end_it)
     again = run(root, plan)
     other.close()
     assert states(again) == ["COMPLETE"] * 3 and len(clone.runs) == 2
@@ -259,7 +260,7 @@ def test_a_pruned_trial_leaves_an_experiment_that_says_so(root: Path, clone: typ
         with_it._storage.set_trial_user_attr(about["trial"], "pruned", "behind the median")
         return Outcome(1)
 
-    clone.behaviour = staticmethod(prune)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(prune)
     made = run(root, plan)
     assert states(made) == ["COMPLETE", "PRUNED"]
     assert [name for name, *_ in clone.runs] == ["s-t0000", "s-t0001", "s-t0001"]
@@ -274,7 +275,7 @@ def test_curves_of_cached_trainings_are_known_to_the_pruner(root: Path, clone: t
 
 
 def test_a_crash_is_a_failure_and_never_pruned(root: Path, clone: type[FakeClone], capsys: Any) -> None:
-    clone.behaviour = staticmethod(lambda name, changes: Outcome(1 if name == "s-t0001" else 0))  # type: ignore[assignment]
+    clone.behaviour = staticmethod(lambda name, changes: Outcome(1 if name == "s-t0001" else 0))
     made = run(root, plan_of(WIDE))
     assert states(made) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert trials(made)[1].user_attrs["failed"] == "failed: what it printed"
@@ -284,7 +285,7 @@ def test_a_crash_is_a_failure_and_never_pruned(root: Path, clone: type[FakeClone
 
 
 def test_when_everything_crashes_the_search_ends(root: Path, clone: type[FakeClone]) -> None:
-    clone.behaviour = staticmethod(lambda name, changes: Outcome(1))  # type: ignore[assignment]
+    clone.behaviour = staticmethod(lambda name, changes: Outcome(1))
     with pytest.raises(YoyakError, match=r"5 trials in a row failed; the last one's log is \.searches/logs/s-t0004\.log"):
         run(root, plan_of(WIDE, trials=50))
     assert len(clone.runs) == 5
@@ -295,7 +296,7 @@ def test_a_run_that_was_killed_is_tried_again_and_not_for_ever(root: Path, clone
         before = len([run for run in clone.runs if run[0] == name])
         return Outcome(-9 if name == "s-t0002" or (name == "s-t0001" and before == 1) else 0)
 
-    clone.behaviour = staticmethod(kill)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(kill)
     made = run(root, plan_of(WIDE))
     assert states(made) == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
     assert [name for name, *_ in clone.runs] == ["s-t0000", "s-t0001", "s-t0001", *["s-t0002"] * 3, "s-t0003"]
@@ -324,7 +325,7 @@ def test_memory_is_estimated_before_any_training(root: Path, clone: type[FakeClo
 
 
 def test_several_seeds_are_run_and_their_mean_is_the_value(root: Path, clone: type[FakeClone]) -> None:
-    clone.score = staticmethod(lambda changes: 100.0 + changes["training.seed"])  # type: ignore[assignment]
+    clone.score = staticmethod(lambda changes: 100.0 + changes["training.seed"])
     plan = plan_of({RATE: {"choices": [1e-3]}}, None, sampler={"name": "grid"}, seeds=3, pruner={"name": "median"})
     made = run(root, plan)
     assert [name for name, *_ in clone.runs] == ["s-t0000-s42", "s-t0000-s43", "s-t0000-s44"]
@@ -365,7 +366,7 @@ def test_jobs_run_together_each_on_a_gpu_of_its_own(root: Path, clone: type[Fake
         both.wait()
         return Outcome(0)
 
-    clone.behaviour = staticmethod(together)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(together)
     run(root, plan_of(WIDE, trials=4, jobs=2))
     assert {environment["CUDA_VISIBLE_DEVICES"] for *_, environment in clone.runs} == {"4", "7"}
     assert len({name for name, *_ in clone.runs}) == 4
@@ -374,25 +375,25 @@ def test_jobs_run_together_each_on_a_gpu_of_its_own(root: Path, clone: type[Fake
 @pytest.mark.parametrize(("given", "listed"), [("2,3", ["2", "3"]), ("", [])])
 def test_the_gpus_are_those_that_are_visible(given: str, listed: list[str], monkeypatch: Any) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    monkeypatch.setattr(search.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     assert search._gpus() == listed
 
 
 def test_no_trial_begins_after_the_time_is_up(root: Path, clone: type[FakeClone], monkeypatch: Any) -> None:
     now = [0.0]
-    monkeypatch.setattr(search.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def an_hour(name: str, changes: dict[str, Any]) -> Outcome:
         now[0] += 3600
         return Outcome(0)
 
-    clone.behaviour = staticmethod(an_hour)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(an_hour)
     run(root, plan_of(WIDE, budget={"trials": 50, "hours": 2.5}))
     assert len(clone.runs) == 3
 
 
 def test_adaptive_ranges_narrow_around_the_best(root: Path, clone: type[FakeClone]) -> None:
-    clone.score = staticmethod(lambda changes: 100.0 - abs(changes.get(LENGTH, 1.0) - 1.0) / 100)  # type: ignore[assignment]
+    clone.score = staticmethod(lambda changes: 100.0 - abs(changes.get(LENGTH, 1.0) - 1.0) / 100)
     made = run(root, plan_of(WIDE, trials=42, adaptive={"every": 10}))
     values = [trial.params[LENGTH] for trial in trials(made)]
     assert max(values[:20]) - min(values[:20]) > 1.0
@@ -512,10 +513,10 @@ def test_a_stage_goes_on_from_where_it_began_although_the_best_has_changed(root:
             raise KeyboardInterrupt
         return Outcome(0)
 
-    clone.behaviour = staticmethod(stop)  # type: ignore[assignment]
+    clone.behaviour = staticmethod(stop)
     with pytest.raises(KeyboardInterrupt):
         staged(root)
-    clone.behaviour = staticmethod(lambda name, changes: Outcome(0))  # type: ignore[assignment]
+    clone.behaviour = staticmethod(lambda name, changes: Outcome(0))
     staged(root)
     assert [name for name, *_ in clone.runs] == ["st-one-t0000", "st-one-t0001", "st-two-t0000", "st-two-t0001", "st-two-t0001"]
 

@@ -51,12 +51,12 @@ def test_only_one_at_a_time_holds_the_lock() -> None:
         import select
 
         assert one.stdout and two.stdout and one.stdin and two.stdin
-        ready, _, _ = select.select([one.stdout, two.stdout], [], [], 30)
-        assert len(ready) == 1
-        first, second = (one, two) if ready[0] is one.stdout else (two, one)
-        assert not select.select([second.stdout], [], [], 0.5)[0]
-        first.kill()
-        assert select.select([second.stdout], [], [], 30)[0], "a kill releases it"
-        second.kill()
+        outputs = {one.stdout.fileno(): one, two.stdout.fileno(): two}
+        (ready,), _, _ = select.select([*outputs], [], [], 30)
+        (waits,) = set(outputs) - {ready}
+        assert not select.select([waits], [], [], 0.5)[0]
+        outputs[ready].kill()
+        assert select.select([waits], [], [], 30)[0], "a kill releases it"
+        outputs[waits].kill()
     with locked():
         pass

@@ -117,7 +117,9 @@ class Clone:
         local = root / ".dvc" / "config.local"
         if local.is_file():
             shutil.copyfile(local, folder / ".dvc" / "config.local")
-        _dvc(folder, "cache", "dir", "--local", str((root / _dvc(root, "cache", "dir")).resolve()))
+        # Relative: DVC cannot write a path into its config that is not ASCII.
+        cache = os.path.relpath(root / _dvc(root, "cache", "dir"), folder)
+        _dvc(folder, "config", "--local", "cache.dir", cache)
         _dvc(folder, "checkout", "--quiet", "--allow-missing")  # the user's data, and what need not be made again
 
     def _reset(self) -> None:

@@ -267,9 +267,7 @@ class Search:
         try:
             self.study.tell(trial, values, state=state)
         except (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
-            if git(self.root, "rev-parse", "HEAD") != self.start.commit:
-            self._say(f"it goes on from commit {self.start.commit[:10]}, where it began (dvc exp show -A lists its experiments)")
-        self._say(
+            self._say(
                 f"{known_as(trial)}  was given up as stale by another worker, which tries it again; this result is left out"
             )
 
@@ -441,6 +439,10 @@ class Search:
             trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished() and not interrupted(trial)
         ]
         total = self.limit or len(space.grid(self.plan, self.base, fixed=self.fixed, folder=Path("presets")))
+        if git(self.root, "rev-parse", "HEAD") != self.start.commit:
+            self._say(
+                f"it goes on from commit {self.start.commit[:10]}, where it began (dvc exp show -A lists its experiments)"
+            )
         self._say(
             f"study {self.name}: {len(before)} of {total} trials done, {self.plan.sampler.name}, {self.plan.pruner.name} pruner"
         )
