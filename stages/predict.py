@@ -23,24 +23,18 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     lengths = checkpoint.lengths_of(params.model.family, params.tokenizer, settings)
     checkpoint.check_positions(model.config, str(source), lengths)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
-    outputs = {
-        split: generation.generate(
-            model,
+    outputs = {}
+    for split, split_rows in rows.items():
+        ids = encoding.encode_rows(
+            split_rows,
             tokenizer,
-            encoding.encode_rows(
-                rows[split],
-                tokenizer,
-                family=params.model.family,
-                lengths=params.tokenizer,
-                ask=params.prompt,
-                test_rows=rows["test"],
-            ),
-            [row["dialogue"] for row in rows[split]],
-            settings=settings,
-            progress=f"predict {split}",
+            family=params.model.family,
+            lengths=params.tokenizer,
+            ask=params.prompt,
+            test_rows=rows["test"],
         )
-        for split in rows
-    }
+        dialogues = [row["dialogue"] for row in split_rows]
+        outputs[split] = generation.generate(model, tokenizer, ids, dialogues, settings=settings, progress=f"predict {split}")
     topic = prompt.uses_topic(params.prompt, rows["test"])
     use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
     report["topic"] = topic

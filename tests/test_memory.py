@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, PreTrainedConfig, T5Config
 
 from tests.test_adapter import CONFIGS, settings
 from yoyak import adapter, checkpoint, memory, presets
@@ -65,6 +65,77 @@ def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precisio
     found = memory.estimate(config, params, precision=precision)
     logits = 4 * 20 * config.vocab_size * 4  # of which autograd keeps the logarithms
     assert found.activations + logits == pytest.approx(sum(kept.values()), rel=0.3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lengths", [(160, 20), (60, 60)])
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, lengths: tuple[int, int], precision: str) -> None:
+    shared = {"vocab_size": 2000, "d_model": 128, "decoder_start_token_id": 0}
+    config: PreTrainedConfig = (
+        BartConfig(
+            **shared,
+            encoder_layers=3,
+            decoder_layers=4,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=512,
+            decoder_ffn_dim=512,
+            max_position_embeddings=256,
+        )
+        if kind == "bart"
+        else T5Config(
+            **shared, d_kv=32, num_layers=3, num_decoder_layers=4, num_heads=4, d_ff=320, feed_forward_proj="gated-gelu"
+        )
+    )
+    model = AutoModelForSeq2SeqLM.from_config(config).train()
+    ids, labels = torch.full((4, lengths[0]), 5), torch.full((4, lengths[1]), 7)
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = max(storage.nbytes(), kept.get(storage.data_ptr(), 0))
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
+    params = load(
+        ROOT / "params.yaml",
+        changes=[
+            f"tokenizer.max_input_length={lengths[0]}",
+            f"tokenizer.max_target_length={lengths[1]}",
+            "training.per_device_train_batch_size=4",
+            f"training.precision={precision}",
+        ],
+    )
+    found = memory.estimate_pairs(config, params)
+    logits = 4 * lengths[1] * config.vocab_size * 4  # of which autograd keeps the logarithms
+    copies = model.num_parameters() * 2 if precision == "bfloat16" else 0  # of the weights, which the estimate counts with them
+    assert found.activations + logits + copies == pytest.approx(sum(kept.values()), rel=0.3)
+
+
+def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:
+    kobart = load(ROOT / "params.yaml")
+    config = checkpoint.config_of(checkpoint.locate(str(ROOT / "models/base/kobart-tiny"), None))
+    assert memory.peak_of(kobart) == memory.estimate_pairs(config, kobart).peak
+    larger = load(ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64"])
+    assert memory.peak_of(larger) > 1.5 * (memory.peak_of(kobart) - memory.CONTEXT)
+    less = load(
+        ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64", "training.gradient_checkpointing=true"]
+    )
+    assert memory.peak_of(less) < memory.peak_of(larger)
+    assert memory.peak_of(changed()) < memory.peak_of(changed("training.per_device_train_batch_size=64"))
+
+
+def test_the_megabytes_of_a_base_are_those_of_its_weights_as_they_are_kept() -> None:
+    parameters = memory.base_bytes(changed("model.qlora.quantization=none")) / 2
+    assert parameters == pytest.approx(3.1e6, rel=0.02)
+    assert memory.base_bytes(changed()) < memory.base_bytes(changed("model.qlora.quantization=int8")) < 2 * parameters
 
 
 def test_weights_and_adapter_are_what_is_loaded(tmp_path: Path) -> None:

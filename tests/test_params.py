@@ -39,6 +39,7 @@ SECTIONS = {
         "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size postprocess"
     ),
     "score": "references bootstrap_samples seed",
+    "search": "pruned",
 }
 KEYS = [f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys.split()]
 
@@ -353,9 +354,9 @@ def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
         (TEXT.encode("utf-16"), "not readable as YAML"),
         ("data: {dir: 자료}".encode("cp949"), "not readable as YAML"),
         (TEXT.replace("revision:", "revision: 2024-13-45").encode(), "not readable as YAML"),
-        (b"", "no mapping of sections"),
-        (b"# nothing\n", "no mapping of sections"),
-        (b"- data\n", "no mapping of sections"),
+        (b"", "no mapping of data, preprocess"),
+        (b"# nothing\n", "no mapping of data, preprocess"),
+        (b"- data\n", "no mapping of data, preprocess"),
         (b"--- {}\n--- {}\n", "not readable as YAML"),
         (b"!!python/object/apply:os.getcwd []", "not readable as YAML"),
     ],

@@ -257,3 +257,15 @@ def test_the_merged_model_summarizes_as_the_adapter_does(repository: Path, tmp_p
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "qlora.csv").read_bytes()
     command(repository, "git", "checkout", "-q", ".")
     command(repository, "dvc", "checkout")
+
+
+def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: Path) -> None:
+    told = command(repository, "dvc", "exp", "run", "-S", "search.pruned=it was behind")
+    for stage in ("train_kobart", "predict", "score"):
+        assert f"{stage}: pruned: it was behind" in told
+    assert json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8")) == {"pruned": "it was behind"}
+    for folder in ("models/kobart", "metrics/train/kobart", "data/predictions"):
+        assert [path.name for path in (repository / folder).iterdir()] == ["pruned.txt"]
+    assert command(repository, "python", "-m", "yoyak", "show").strip() == "no score: it was behind"
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")

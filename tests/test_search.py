@@ -476,6 +476,21 @@ def test_a_length_beyond_the_models_positions_stops_before_the_first_trial(
     assert not clone.runs
 
 
+def test_data_that_a_clone_would_not_have_is_named_before_the_first_trial(root: Path, clone: type[FakeClone]) -> None:
+    for name in ("train", "dev", "test"):
+        (root / "data/raw").mkdir(parents=True, exist_ok=True)
+        (root / f"data/raw/{name}.csv").write_text("fname\n", encoding="utf-8")
+    plan = plan_of(WIDE, trials=1, set={"data.dir": "data/raw"})
+    with pytest.raises(YoyakError, match=r"data\.dir: data/raw is in neither git nor DVC"):
+        run(root, plan)
+    with pytest.raises(YoyakError, match=r"data\.dir: \.\./.* is in neither"):
+        run(root, plan_of(WIDE, trials=1, set={"data.dir": f"../{root.name}/data"}))
+    (root / "data/raw.dvc").write_text("outs: []\n", encoding="utf-8")
+    subprocess.run(["git", "add", "data/raw.dvc"], cwd=root, check=True)
+    run(root, plan)
+    assert len(clone.runs) == 1
+
+
 def staged(root: Path, only: str | None = None) -> None:
     base = {"sampler": {"name": "grid"}}
     plans = {

@@ -78,6 +78,18 @@ def has(root: Path, start: Start) -> bool:
     return "missing" not in done.stdout and done.returncode == 0
 
 
+def lacks(root: Path, start: Start, path: str) -> bool:
+    """Whether a clone would not have a file or folder that is here: in neither git nor a .dvc file."""
+    relative = Path(path)
+    if relative.is_absolute() or not (root / relative).exists():
+        return False
+    if ".." in relative.parts:
+        return True
+    names = set(git(root, "ls-tree", "-r", "--name-only", "-z", start.tree).split("\0"))
+    tracked = {f"{part}.dvc" for part in [relative, *relative.parents]}
+    return not (tracked & names or any(name == path or name.startswith(f"{path.rstrip('/')}/") for name in names))
+
+
 def file_at(root: Path, start: Start, path: str) -> str:
     return git(root, "show", f"{start.tree}:{path}")
 
@@ -89,6 +101,7 @@ class Outcome:
     status: int
     stages: list[str] = field(default_factory=list)
     log: Path = Path()
+    begins: int = 0  # where in the log, which has earlier attempts before it
 
     @property
     def killed(self) -> bool:
@@ -96,7 +109,7 @@ class Outcome:
         return self.status < 0 or bool(re.search(r"exited with -\d+$", self.tail(), re.M))
 
     def tail(self, lines: int = 15) -> str:
-        text = self.log.read_text(encoding="utf-8", errors="replace")
+        text = self.log.read_bytes()[self.begins :].decode("utf-8", errors="replace")
         return "\n".join(line.rpartition("\r")[2] for line in text.strip().splitlines()[-lines:])
 
 
@@ -152,6 +165,7 @@ class Clone:
             ) as process,
         ):
             self.process = process
+            outcome.begins = file.tell()
             try:
                 assert process.stdout
                 for line in process.stdout:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from yoyak import pruning, space
 from yoyak.errors import YoyakError
-from yoyak.experiment import Clone, Outcome, Start, file_at, git, has, keep, start_of
+from yoyak.experiment import Clone, Outcome, Start, file_at, git, has, keep, lacks, start_of
 from yoyak.params import parse
 from yoyak.space import OBJECTIVES, Plan
 from yoyak.study import STATE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
@@ -103,6 +103,16 @@ class Search:
         parse(base, source="params.yaml")
         fixed = {**fixed, **self.plan.set}
         space.check_plan(self.plan, base, fixed=fixed, folder=Path("presets"), source=source)
+        params = parse(space.applied(fixed, base), source="params.yaml")
+        for key, place in (
+            ("data.dir", params.data.dir),
+            (f"model.{params.model.family}.checkpoint", params.model.chosen.checkpoint),
+        ):
+            if lacks(self.root, start, place):
+                raise YoyakError(
+                    f"{key}: {place} is in neither git nor DVC, so the clones that trials run in would not have it: "
+                    f"dvc add {place}, then git add {place}.dvc (or name it by its absolute path)"
+                )
         self._check_lengths(base, fixed, source)
         up, down = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
         directions = [up if OBJECTIVES[name] else down for name in self.plan.objectives]
