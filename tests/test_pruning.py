@@ -110,3 +110,13 @@ def test_a_storage_that_cannot_be_reached_is_named_without_its_password(url: str
 def test_what_is_no_address_is_said_so() -> None:
     with pytest.raises(YoyakError, match="storage: no database address"):
         pruning.connect("hunter2 is my password")
+
+
+def test_training_goes_on_when_the_storage_is_gone(
+    monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, capsys: Any
+) -> None:
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    callback = run_of(monkeypatch, url, study.ask(), MEDIAN)
+    (tmp_path / "studies.db").write_bytes(b"this is no database any more, " * 400)
+    report(callback, 50.0, 1.0)
+    assert "WARNING: the study cannot be told of epoch 1, training goes on" in capsys.readouterr().out

@@ -448,6 +448,24 @@ def test_experiments_of_another_study_are_not_overwritten(root: Path, clone: typ
     run(root, plan_of(WIDE), name="s2")
 
 
+def test_a_storage_that_fails_midway_is_told_and_nothing_is_lost(root: Path, clone: type[FakeClone]) -> None:
+    database = root / ".searches/studies.db"
+    kept: list[bytes] = []
+
+    def fail(name: str, changes: dict[str, Any]) -> Outcome:
+        if name == "s-t0001":
+            kept.append(database.read_bytes())
+            database.write_bytes(b"this is no database any more, " * 2000)
+        return Outcome(0)
+
+    clone.behaviour = staticmethod(fail)
+    with pytest.raises(YoyakError, match=r"study s: its storage failed .* the same command goes on"):
+        run(root, plan_of(WIDE))
+    database.write_bytes(kept[0])
+    clone.behaviour = staticmethod(lambda name, changes: Outcome(0))
+    assert len(study.finished(run(root, plan_of(WIDE)).study)) == 4
+
+
 def test_a_study_of_somebody_else_is_not_touched(root: Path, clone: type[FakeClone]) -> None:
     (root / ".searches").mkdir()
     theirs = optuna.create_study(study_name="s", storage=f"sqlite:///{root}/.searches/studies.db", direction="maximize")

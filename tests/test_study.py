@@ -95,6 +95,7 @@ def test_the_environment_names_the_storage_before_the_file(monkeypatch: pytest.M
     monkeypatch.delenv(study.STORAGE, raising=False)
     assert study.storage_url(plan(None)) == f"sqlite:///{tmp_path}/.searches/studies.db"
     assert study.storage_url(plan("postgresql+psycopg://me@host/db")) == "postgresql+psycopg://me@host/db"
+    assert study.storage_url(plan("sqlite:///mine/all.db")) == f"sqlite:///{tmp_path}/mine/all.db", "trials run elsewhere"
     monkeypatch.setenv(study.STORAGE, "postgresql+psycopg://me:secret@host/db")
     assert study.storage_url(plan("mysql+pymysql://host/db")) == "postgresql+psycopg://me:secret@host/db"
 

@@ -38,15 +38,23 @@ class Report(TrainerCallback):  # type: ignore[misc]
         self.trial = trial
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        import optuna
+        import sqlalchemy
+
         name = args.metric_for_best_model
         value, epoch = kwargs["metrics"][f"eval_{name}"], math.ceil(state.epoch or 0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a run that was killed and begins again has reported this step: the same value
-            self.trial.report(-value if name == "loss" else value, epoch)
-        if self.trial.should_prune():
-            reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
+        reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a run that was killed and begins again has reported this step: the same value
+                self.trial.report(-value if name == "loss" else value, epoch)
+            if not self.trial.should_prune():
+                return
             self.trial.set_user_attr("pruned", reason)
-            raise YoyakError(f"pruned: {reason}")
+        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            print(f"WARNING: the study cannot be told of epoch {epoch}, training goes on: {type(error).__name__}", flush=True)
+            return
+        raise YoyakError(f"pruned: {reason}")
 
 
 def reports() -> list[TrainerCallback]:

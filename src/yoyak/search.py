@@ -39,6 +39,7 @@ TIMED_ROWS = 64
 FIXED = "fixed_params"  # where Optuna keeps what was enqueued
 
 State = TrialState
+STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 def make_sampler(plan: Plan, seed: int) -> optuna.samplers.BaseSampler:
@@ -356,15 +357,19 @@ class Search:
         first = space.look_up(space.applied(self.fixed, self.base), key)
         return [(key, first + at) for at in range(self.plan.seeds)]
 
+    def _clone(self, job: int) -> Clone:
+        return Clone(self.root, (self.worker.folder / f"clone{job}").resolve(), self.start)
+
     def _attempt(self, name: str, changes: Mapping[str, Any], job: int, trial: Trial | None) -> Outcome:
         """Run it, again if something killed it from outside."""
         if job not in self.clones:
-            self.clones[job] = Clone(self.root, (self.worker.folder / f"clone{job}").resolve(), self.start)
+            self.clones[job] = self._clone(job)
         log = STATE / "logs" / f"{name}.log"
         for _ in range(KILLS):
             outcome = self.clones[job].run(name, space.nested(changes), log=log, environment=self._environment(job, trial))
             if self.stopping or not outcome.killed:
                 break
+            self.clones[job] = self._clone(job)  # anew: who knows what locks and halves are in the old one
             self._say(f"{name}  was killed; it is tried again")
         return outcome
 
@@ -429,14 +434,17 @@ class Search:
             self.stopping = True
             for clone in self.clones.values():
                 clone.kill()
-            if not isinstance(error, YoyakError):
+            if isinstance(error, STORAGE_ERRORS):
+                self.error = f"its storage failed ({' '.join(str(error).split())[:300]}); the same command goes on from here"
+            elif isinstance(error, YoyakError):
+                self.error = str(error)
+            else:
                 raise
-            self.error = str(error)
 
     def _beat(self) -> None:
         while not self.done.wait(HEARTBEAT / 2):
             for trial_id in list(self.running.values()):
-                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                with contextlib.suppress(*STORAGE_ERRORS):
                     self.storage.record_heartbeat(trial_id)
 
     def run(self, worker: Worker) -> None:
@@ -475,7 +483,7 @@ class Search:
                     clone.kill()
                 pool.shutdown()
                 for number in list(self.running):  # begun and not ended: to be tried again
-                    with contextlib.suppress(ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
+                    with contextlib.suppress(ValueError, RuntimeError, *STORAGE_ERRORS):
                         self.study.tell(number, state=State.FAIL)
         if self.error:
             raise YoyakError(f"study {self.name}: {self.error}")
@@ -516,9 +524,7 @@ def result(search: Search) -> list[str]:
     if not done:
         return [f"study {search.name}: no trial has been completed"]
     if plan.several:
-        front = sorted(
-            (trial for trial in study.best_trials if "same_as" not in trial.user_attrs), key=lambda trial: trial.number
-        )
+        front = best_first(study, plan.objectives)
         lines = [f"study {search.name}: {len(done)} completed; none is better in everything than these {len(front)}:"]
         lines += [f"  {known_as(trial)}  {values_of(trial, plan.objectives)}   {apply_command(trial)}" for trial in front]
         return lines

@@ -33,17 +33,18 @@ def storage_url(plan: Plan | None) -> str:
     Raises:
         YoyakError: if the plan holds a password.
     """
-    if url := os.environ.get(STORAGE):
-        return url
-    if plan and plan.storage:
-        try:
-            if sqlalchemy.engine.make_url(plan.storage).password:
-                raise YoyakError(f"storage: a password does not belong in a file; put the whole address into {STORAGE}")
-        except sqlalchemy.exc.ArgumentError:
-            raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
-        return plan.storage
-    STATE.mkdir(exist_ok=True)
-    return f"sqlite:///{(STATE / 'studies.db').resolve()}"
+    given = os.environ.get(STORAGE) or (plan.storage if plan else None) or f"sqlite:///{STATE}/studies.db"
+    try:
+        url = sqlalchemy.engine.make_url(given)
+    except sqlalchemy.exc.ArgumentError:
+        raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
+    if url.password and not os.environ.get(STORAGE):
+        raise YoyakError(f"storage: a password does not belong in a file; put the whole address into {STORAGE}")
+    if url.get_backend_name() == "sqlite" and url.database:  # trials run in other folders
+        path = Path(url.database).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = url.set(database=str(path))
+    return url.render_as_string(hide_password=False)
 
 
 def interrupted(trial: FrozenTrial) -> bool:
