@@ -88,8 +88,9 @@ def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pr
     points = {tuple(point["params"][name] for name in SPACE): point for point in table}
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     best, curve, seen = 0.0, [], {}
-    for _ in range(20 * len(table)):
-        if len(curve) >= EPOCHS * len(table):
+    top = max(point["value"] for point in table)
+    for _ in range(5 * len(table)):
+        if best == top or len(curve) >= EPOCHS * len(table):
             break
         trial = study.ask()
         # The index of a value, so that the sampler knows that they have an order (a search would give a range).
@@ -114,7 +115,7 @@ def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pr
 
 def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
     """For each method its curves, one a seed."""
-    none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0)
+    none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
     hyperband = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=2)
 
     def tpe(seed: int) -> optuna.samplers.BaseSampler:
@@ -204,20 +205,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=600)
     parser.add_argument("--dev", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--skip", choices=["methods", "overhead"])
+    parser.add_argument("--replay", action="store_true", help="only replay the methods, on the table of the last run")
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results/search.json")
     args = parser.parse_args()
     found: dict[str, Any] = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "repository"
-        make_repository(folder, rows=args.rows, dev=args.dev)
-        if args.skip != "methods":
-            found["rows"], found["table"] = args.rows, grid(folder)
-            found["compare"] = compare(found["table"], args.repeats)
-        if args.skip != "overhead":
-            found["overhead_seconds"] = overhead(folder, args.trials)
+    if args.replay:
+        found["compare"] = compare(found["table"], args.repeats)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "repository"
+            make_repository(folder, rows=args.rows, dev=args.dev)
+            if args.skip != "methods":
+                found["rows"], found["table"] = args.rows, grid(folder)
+                found["compare"] = compare(found["table"], args.repeats)
+            if args.skip != "overhead":
+                found["overhead_seconds"] = overhead(folder, args.trials)
     args.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for name, method in found.get("compare", {}).get("methods", {}).items():
         print(name, {key: value for key, value in method.items() if key != "curve"})
