@@ -59,6 +59,7 @@ def test_what_git_says_is_told(root: Path) -> None:
         (1, "ERROR: failed to run: python -m stages.train_kobart, exited with 1\n", False),
         (255, "ERROR: failed to run: python -m stages.train_kobart, exited with -9\n", True),
         (255, "a\nERROR: failed to run: x, exited with -11\nlast\n", True),
+        (255, "Killed\nERROR: failed to run: python -m stages.train_kobart, exited with 137\n", True),
         (-9, "Running stage 'train_kobart'\n", True),
         (255, "it exited with -9 degrees\n", False),
     ],

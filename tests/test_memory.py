@@ -29,6 +29,25 @@ def changed(*changes: str) -> Params:
     return load(ROOT / "params.yaml", changes=["model.family=qlora", "tokenizer.special_tokens=[]", *changes])
 
 
+def kept_for_backward(model: torch.nn.Module, batch: dict[str, Any], precision: str) -> int:
+    """Bytes that autograd keeps of a forward pass, but for the model's own."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = max(storage.nbytes(), kept.get(storage.data_ptr(), 0))
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
+    ):
+        model(**batch)
+    return sum(kept.values())
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dropout", [0.0, 0.05])
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox"])
@@ -48,23 +67,10 @@ def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precisio
     model = adapter.add_lora(base, params.lora, new_tokens=[], settings=chosen).train()
     row = {"input_ids": [5] * 180, "labels": [-100] * 160 + [7] * 20}
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)([row] * 4)
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = max(storage.nbytes(), kept.get(storage.data_ptr(), 0))
-        return tensor
-
-    with (
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
-    ):
-        model(**batch)
+    kept = kept_for_backward(model, batch, precision)
     found = memory.estimate(config, params, precision=precision)
     logits = 4 * 20 * config.vocab_size * 4  # of which autograd keeps the logarithms
-    assert found.activations + logits == pytest.approx(sum(kept.values()), rel=0.3)
+    assert found.activations + logits == pytest.approx(kept, rel=0.3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -90,20 +96,8 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
     )
     model = AutoModelForSeq2SeqLM.from_config(config).train()
     ids, labels = torch.full((4, lengths[0]), 5), torch.full((4, lengths[1]), 7)
-    own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = max(storage.nbytes(), kept.get(storage.data_ptr(), 0))
-        return tensor
-
-    with (
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
-    ):
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+    kept = kept_for_backward(model, batch, precision)
     params = load(
         ROOT / "params.yaml",
         changes=[
@@ -116,7 +110,7 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
     found = memory.estimate_pairs(config, params)
     logits = 4 * lengths[1] * config.vocab_size * 4  # of which autograd keeps the logarithms
     copies = model.num_parameters() * 2 if precision == "bfloat16" else 0  # of the weights, which the estimate counts with them
-    assert found.activations + logits + copies == pytest.approx(sum(kept.values()), rel=0.3)
+    assert found.activations + logits + copies == pytest.approx(kept, rel=0.3)
 
 
 def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:

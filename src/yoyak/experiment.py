@@ -106,7 +106,8 @@ class Outcome:
     @property
     def killed(self) -> bool:
         """By a signal, DVC or one of its stages: it says nothing about the params."""
-        return self.status < 0 or bool(re.search(r"exited with -\d+$", self.tail(), re.M))
+        codes = [int(code) for code in re.findall(r"exited with (-?\d+)$", self.tail(), re.M)]
+        return self.status < 0 or any(code < 0 or code > 128 for code in codes)  # 128 + N: as a shell says it
 
     def tail(self, lines: int = 15) -> str:
         text = self.log.read_bytes()[self.begins :].decode("utf-8", errors="replace")

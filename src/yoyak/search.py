@@ -546,7 +546,8 @@ def run_file(plans: Mapping[str, Plan], *, name: str, only: str | None, root: Pa
     previous: dict[str, Any] = {}
     start: Start | None = None
     worker = Worker()
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: what a script starts in the background ignores it
+        signal.signal(number, signal.default_int_handler)
     try:
         for stage, plan in plans.items():
             title = f"{name}-{stage}" if stage else name
