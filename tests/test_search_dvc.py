@@ -313,7 +313,7 @@ def test_killed_at_random_moments_a_search_ends_as_if_it_had_not_been(seed: int,
     while True:
         process = start(root, sleep=0.6)
         try:
-            process.wait(chance.uniform(1, 12) if sum(kills.values()) < 7 else 200)
+            process.wait(chance.uniform(1, 10) if sum(kills.values()) < 5 else 200)
             break
         except subprocess.TimeoutExpired:
             victim = chance.choice(["search", "all", "dvc", "stage"])
