@@ -16,6 +16,7 @@ from tests.test_study import scores
 from yoyak import search, space, study
 from yoyak.errors import YoyakError
 from yoyak.experiment import Outcome
+from yoyak.params import parse, read
 from yoyak.search import Search
 from yoyak.space import Plan
 from yoyak.worker import Worker
@@ -37,6 +38,7 @@ class FakeClone:
 
     def run(self, name: str, overlay: Mapping[str, Any], *, log: Path, environment: Mapping[str, str]) -> Outcome:
         self.changes = space.flat(overlay)
+        parse(space.applied(self.changes, read(Path("params.yaml"))), source=name)  # type: ignore[arg-type]  # as the real one
         type(self).runs.append((name, self.changes, dict(environment)))
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("what it printed\n", encoding="utf-8")
@@ -311,6 +313,16 @@ def test_what_breaks_a_constraint_is_pruned_before_any_training(root: Path, clon
     assert sorted(states(made)) == ["COMPLETE", "PRUNED", "PRUNED"]
     pruned = [changes for _, changes, _ in clone.runs if BEAMS in changes]
     assert len(pruned) == 2 and all("forbidden: generation.num_beams" in changes["search.pruned"] for changes in pruned)
+
+
+def test_params_that_are_invalid_together_are_pruned_without_an_experiment(root: Path, clone: type[FakeClone]) -> None:
+    together = {
+        "training.metric_for_best_model": {"choices": ["rouge_sum", "loss"]},
+        "training.predict_with_generate": {"choices": [False]},
+    }
+    made = run(root, plan_of(together, None, sampler={"name": "grid"}))
+    assert states(made) == ["PRUNED", "COMPLETE"] and len(clone.runs) == 1
+    assert "a ROUGE needs training.predict_with_generate" in trials(made)[0].user_attrs["pruned"]
 
 
 def test_memory_is_estimated_before_any_training(root: Path, clone: type[FakeClone], monkeypatch: Any) -> None:

@@ -63,6 +63,12 @@ def test_each_shipped_search_is_valid_for_the_params_as_they_are(path: Path, bas
         assert plan.parameters
 
 
+@pytest.mark.parametrize(("name", "stage"), [("quick", ""), ("standard", ""), ("decoding", ""), ("staged", "generation")])
+def test_a_search_can_begin_where_the_params_stand(name: str, stage: str, base: dict[str, Any]) -> None:
+    plan = space.load(ROOT / f"searches/{name}.yaml")[stage]
+    assert space.where_it_stands(plan, base, fixed={}) is not None
+
+
 def test_the_budgets_and_settings_that_the_documents_name() -> None:
     quick, standard, large = (space.load(ROOT / f"searches/{name}.yaml")[""] for name in ("quick", "standard", "large"))
     assert (quick.budget.trials, quick.sampler.name) == (10, "random")

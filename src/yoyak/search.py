@@ -374,14 +374,15 @@ class Search:
         return outcome
 
     def _prune(self, trial: Trial, job: int, reason: str, began: float) -> None:
-        """Leave an experiment that says so, in which nothing was trained or scored."""
-        name = f"{self.name}-{known_as(trial)}"
-        outcome = self._attempt(name, {**trial.user_attrs["changes"], "search.pruned": reason}, job, None)
-        if self.stopping:
-            return
-        if outcome.status:
-            self._say(f"{name}  could not be written as a pruned experiment: {outcome.log}")
-        trial.set_user_attr("experiments", [name])
+        """Leave an experiment that says so, in which nothing was trained or scored; none where params.yaml cannot be so."""
+        name, changes = f"{self.name}-{known_as(trial)}", trial.user_attrs["changes"]
+        if not space.invalid(changes, self.base):
+            outcome = self._attempt(name, {**changes, "search.pruned": reason}, job, None)
+            if self.stopping:
+                return
+            if outcome.status:
+                self._say(f"{name}  could not be written as a pruned experiment: {outcome.log}")
+            trial.set_user_attr("experiments", [name])
         self._tell(trial, values=None, state=State.PRUNED)
         self.failures = 0
         self._report(trial.number, began)

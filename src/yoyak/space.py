@@ -415,13 +415,20 @@ def _without_effect(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, 
             yield f"{name}: has no effect on the {family} family; leave it out, or say `when: {{model.family: …}}`"
 
 
-def broken(changes: Mapping[str, Any], base: Mapping[str, Any], constraints: Constraints) -> str | None:
-    """Which constraint the params of a trial break, but for the one on memory; or why params.yaml does not take them."""
-    values = applied(changes, base)
+def invalid(changes: Mapping[str, Any], base: Mapping[str, Any]) -> str | None:
+    """Why params.yaml does not take the changes together, if so."""
     try:
-        parse(values, source="params")
+        parse(applied(changes, base), source="params")
     except YoyakError as error:
         return "; ".join(line.strip() for line in str(error).splitlines()[1:])
+    return None
+
+
+def broken(changes: Mapping[str, Any], base: Mapping[str, Any], constraints: Constraints) -> str | None:
+    """Why params.yaml does not take the params of a trial, or which constraint they break, but for the one on memory."""
+    if reason := invalid(changes, base):
+        return reason
+    values = applied(changes, base)
     for forbidden in constraints.forbid:
         if all(bound.holds(look_up(values, name)) for name, bound in forbidden.items()):
             return "forbidden: " + " with ".join(f"{name}={look_up(values, name)}" for name in forbidden)
