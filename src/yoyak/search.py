@@ -425,7 +425,7 @@ class Search:
     def _work(self, job: int) -> None:
         try:
             while not self.stopping:
-                with locked(), self.asking:
+                with locked():  # threads too: each opens the file anew
                     trial = self._ask()
                 if trial is not None:
                     self._run(trial, job)
@@ -450,25 +450,20 @@ class Search:
 
     def run(self, worker: Worker) -> None:
         """Work on the study until its budget is spent. YoyakError if it cannot go on; KeyboardInterrupt passes."""
-        self.worker, self.asking, self.done = worker, threading.Lock(), threading.Event()
-        with locked():
-            self._recover()
-            self._enqueue()
-        before = [
-            trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished() and not interrupted(trial)
-        ]
+        self.worker, self.done = worker, threading.Event()
+        before = self._ended()
         total = self.limit or len(space.grid(self.plan, self.base, fixed=self.fixed, folder=Path("presets")))
         if git(self.root, "rev-parse", "HEAD") != self.start.commit:
             self._say(
                 f"it goes on from commit {self.start.commit[:10]}, where it began (dvc exp show -A lists its experiments)"
             )
         self._say(
-            f"study {self.name}: {len(before)} of {total} trials done, {self.plan.sampler.name}, {self.plan.pruner.name} pruner"
+            f"study {self.name}: {before} of {total} trials done, {self.plan.sampler.name}, {self.plan.pruner.name} pruner"
         )
         if self.shared:
             threading.Thread(target=self._beat, daemon=True).start()
         with (
-            tqdm(total=total, initial=len(before), unit="trial", disable=None) as self.bar,
+            tqdm(total=total, initial=before, unit="trial", disable=None) as self.bar,
             ThreadPoolExecutor(self.plan.jobs) as pool,
         ):
             try:
@@ -489,6 +484,10 @@ class Search:
         if self.error:
             raise YoyakError(f"study {self.name}: {self.error}")
 
+    def _ended(self) -> int:
+        """How many trials are over, for good."""
+        return sum(trial.state.is_finished() and not interrupted(trial) for trial in self.study.get_trials(deepcopy=False))
+
     def _report(self, number: int, began: float) -> None:
         trial = self.study.get_trials(deepcopy=False)[number]
         took = f"{time.monotonic() - began:.0f} s"
@@ -501,9 +500,7 @@ class Search:
             best = order[0]
             tied = len(ties(self.study, self.objective))
             line += f"  best: {known_as(best)} {best.value:.2f}" + (f", {tied} tied" if tied else "")
-        self.bar.n = sum(
-            trial.state.is_finished() and not interrupted(trial) for trial in self.study.get_trials(deepcopy=False)
-        )
+        self.bar.n = self._ended()
         self._say(line)
         self.bar.refresh()
 

@@ -366,10 +366,9 @@ def check_plan(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any],
 
     def fault(chosen: Mapping[str, Any]) -> str | None:
         try:
-            parse(applied(settle(chosen, base, fixed=fixed, folder=folder), base), source="params")
-        except YoyakError as error:
-            return "; ".join(line.strip() for line in str(error).splitlines()[1:]) or str(error)
-        return None
+            return invalid(settle(chosen, base, fixed=fixed, folder=folder), base)
+        except YoyakError as error:  # there is no such preset
+            return str(error)
 
     def mended(name: str, value: Any) -> bool:
         """Whether another parameter of the search has a value with which this one is valid."""
@@ -420,7 +419,7 @@ def invalid(changes: Mapping[str, Any], base: Mapping[str, Any]) -> str | None:
     try:
         parse(applied(changes, base), source="params")
     except YoyakError as error:
-        return "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        return "; ".join(line.strip() for line in str(error).splitlines()[1:]) or str(error)
     return None
 
 
