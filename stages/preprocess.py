@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
-from yoyak import preprocess
+from yoyak import preprocess, resume
 from yoyak.errors import told
-from yoyak.files import whole_folder, write_json, write_jsonl
+from yoyak.files import has_last_end, whole_file, whole_folder, write_json, write_jsonl
 from yoyak.params import load
 
 
 def main(output: Path, rejects: Path, metrics: Path) -> None:
     params = load()
+    resume.clean()  # what is finished: when all is made anew, by `dvc repro --force`, nothing comes from there
     paths = {split: Path(params.data.dir) / f"{split}.csv" for split in preprocess.COLUMNS}
-    reports = {split: preprocess.Report() for split in paths}
     guard = preprocess.Guard()
     with whole_folder(output) as folder:
-        for split, path in paths.items():
-            rows = preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
-            write_jsonl(folder / f"{split}.jsonl", rows)
-            print(f"{path}: {reports[split].rows_in} rows, {reports[split].rows_out} kept", flush=True)
-        write_jsonl(rejects, [reject for report in reports.values() for reject in report.rejects])
+        with whole_file(rejects) as file:
+            reports = {split: preprocess.Report(file=file) for split in paths}
+            for split, path in paths.items():
+                rows = preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
+                write_jsonl(folder / f"{split}.jsonl", rows)
+                print(f"{path}: {reports[split].rows_in} rows, {reports[split].rows_out} kept", flush=True)
+                if not has_last_end(path):
+                    print(f"WARNING: {path}: the last line has no end; was the file cut off?", flush=True)
         preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
     write_json(metrics, {split: report.counts() for split, report in reports.items()})
 

@@ -144,6 +144,7 @@ def test_without_a_fault_it_ends_well(project: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert set(results(project).values()).isdisjoint(OLD.values())
     assert sorted(results(project)) == [
+        "data/processed/SHA256SUMS",
         "data/processed/dev.jsonl",
         "data/processed/test.jsonl",
         "data/processed/train.jsonl",

@@ -59,6 +59,7 @@ quick = settings(deadline=None, max_examples=100, database=None, derandomize=Tru
         ("#Person1#: 안녕\b하세요", "#Person1#: 안녕하세요", ["backspace"]),
         ("\ufeff#Person1#: 안\u200b녕\u00ad", "#Person1#: 안녕", ["invisible_character"]),
         ("#Person1#: \u1112\u1161\u11ab글", "#Person1#: 한글", ["decomposed_hangul"]),
+        ("Person1화자2#Person1#", "#Person1#화자2#Person1#", ["tag_without_hashes"]),  # no hash of another tag is taken
         ("#사람1#: 안녕\n#화자2#: 그래\n#인물 3#: 응", "#Person1#: 안녕\n#Person2#: 그래\n#Person3#: 응", ["translated_tag"]),
         ("Person1: 안녕", "#Person1#: 안녕", ["tag_without_hashes"]),
         ("Person1은 #Person2#에게 묻는다.", "#Person1#은 #Person2#에게 묻는다.", ["tag_without_hashes"]),
@@ -119,6 +120,7 @@ A, B, C = "#Person1#", "#Person2#", "#Person3#"
         (f"{A}: {B}, 이리 와.", [(A, f"{B}, 이리 와.")], {}),  # a tag in an utterance is part of what is said
         (f"{A}: 아까 {B}이 말한 {C} 말이야", [(A, f"아까 {B}이 말한 {C} 말이야")], {}),
         (f"{A}:안녕\n{B} : 그래\n{C}：응", [(A, "안녕"), (B, "그래"), (C, "응")], {}),
+        (f"{A}: 안녕\n{B}\n: 그래", [(A, "안녕"), (B, "그래")], {}),  # joined by a space it would be a turn later
         (f"{A}: 3:30에 봐\n{A}: 그래", [(A, "3:30에 봐"), (A, "그래")], {}),
         (f"{A}:\n{B}: 그래", [(B, "그래")], {"empty_turn": 1}),
         (f"여보세요?\n{A}:\n{B}: 그래", [(A, "여보세요?"), (B, "그래")], {"line_without_speaker": 1}),
@@ -192,6 +194,7 @@ def test_to_text() -> None:
         ("ㅊㅋㅊㅋ! ㅎㄷ", "ㅊㅋㅊㅋ! ㅎㄷ", "ㅊㅋㅊㅋ! ㅎㄷ"),
         ("ㅋㅋㅇㅋ", "ㅋㅋㅇㅋ", "ㅋㅇㅋ"),
         ("ㅇㅋㅋㅋㅋ", "ㅇㅋ 웃음", "ㅇㅋ 웃음"),
+        ("ㅋㅋㄷ ㅇㅋㅋㄷ ㅋㅠㅋ", "ㅋㅋㄷ ㅇㅋㅋㄷ 웃음 슬픔 웃음", "ㅋㄷ ㅇㅋㄷ 웃음 슬픔 웃음"),
         ("음... 어, 그래!!", "음... 어, 그래!!", "그래!"),
         ("음식 좋다", "음식 좋다", "음식 좋다"),
         ("음...", "음...", "음..."),  # an utterance of nothing but noise stays

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from yoyak import files, params
 from yoyak.errors import YoyakError
-from yoyak.files import Row, read_csv, read_jsonl, whole_file, whole_folder, write_csv, write_json, write_jsonl
+from yoyak.files import (
+    SUMS,
+    Row,
+    damaged_objects,
+    read_csv,
+    read_json,
+    read_jsonl,
+    verify,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+    write_jsonl,
+)
 
 HEAD = "fname,dialogue\n"
 GOOD = HEAD + '가_0,"#Person1#: 안녕\n#Person2#: 그래"\n'
@@ -84,6 +100,44 @@ def test_read_csv_names_a_file_that_is_none(tmp_path: Path, name: str, said: str
     (tmp_path / "a.csv").write_text(GOOD, encoding="utf-8")
     with pytest.raises(YoyakError, match=said):
         rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "/dev/zero", "/dev/null"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe without a writer would wait for ever, and /dev/zero never end."""
+    path = tmp_path / "a.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    else:
+        path.symlink_to(kind)
+    for read in (rows, lambda it: list(read_jsonl(it)), read_json, params.read):
+        with pytest.raises(YoyakError, match="is a pipe, a socket or a device"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["loop.csv", "x" * 5000])
+def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(YoyakError, match="cannot be read") as error:
+        rows(tmp_path / name)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("unit", [b"x", b"\n", b'""', b'\n","'])
+def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
+) -> None:
+    monkeypatch.setattr(files, "LONGEST_ROW", 1000)
+    path = tmp_path / "a.csv"
+    path.write_bytes(GOOD.encode() * 10 + b'2,"' + unit * 2000)
+    with pytest.raises(YoyakError, match=r"line \d+: a row of over 1,000 bytes; look for an unbalanced quote"):
+        for row in read_csv(path, required=["fname"]):
+            assert row.line <= 31
+    path.write_bytes(GOOD.encode() + b"1,a\n" * 1000)  # many rows are not one that is long
+    assert len(rows(path)) == 1001
 
 
 def test_rows_before_a_fault_are_given_first(tmp_path: Path) -> None:
@@ -181,7 +235,8 @@ def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
 
 
 def test_whole_file_takes_over_what_a_killed_run_left(tmp_path: Path) -> None:
-    (tmp_path / ".a.txt.tmp").write_text("much more than what is written now")
+    (tmp_path / ".a.txt.x1.tmp").mkdir()
+    (tmp_path / ".a.txt.x1.tmp" / "a.txt").write_text("much more than what is written now")
     with whole_file(tmp_path / "a.txt") as file:
         file.write("new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
@@ -205,19 +260,19 @@ def test_whole_folder_is_all_or_nothing(tmp_path: Path, before: bool, error: typ
         (folder / "sub" / "half.txt").write_text("half")
         raise error
     assert [p.name for p in path.parent.iterdir()] == (["out"] if before else [])
-    assert [p.name for p in path.rglob("*")] == (["old.txt"] if before else [])
+    assert sorted((p.name for p in path.rglob("*")), reverse=True) == (["old.txt", SUMS] if before else [])
 
 
 def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None:
     path = tmp_path / "out"
     (path / "sub").mkdir(parents=True)
     (path / "sub" / "old.txt").write_text("old")
-    (tmp_path / ".out.tmp").mkdir()
-    (tmp_path / ".out.tmp" / "left by a killed run.txt").write_text("half")
+    (tmp_path / ".out.x1.tmp").mkdir()
+    (tmp_path / ".out.x1.tmp" / "left by a killed run.txt").write_text("half")
     with whole_folder(path) as folder:
         (folder / "new.txt").write_text("new")
         assert (path / "sub" / "old.txt").exists()  # until the end the old one stands
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", "out/new.txt"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{SUMS}", "out/new.txt"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,3 +287,73 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "out") as folder:
         (folder / "a").touch()
     assert [(p.name, json.loads(p.read_text())) for p in tmp_path.iterdir()] == [("a.json", 1)]
+
+
+def test_what_another_living_process_makes_is_left_alone(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as first, whole_folder(tmp_path / "out") as second:
+        for folder, text in ((first, "first"), (second, "second")):
+            (folder / "a.txt").write_text(text)
+        assert first != second and first.exists()
+    assert (tmp_path / "out" / "a.txt").read_text() == "first", "the last one to end"
+    verify(tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_links_that_somebody_put_there_are_not_followed(tmp_path: Path) -> None:
+    """A repository of a stranger's can hold links where our files go."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("mine")
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in ("a.json", ".a.json.tmp", ".a.json.x.tmp"):
+        (place / name).symlink_to(tmp_path / "precious/file")
+    for name in ("out", ".out.tmp", ".out.x.tmp"):
+        (place / name).symlink_to(tmp_path / "precious")
+    write_json(place / "a.json", 1)
+    with whole_folder(place / "out") as folder:
+        (folder / "b").touch()
+    assert (tmp_path / "precious/file").read_text() == "mine"
+    assert [p.name for p in (tmp_path / "precious").iterdir()] == ["file"]
+    assert not (place / "a.json").is_symlink() and not (place / "out").is_symlink()
+
+
+def test_verify_names_what_is_damaged_or_missing(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "가 나.txt").write_text("text")
+        (folder / "empty").touch()
+    verify(tmp_path / "out")
+    path = tmp_path / "out" / "sub" / "가 나.txt"
+    for text in ("texu", "tex", "text\n", ""):
+        path.write_text(text)
+        with pytest.raises(YoyakError, match=rf"{path}: damaged"):
+            verify(tmp_path / "out")
+    path.unlink()
+    with pytest.raises(YoyakError, match=rf"{path}: missing"):
+        verify(tmp_path / "out")
+    (tmp_path / "out" / SUMS).write_text("0" * 63 + "  empty\n")
+    with pytest.raises(YoyakError, match=rf"{SUMS}: line 1: damaged"):
+        verify(tmp_path / "out")
+    (tmp_path / "out" / SUMS).unlink()
+    with pytest.raises(YoyakError, match=f"{SUMS}: no such file"):
+        verify(tmp_path / "out")
+
+
+def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "a b.txt").write_text("text")
+    subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "out", check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "＝1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
+    write_csv(tmp_path / "a.csv", [{"fname": "1", "summary": text, "score": -1.5}], columns=["fname", "summary", "score"])
+    assert next(read_csv(tmp_path / "a.csv", required=[])).cells == {"fname": "1", "summary": f"'{text}", "score": "-1.5"}
+
+
+def test_objects_of_a_cache_that_are_not_what_their_names_say(tmp_path: Path) -> None:
+    objects = tmp_path / "files/md5"
+    for name, data in (("5d/41402abc4b2a76b9719d911017c592", b"hello"), ("5d/41402abc4b2a76b9719d911017c593.dir", b"hello")):
+        (objects / name).parent.mkdir(parents=True, exist_ok=True)
+        (objects / name).write_bytes(data)
+    assert [path.name for path in damaged_objects(tmp_path)] == ["41402abc4b2a76b9719d911017c593.dir"]

@@ -1,7 +1,9 @@
 """Raw rows to clean ones: what is changed is counted, what is rejected is named, and nothing leaks."""
 
 import json
+import os
 import shutil
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,10 @@ from typing import Any
 import pytest
 
 from stages import preprocess as stage
-from yoyak.dialogue import BadDialogueError, Noise, PersonTags
+from yoyak.dialogue import MAX_CHARACTERS, BadDialogueError, Noise, PersonTags
 from yoyak.errors import YoyakError
 from yoyak.files import Row, write_csv
-from yoyak.preprocess import MAX_CHARACTERS, Guard, Report, check, clean_row, clean_rows, references_of
+from yoyak.preprocess import FirstSeen, Guard, Report, check, clean_row, clean_rows, references_of
 
 ROOT = Path(__file__).parents[1]
 TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."
@@ -79,6 +81,17 @@ def test_noise_and_tags_reach_dialogue_and_summary_alike() -> None:
     assert row["references"] == [given["summary"]]
 
 
+@pytest.mark.parametrize(
+    ("given", "dialogue"),
+    [
+        ("#Person1#: 가 #Person2#😀: 나", "#Person1#: 가\n#Person2#: 나"),
+        ("#Person1#: #Person😀2# 봐", "#Person1#: #Person2# 봐"),
+    ],
+)
+def test_a_tag_that_an_emoji_hid_is_one(given: str, dialogue: str) -> None:
+    assert clean(cells(dialogue=given), noise="aggressive")[0]["dialogue"] == dialogue
+
+
 def test_topic_may_be_absent_and_is_put_on_one_line() -> None:
     assert clean({"fname": "1", "dialogue": TALK, "summary": SUMMARY})[0]["topic"] == ""
     assert clean(cells(topic=" 점심\n식사 "))[0]["topic"] == "점심 식사"
@@ -117,6 +130,13 @@ def test_references_may_start_at_one() -> None:
         ({"summary": "", "summary2": SUMMARY}, "empty_summary"),
         ({"summary": SUMMARY + "\x02"}, "control_character"),
         ({"fname": " "}, "no_fname"),
+        ({"fname": "=1+1"}, "formula_in_fname"),
+        ({"fname": "+1"}, "formula_in_fname"),
+        ({"fname": "-1"}, "formula_in_fname"),
+        ({"fname": "@sum"}, "formula_in_fname"),
+        ({"fname": "\t=1"}, "formula_in_fname"),
+        ({"fname": "\r=1"}, "formula_in_fname"),
+        ({"dialogue": TALK + "\u0301" * 31}, "combining_marks"),
         ({"dialogue": TALK + "가" * 100_000}, "too_long"),
         ({"topic": "가" * (MAX_CHARACTERS + 1)}, "too_long"),
     ],
@@ -206,6 +226,66 @@ def test_guard_tells_apart_what_has_no_word() -> None:
     assert guard.leaks == []
 
 
+def test_first_seen_gives_what_came_first() -> None:
+    seen = FirstSeen()
+    assert [seen.setdefault(key, value) for key, value in ((b"a", "1"), (b"b", "2"), (b"a", "3"), (b"", ""))] == [
+        "1",
+        "2",
+        "1",
+        "",
+    ]
+
+
+def test_first_seen_without_room_is_one_error() -> None:
+    seen = FirstSeen()
+    seen._database.execute("pragma max_page_count = 3")
+    with pytest.raises(YoyakError, match=r"no temporary file .*full.*SQLITE_TMPDIR"):
+        for number in range(10_000):
+            seen.setdefault(str(number).encode(), "x" * 100)
+
+
+def test_many_leaks_are_not_all_kept_or_printed() -> None:
+    guard = Guard()
+    for split in ("train", "dev"):
+        for number in range(50):
+            guard.add(split, f"{split}_{number}", f"#Person1#: {number}번")
+    assert (guard.leaked, len(guard.leaks)) == (50, 20)
+    with pytest.raises(YoyakError, match="50 dialogues stand in two splits") as error:
+        check({"train": report_of("train")}, guard=guard, paths=PATHS, max_rejected=0)
+    assert str(error.value).endswith("\n  and 30 more")
+    assert len(str(error.value).splitlines()) == 22
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    """Of Python; SQLite's own is bounded by its cache."""
+
+    def peak(count: int) -> int:
+        rows = (
+            Row(n, {"fname": f"t_{n}", "dialogue": f"#Person1#: {n}번" if n % 2 else "말", "summary": SUMMARY})
+            for n in range(count)
+        )
+        with open(os.devnull, "w", encoding="utf-8") as file:
+            guard, report = Guard(), Report(file=file)
+            tracemalloc.start()
+            for _ in clean_rows(
+                rows,
+                path=PATHS["train"],
+                split="train",
+                noise="minimal",
+                person_tags="keep_original",
+                guard=guard,
+                report=report,
+            ):
+                pass
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert (report.rows_in, report.rows_out, report.rejected) == (count, count // 2, {"no_speaker": count // 2})
+        return found
+
+    peak(100)  # what is filled once, like the caches of regular expressions
+    assert peak(2000) < peak(250) + 50_000
+
+
 def test_guard_knows_a_colon_in_an_utterance() -> None:
     guard = Guard()
     guard.add("train", "a", "#Person1#: 비율은 3: 1이야")
@@ -215,8 +295,10 @@ def test_guard_knows_a_colon_in_an_utterance() -> None:
 
 
 def report_of(split: str, *, out: int = 1, rejected: int = 0) -> Report:
-    rejects = [{"split": split, "line": n, "reason": "no_speaker", "cells": cells(fname=f"f{n}")} for n in range(rejected)]
-    return Report(rows_in=out + rejected, rows_out=out, rejects=rejects)
+    report = Report(rows_in=out + rejected, rows_out=out)
+    for n in range(rejected):
+        report.reject(split=split, line=n, reason="no_speaker", cells=cells(fname=f"f{n}"))
+    return report
 
 
 PATHS = {"train": Path("d/train.csv"), "dev": Path("d/dev.csv"), "test": Path("d/test.csv")}
@@ -253,9 +335,10 @@ def test_many_rejects_are_not_all_printed() -> None:
 
 def test_leaks_and_empty_splits_stop() -> None:
     with pytest.raises(YoyakError, match="1 dialogues stand in two splits") as error:
-        check(
-            {"train": report_of("train")}, guard=Guard(leaks=["dev a is the dialogue of train b"]), paths=PATHS, max_rejected=9
-        )
+        guard = Guard()
+        guard.add("train", "b", TALK)
+        guard.add("dev", "a", TALK)
+        check({"train": report_of("train")}, guard=guard, paths=PATHS, max_rejected=9)
     assert "dev a is the dialogue of train b" in str(error.value)
     with pytest.raises(YoyakError, match=r"d/dev\.csv: no row is left"):
         check({"dev": report_of("dev", out=0, rejected=1)}, guard=Guard(), paths=PATHS, max_rejected=1)
@@ -312,6 +395,26 @@ def test_stage_leaves_out_what_max_rejected_allows_and_names_it(project: Path) -
     assert (reject["split"], reject["line"], reject["reason"], reject["cells"]["fname"]) == ("dev", 11, "no_speaker", "dev_x")
     assert b"dev_x" not in written(project)["out/processed/dev.jsonl"]
     assert json.loads(written(project)["metrics/preprocess.json"])["dev"]["rejected"] == {"no_speaker": 1}
+
+
+def test_stage_warns_of_a_last_line_without_an_end(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage()
+    assert "WARNING" not in capsys.readouterr().out
+    path = project / "raw" / "train.csv"
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    run_stage()
+    out = capsys.readouterr().out
+    assert out.count("WARNING: raw/train.csv: the last line has no end; was the file cut off?\n") == out.count("WARNING") == 1
+    assert "raw/train.csv: 3 rows, 3 kept" in out
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_harmless(project: Path) -> None:
+    with open(project / "raw" / "dev.csv", "a", encoding="utf-8") as file:
+        file.write(f"\x1b[2J{'x' * 1000},말만 있다,요약은 있다.,잡담\n")
+    with pytest.raises(YoyakError, match="no_speaker") as error:
+        run_stage()
+    assert "\x1b" not in str(error.value)
+    assert len(str(error.value)) < 500
 
 
 def test_stage_that_fails_keeps_the_earlier_results(project: Path) -> None:

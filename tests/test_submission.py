@@ -113,6 +113,13 @@ def test_other_columns_are_unfit(due_csv: Path, columns: list[str]) -> None:
     assert unfit == [f"columns are {', '.join(columns)}, not fname, summary"]
 
 
+def test_an_fname_that_the_test_file_has_twice(due_csv: Path) -> None:
+    path = submission(due_csv.parent, fit())
+    due_csv.write_text(due_csv.read_text(encoding="utf-8").replace("test_1,", "test_0,"), encoding="utf-8")
+    with pytest.raises(YoyakError, match=r"test\.csv: line 4: test_0: this fname occurs twice"):
+        check(path, test=due_csv)
+
+
 def test_a_file_that_is_no_submission(due_csv: Path) -> None:
     with pytest.raises(YoyakError, match="no column summary"):
         check(due_csv, test=due_csv)

@@ -1,5 +1,6 @@
 """Dialogues as text: tags, turns, the repair of known dirt, noise levels and person-tag strategies."""
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -8,6 +9,8 @@ from typing import Literal
 
 Noise = Literal["minimal", "moderate", "aggressive"]
 PersonTags = Literal["keep_original", "simplify", "abstract"]
+
+MAX_CHARACTERS = 50_000  # of a text; the longest real dialogue has 2,275. More is a lost quote or another file
 
 # The competition's published tags: what the models are taught to treat as one token each.
 LISTED_TAGS = (
@@ -36,16 +39,21 @@ _LINE_BREAK = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _BACKSPACE = re.compile(r"\x08")
 _DAMAGE = re.compile(r"[\x00-\x07\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# Many signs in a row, as combining marks are: more than 30 of those are no text (UAX #15), and slow to put in order.
+_SIGNS = re.compile(r"[^\w\s!-~][^\w\s!-~]{30,}")
 _SPACES = re.compile(r"[^\S\n]+")
-_TRANSLATED_TAG = re.compile(r"#(?:사람|화자|인물)[ \t]?([1-9])#")
+_WHOLE_TAG = r"#Person[1-9]#"  # as it should be: found first, so that its hashes are nobody else's
+_TRANSLATED_TAG = re.compile(rf"{_WHOLE_TAG}|#(?:사람|화자|인물)[ \t]?([1-9])#")
 _LOOSE_TAG = re.compile(
-    r"#Person[1-9]#"  # as it should be: found first, so that its hashes are nobody else's
+    rf"{_WHOLE_TAG}"
     r"|(?i:(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![0-9A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?)"
 )
-_OTHER_SPEAKER = re.compile(r"#Person(?:0|[1-9][0-9]+|)#[ \t]*[:\uff1a]")
-_TURN = re.compile(r"(#Person[1-9]#)[ \t]*[:\uff1a]")
+_OTHER_SPEAKER = re.compile(r"#Person(?:0|[1-9][0-9]+|)#\s*[:\uff1a]")
+_TURN = re.compile(r"(#Person[1-9]#)\s*[:\uff1a]")  # the colon may stand on the next line
 
-_LAUGHTER = re.compile(r"(?<![ㄱ-ㅊㅌㅍ])[ㅋㅎ]++(?![ㄱ-ㅊㅌㅍ])")  # ㅇㅋ, ㅊㅋ and ㅎㄷㄷ are words, not laughter
+# ㅇㅋ, ㅊㅋ and ㅎㄷㄷ are words, not laughter; in ㅇㅋㅋㅋ it begins behind the word. A run is tried at its start alone:
+# else a long one before a ㄷ would be run through from each of its letters.
+_LAUGHTER = re.compile(r"(?:(?<![ㄱ-ㅎ])|(?<=[ㄱ-ㅊㅌㅍ][ㅋㅎ]))[ㅋㅎ]++(?![ㄱ-ㅊㅌㅍ])")
 _TEARS = re.compile(r"[ㅠㅜ]+")
 _REPEATED = re.compile(r"([!?~,…])\1+|\.{2,}|([ㄱ-ㅎㅏ-ㅣ])\2+")
 _EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]+([.,!?~…])?")
@@ -70,7 +78,8 @@ def repair(text: str) -> tuple[str, Counter[str]]:
     hashes or case (Person1, #person1#).
 
     Raises:
-        BadDialogueError: for other control characters and U+FFFD, which mean that text was lost before it came here.
+        BadDialogueError: too_long (MAX_CHARACTERS), control_character (others, and U+FFFD: text was lost before it came
+            here), or combining_marks (more than 30 in a row).
     """
     changed: Counter[str] = Counter()
 
@@ -79,17 +88,31 @@ def repair(text: str) -> tuple[str, Counter[str]]:
         changed[kind] += new != text
         text = new
 
+    if len(text) > MAX_CHARACTERS:
+        raise BadDialogueError("too_long")
     if _DAMAGE.search(text):
         raise BadDialogueError("control_character")
     apply("backspace", _BACKSPACE.sub("", text))  # first what hides in the middle of something else
     apply("invisible_character", _INVISIBLE.sub("", text))
+    if any(_piled(signs) for signs in _SIGNS.findall(text)):
+        raise BadDialogueError("combining_marks")
     apply("decomposed_hangul", unicodedata.normalize("NFC", text))
     apply("line_break", _LINE_BREAK.sub("\n", text))
     apply("literal_newline", _LITERAL_NEWLINE.sub("\n", text))
     apply("spaces", "\n".join(line.strip() for line in _SPACES.sub(" ", text).split("\n")).strip())
-    apply("translated_tag", _TRANSLATED_TAG.sub(r"#Person\1#", text))
-    apply("tag_without_hashes", _LOOSE_TAG.sub(lambda m: f"#Person{m[1]}#" if m[1] else m[0], text))
+    apply("translated_tag", _TRANSLATED_TAG.sub(_tag, text))
+    apply("tag_without_hashes", _LOOSE_TAG.sub(_tag, text))
     return text, +changed
+
+
+def _tag(match: re.Match[str]) -> str:
+    return f"#Person{match[1]}#" if match[1] else match[0]
+
+
+def _piled(signs: str) -> bool:
+    """Whether more than 30 combining marks follow one another."""
+    runs = itertools.groupby(signs, lambda sign: unicodedata.combining(sign) > 0)
+    return any(marks and len(list(run)) > 30 for marks, run in runs)
 
 
 def parse(text: str) -> tuple[list[Turn], Counter[str]]:
@@ -135,7 +158,9 @@ def clean(utterance: str, noise: Noise) -> str:
     """
     if noise == "minimal":
         return utterance
-    text = _TEARS.sub(" 슬픔 ", _LAUGHTER.sub(" 웃음 ", utterance))
+    text = _TEARS.sub(" 슬픔 ", utterance)
+    if "ㅋ" in text or "ㅎ" in text:  # to look for one of them first is much faster
+        text = _LAUGHTER.sub(" 웃음 ", text)
     if noise == "aggressive":
         text = _EMOJI.sub(lambda m: m[1] or " ", text)
         text = _FILLER.sub("", text.strip())

@@ -36,8 +36,9 @@ def training_bytes(parameters: int) -> int:
 
 
 def disk_bytes(parameters: int, save_total_limit: int) -> int:
-    """Disk for checkpoints (weights alone; one more than are kept while the oldest goes), the model and DVC's copy of it."""
-    return parameters * 4 * (save_total_limit + 1 + 2)
+    """Disk for checkpoints (weights and two Adam moments; one more than are kept while the oldest goes), the model and DVC's
+    copy of it."""
+    return parameters * 4 * (3 * (save_total_limit + 1) + 2)
 
 
 def _available_memory() -> int:

@@ -178,7 +178,9 @@ def encode_files(
     before cutting, how many rows were cut, and the unknown tokens.
     """
     splits, report = datasets.DatasetDict(), {}
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
+    folder.mkdir(parents=True, exist_ok=True)
+    # In `folder`, so that what a kill leaves goes with it.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
         for split, path in paths.items():
             rows = _read(path, Path(scratch), fingerprint=f"yoyak-{split}-rows")
             encoded = rows.map(

@@ -28,6 +28,12 @@ def told() -> Iterator[None]:
                 "training.gradient_accumulation_steps, or lower generation.batch_size; "
                 f"`python -m yoyak doctor` estimates what fits ({error})"
             ) from None
+        if isinstance(error, MemoryError) or number == errno.ENOMEM or "DefaultCPUAllocator" in str(error):
+            raise SystemExit(
+                "error: out of memory; halve training.per_device_train_batch_size and double "
+                "training.gradient_accumulation_steps, or lower generation.batch_size. What was finished is kept: the same "
+                f"command goes on ({' '.join(str(error).split())[:200]})"
+            ) from None
         if number in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise SystemExit(f"error: not allowed: {error}") from None
         raise

@@ -8,7 +8,7 @@ from yoyak import rouge
 from yoyak.dialogue import TAG, PersonTags, restore_person_tags
 from yoyak.generation import Output
 
-_HALF_TAG = re.compile(r"\s*#[A-Za-z0-9]*$")
+_HALF_TAG = re.compile(r"#[A-Za-z0-9]*$")
 _WHOLE_TAG_AT_END = re.compile(rf"{TAG.pattern}$")
 _CLOSED = r"[.!?…][\"'”’」』)\]]*"  # the end of a sentence, with the quotation or bracket that it closes
 _SENTENCE_END = re.compile(rf"{_CLOSED}$")
@@ -18,7 +18,7 @@ def finish(output: Output) -> str:
     """Drop a half-written tag at the end; where the length limit cut the text, drop what follows its last sentence (or, if
     there is none, its last word, but never its only one); close the sentence."""
     whole = _WHOLE_TAG_AT_END.search(output.text)  # its second hash looks like the start of another tag
-    text = output.text if whole else _HALF_TAG.sub("", output.text)
+    text = output.text if whole else _HALF_TAG.sub("", output.text).rstrip()
     if output.hit_limit and not _SENTENCE_END.search(text):
         ends = [match.end() for match in re.finditer(rf"{_CLOSED}(?=\s)", text)]
         text = text[: ends[-1]] if ends else " ".join(text.split()[:-1]) or text

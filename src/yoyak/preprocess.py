@@ -2,19 +2,20 @@
 
 import hashlib
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from yoyak import dialogue
-from yoyak.dialogue import BadDialogueError, Noise, PersonTags
+from yoyak.dialogue import MAX_CHARACTERS, BadDialogueError, Noise, PersonTags
 from yoyak.errors import YoyakError
-from yoyak.files import Row, read_csv
+from yoyak.files import FORMULA, Row, dumps, read_csv, shown
 from yoyak.params import Preprocess
 
-MAX_CHARACTERS = 50_000  # of a cell; the longest real dialogue has 2,275. More is a lost quote or another file
+MOST_SHOWN = 20  # rows named in a message
 COLUMNS = {
     "train": ("fname", "dialogue", "summary"),
     "dev": ("fname", "dialogue", "summary"),
@@ -31,7 +32,17 @@ class Report:
     rows_out: int = 0
     changed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
-    rejects: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[dict[str, Any]] = field(default_factory=list)  # the first MOST_SHOWN
+    file: IO[str] | None = None  # where all of them go, as JSON lines
+
+    def reject(self, *, split: str, line: int, reason: str, cells: dict[str, str]) -> None:
+        """Count a row that cannot be used, and write it to `file`."""
+        row = {"split": split, "line": line, "reason": reason, "cells": cells}
+        self.rejected[reason] += 1
+        if self.file:
+            self.file.write(dumps(row) + "\n")
+        if len(self.rejects) < MOST_SHOWN:
+            self.rejects.append(row)
 
     def counts(self) -> dict[str, Any]:
         return {
@@ -42,19 +53,49 @@ class Report:
         }
 
 
+class FirstSeen:
+    """`setdefault` of a dict of texts, in memory that does not grow: SQLite puts them into a temporary file by itself."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")  # the first insert opens one transaction, never committed: gone with this object
+        self._database.execute("pragma journal_mode = off")
+        self._database.execute("pragma cache_size = -4000")  # KiB
+        self._database.execute("create table seen (key blob primary key, value text) without rowid")
+
+    def setdefault(self, key: bytes, value: str) -> str:
+        """What came with the same key first; `value` if nothing did.
+
+        Raises:
+            YoyakError: if there is no room for temporary files.
+        """
+        short = hashlib.blake2b(key, digest_size=16).digest()
+        try:
+            if self._database.execute("insert or ignore into seen values (?, ?)", (short, value)).rowcount:
+                return value
+            first: str = self._database.execute("select value from seen where key = ?", (short,)).fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise YoyakError(
+                f"no temporary file for what was seen ({error}); set SQLITE_TMPDIR to a folder with room"
+            ) from None
+        return first
+
+
 @dataclass
 class Guard:
-    """Remembers the dialogues of each split by a hash of their bare text, to find what evaluation shares with training."""
+    """Remembers the dialogues of each split by their bare text, to find what evaluation shares with training."""
 
-    seen: dict[bytes, tuple[str, str]] = field(default_factory=dict)
-    leaks: list[str] = field(default_factory=list)
+    seen: FirstSeen = field(default_factory=FirstSeen)
+    leaks: list[str] = field(default_factory=list)  # the first MOST_SHOWN
+    leaked: int = 0
 
     def add(self, split: str, fname: str, text: str) -> None:
         said = re.sub(r"(?m)^[^:\n]*: ", "", text)  # without the speakers: swapped ones make no other dialogue
         bare = ("".join(re.findall(r"\w+", said)) or said).encode()
-        other_split, other = self.seen.setdefault(hashlib.blake2b(bare, digest_size=16).digest(), (split, fname))
+        other_split, _, other = self.seen.setdefault(bare, f"{split} {fname}").partition(" ")
         if other_split != split:
-            self.leaks.append(f"{split} {fname} is the dialogue of {other_split} {other}")
+            self.leaked += 1
+            if len(self.leaks) < MOST_SHOWN:
+                self.leaks.append(f"{split} {shown(fname)} is the dialogue of {other_split} {shown(other)}")
 
 
 def references_of(cells: dict[str, str]) -> list[str]:
@@ -67,7 +108,12 @@ def clean_dialogue(text: str, noise: Noise) -> tuple[str, Counter[str]]:
     repaired, changed = dialogue.repair(text)
     turns, seen = dialogue.parse(repaired)
     said = [dialogue.Turn(turn.speaker, dialogue.clean(turn.utterance, noise)) for turn in turns]
-    return dialogue.to_text(said), +(changed + seen + Counter(noise=int(said != turns)))
+    cleaned = dialogue.to_text(said)
+    changed += seen + Counter(noise=int(said != turns))
+    if noise == "aggressive" and said != turns:  # an emoji may have stood within a tag, or between it and its colon
+        cleaned, more = clean_dialogue(cleaned, noise)
+        changed += more
+    return cleaned, +changed
 
 
 def clean_summary(text: str, noise: Noise) -> tuple[str, Counter[str]]:
@@ -77,7 +123,11 @@ def clean_summary(text: str, noise: Noise) -> tuple[str, Counter[str]]:
         raise BadDialogueError("empty_summary")
     line = " ".join(repaired.split())
     cleaned = dialogue.clean(line, noise)
-    return cleaned, +(changed + Counter(newline=int("\n" in repaired), noise=int(cleaned != line)))
+    changed += Counter(newline=int("\n" in repaired), noise=int(cleaned != line))
+    if noise == "aggressive" and cleaned != line:  # as above
+        cleaned, more = clean_summary(cleaned, noise)
+        changed += more
+    return cleaned, +changed
 
 
 def clean_row(
@@ -93,6 +143,8 @@ def clean_row(
     """
     if not cells["fname"].strip():
         raise BadDialogueError("no_fname")
+    if cells["fname"].startswith(FORMULA):  # a spreadsheet would run it, and a submission must hold it as it is
+        raise BadDialogueError("formula_in_fname")
     if max(len(cell) for cell in cells.values()) > MAX_CHARACTERS:
         raise BadDialogueError("too_long")
     text, changed = clean_dialogue(cells["dialogue"], noise)
@@ -128,18 +180,16 @@ def clean_rows(
     Raises:
         YoyakError: for an fname that occurs twice.
     """
-    first_line: dict[str, int] = {}
+    first_line = FirstSeen()
     for line, cells in rows:
         report.rows_in += 1
         fname = cells["fname"]
-        if fname in first_line:
-            raise YoyakError(f"{path}: line {line}: {fname}: this fname is already that of line {first_line[fname]}")
-        first_line[fname] = line
+        if (first := first_line.setdefault(fname.encode(), str(line))) != str(line):
+            raise YoyakError(f"{path}: line {line}: {shown(fname)}: this fname is already that of line {first}")
         try:
             row, changed = clean_row(cells, noise=noise, person_tags=person_tags, with_summary=split != "test")
         except BadDialogueError as error:
-            report.rejected[str(error)] += 1
-            report.rejects.append({"split": split, "line": line, "reason": str(error), "cells": cells})
+            report.reject(split=split, line=line, reason=str(error), cells=cells)
             continue
         guard.add(split, fname, row["dialogue"])
         report.changed.update(changed.keys())
@@ -162,23 +212,25 @@ def clean_file(path: Path, *, split: str, settings: Preprocess, guard: Guard, re
 
 def check(reports: dict[str, Report], *, guard: Guard, paths: dict[str, Path], max_rejected: int) -> None:
     """Stop if splits share dialogues, or if more rows were rejected than allowed (a row of test never may be)."""
-    if guard.leaks:
-        shown = "\n  ".join(guard.leaks[:20])
-        more = f"\n  and {len(guard.leaks) - 20} more" if len(guard.leaks) > 20 else ""
-        raise YoyakError(f"{len(guard.leaks)} dialogues stand in two splits; take them out of one:\n  {shown}{more}")
-    rejects = [reject for report in reports.values() for reject in report.rejects]
-    in_test = [reject for reject in rejects if reject["split"] == "test"]
-    if len(rejects) > max_rejected or in_test:
-        shown = "\n  ".join(
-            f"{paths[r['split']]}: line {r['line']}: {r['cells']['fname']}: {r['reason']}" for r in rejects[:20]
-        )
-        more = f"\n  and {len(rejects) - 20} more" if len(rejects) > 20 else ""
+    if guard.leaked:
+        listed = _listed(guard.leaks, guard.leaked)
+        raise YoyakError(f"{guard.leaked} dialogues stand in two splits; take them out of one:{listed}")
+    rejected = sum(report.rejected.total() for report in reports.values())
+    if rejected > max_rejected or ("test" in reports and reports["test"].rejected):
+        rejects = [reject for report in reports.values() for reject in report.rejects]
+        lines = [f"{paths[r['split']]}: line {r['line']}: {shown(r['cells']['fname'])}: {r['reason']}" for r in rejects]
         rule = (
             "a row of test may not be missing from a submission"
-            if len(rejects) <= max_rejected
+            if rejected <= max_rejected
             else f"preprocess.max_rejected allows {max_rejected}"
         )
-        raise YoyakError(f"{len(rejects)} rows cannot be used; {rule}:\n  {shown}{more}")
+        raise YoyakError(f"{rejected} rows cannot be used; {rule}:{_listed(lines, rejected)}")
     for split, report in reports.items():
         if not report.rows_out:
             raise YoyakError(f"{paths[split]}: no row is left")
+
+
+def _listed(lines: list[str], count: int) -> str:
+    """The first lines of a message about `count` rows."""
+    more = [f"and {count - MOST_SHOWN} more"] if count > MOST_SHOWN else []
+    return "".join(f"\n  {line}" for line in lines[:MOST_SHOWN] + more)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yoyak.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies, repair
 from yoyak.errors import YoyakError
-from yoyak.files import read_csv
+from yoyak.files import read_csv, shown
 
 SHORT, LONG = 10, 500  # characters; the real summaries have 13 to 315
 MOST_SHOWN = 5  # rows named for one kind of fault
@@ -22,7 +22,7 @@ def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
     rows = list(read_csv(path, required=["fname", "summary"]))
     for (line, cells), fname in zip(rows, fnames, strict=False):
         if cells["fname"] != fname:
-            raise YoyakError(f"{path}: line {line}: fname {cells['fname']} where {fname} is due")
+            raise YoyakError(f"{path}: line {line}: fname {shown(cells['fname'])} where {shown(fname)} is due")
     if len(rows) != len(fnames):
         raise YoyakError(f"{path}: {len(rows)} rows where {len(fnames)} are due")
     return [cells["summary"] for _, cells in rows]
@@ -32,25 +32,29 @@ def check(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
     """(what makes a submission unfit, what deserves a look) for a file of predictions of the rows of `test`.
 
     Raises:
-        YoyakError: if one of the files cannot be read as CSV.
+        YoyakError: if one of the files cannot be read as CSV, or an fname occurs twice in `test`.
     """
-    dialogues = {row.cells["fname"]: row.cells["dialogue"] for row in read_csv(test, required=["fname", "dialogue"])}
+    dialogues: dict[str, str] = {}
+    for line, cells in read_csv(test, required=["fname", "dialogue"]):
+        if cells["fname"] in dialogues:
+            raise YoyakError(f"{test}: line {line}: {shown(cells['fname'])}: this fname occurs twice")
+        dialogues[cells["fname"]] = cells["dialogue"]
     rows = list(read_csv(path, required=["fname", "summary"]))
     fnames = [row.cells["fname"] for row in rows]
     unfit: list[str] = []
     extra = [name for name in rows[0].cells if name not in ("fname", "summary")]
     if extra or list(rows[0].cells)[:2] != ["fname", "summary"]:
-        unfit.append(f"columns are {', '.join(rows[0].cells)}, not fname, summary")
+        unfit.append(f"columns are {shown(', '.join(rows[0].cells), 300)}, not fname, summary")
     if fnames != list(dialogues):
         unfit += _differences(fnames, list(dialogues))
     kinds: dict[str, list[str]] = {}
     for line, cells in rows:
         for kind in faults(cells["summary"], dialogues.get(cells["fname"], "")):
-            kinds.setdefault(kind, []).append(f"line {line} {cells['fname']}")
+            kinds.setdefault(kind, []).append(f"line {line} {shown(cells['fname'])}")
     look: list[str] = []
     for kind, where in sorted(kinds.items()):
-        shown = ", ".join(where[:MOST_SHOWN]) + (", …" if len(where) > MOST_SHOWN else "")
-        (unfit if kind in _UNFIT else look).append(f"{kind}: {len(where)} rows ({shown})")
+        listed = ", ".join(where[:MOST_SHOWN]) + (", …" if len(where) > MOST_SHOWN else "")
+        (unfit if kind in _UNFIT else look).append(f"{kind}: {len(where)} rows ({listed})")
     distinct = len({row.cells["summary"] for row in rows})
     if distinct < 0.5 * len(rows):
         unfit.append(f"only {distinct} distinct summaries in {len(rows)} rows")
@@ -105,8 +109,10 @@ def _differences(fnames: list[str], due: list[str]) -> list[str]:
         ("fname is not in the test file", unknown),
     ):
         if names:
-            told.append(f"{what}: {len(names)} ({', '.join(names[:MOST_SHOWN])}{', …' if len(names) > MOST_SHOWN else ''})")
+            listed = ", ".join(shown(name) for name in names[:MOST_SHOWN])
+            told.append(f"{what}: {len(names)} ({listed}{', …' if len(names) > MOST_SHOWN else ''})")
     if not told:
         at = next(i for i, (a, b) in enumerate(zip(fnames, due, strict=True)) if a != b)
-        told.append(f"rows are in another order than the test file's: row {at + 1} is {fnames[at]}, due is {due[at]}")
+        given_here, due_here = shown(fnames[at]), shown(due[at])
+        told.append(f"rows are in another order than the test file's: row {at + 1} is {given_here}, due is {due_here}")
     return told
