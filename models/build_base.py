@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
 from yoyak.dialogue import LISTED_TAGS  # noqa: E402
-from yoyak.files import read_csv  # noqa: E402
+from yoyak.files import read_csv, write_sums  # noqa: E402
 from yoyak.preprocess import clean_row  # noqa: E402
 from yoyak.prompt import INSTRUCTIONS  # noqa: E402
 
@@ -312,6 +312,7 @@ def main() -> None:
         folder = args.out / name
         model.half().save_pretrained(folder)  # half precision on the disk; training loads it as float32
         tokenizer.save_pretrained(folder)
+        write_sums(folder)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """4-bit LoRA of decoder-only models: base and adapter in and out of folders and hubs."""
 
-import hashlib
 import logging
 import os
 import sys
@@ -25,9 +24,9 @@ from transformers import (
 )
 
 from yoyak import hardware
-from yoyak.checkpoint import config_of, load_tokenizer, locate, short
+from yoyak.checkpoint import config_of, load_tokenizer, locate, short, verify_folder
 from yoyak.errors import YoyakError
-from yoyak.files import read_json, write_json
+from yoyak.files import read_json, sha256, write_json
 from yoyak.params import Lora, Quantized
 
 BASE_FILE = "base.json"  # beside the adapter: which base it belongs to
@@ -77,6 +76,7 @@ def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precis
     """
     name, dtype = settings.checkpoint, getattr(torch, precision)
     where = locate(name, settings.revision)
+    verify_folder(name)
     config = config_of(where)
     if config.is_encoder_decoder:
         raise YoyakError(f"{name}: {config.model_type} is an encoder-decoder; choose model.family: kobart for it")
@@ -241,11 +241,7 @@ def fingerprint(checkpoint: str) -> dict[str, str]:
     if not folder.is_dir():
         return {}
     files = sorted(path for path in folder.iterdir() if path.suffix in {".safetensors", ".bin"} or path.name == "config.json")
-    hashes = {}
-    for path in files:
-        with open(path, "rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {path.name: sha256(path) for path in files}
 
 
 def read_base(folder: Path) -> dict[str, Any]:
@@ -317,6 +313,7 @@ def _merged(model: PreTrainedModel, folder: Path, settings: Quantized, precision
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
     """`model` with the adapter of `folder`, in eval mode. YoyakError if the adapter does not fit or is damaged."""
     _without_noise()
+    verify_folder(str(folder))
     try:
         tuned = PeftModel.from_pretrained(model, str(folder))
     except Exception as error:  # safetensors, json, torch and peft each raise their own kinds

@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from yoyak.errors import YoyakError
+from yoyak.files import SUMS, verify
 from yoyak.params import Generation, Tokenizer
 
 FEWEST_TOKENS = 50  # of a vocabulary; letters or bytes alone are more, a made-up one has five
@@ -40,6 +41,15 @@ def locate(checkpoint: str, revision: str | None) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": checkpoint, "revision": revision, "trust_remote_code": False}
 
 
+def verify_folder(checkpoint: str, *, weights: bool = True) -> None:
+    """YoyakError naming the file, if a folder that says what its files are (SHA256SUMS) has another one, or lacks one.
+
+    Weights are large: who does not load them leaves their contents to who does.
+    """
+    if (Path(checkpoint) / SUMS).is_file():
+        verify(Path(checkpoint), but=() if weights else (".safetensors", ".bin"))
+
+
 def load_tokenizer(
     checkpoint: str, revision: str | None, special_tokens: Sequence[str], *, pad_with_eos: bool = False
 ) -> PreTrainedTokenizerBase:
@@ -52,6 +62,7 @@ def load_tokenizer(
         YoyakError: if it cannot be loaded, or has no end-of-text or padding token.
     """
     where = locate(checkpoint, revision)
+    verify_folder(checkpoint, weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
     except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
@@ -130,6 +141,7 @@ def load_seq2seq(
         YoyakError: for a missing or damaged checkpoint, or one of another architecture.
     """
     where = locate(checkpoint, revision)
+    verify_folder(checkpoint)
     config = config_of(where)
     if not config.is_encoder_decoder:
         raise YoyakError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak import hardware
-from yoyak.checkpoint import config_of, load_seq2seq, load_tokenizer, locate
+from yoyak.checkpoint import config_of, load_seq2seq, load_tokenizer, locate, verify_folder
 from yoyak.errors import YoyakError
 from yoyak.params import Quantized
 
@@ -18,6 +18,7 @@ def load(folder: Path, *, base: Quantized | None = None) -> tuple[PreTrainedMode
             than `base`, if given.
     """
     hardware.allow_tf32()
+    verify_folder(str(folder), weights=False)
     if (folder / "adapter_config.json").is_file():
         from yoyak import adapter  # peft is slow to import: only where it is needed
 
