@@ -31,13 +31,14 @@ SECTIONS = {
         "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay label_smoothing_factor "
         "max_grad_norm optim adam_beta1 adam_beta2 adam_epsilon train_sampling_strategy "
         "gradient_checkpointing precision metric_for_best_model predict_with_generate generation_num_beams "
-        "early_stopping_patience save_total_limit logging_steps seed debug"
+        "early_stopping_patience save_steps save_total_limit logging_steps seed full_determinism debug"
     ),
     "lora": "r lora_alpha lora_dropout",
     "generation": (
         "max_new_tokens min_new_tokens num_beams do_sample temperature top_p top_k repetition_penalty "
         "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size postprocess"
     ),
+    "hardware": "cpu_threads",
     "score": "references bootstrap_samples seed",
     "search": "pruned",
 }

@@ -15,6 +15,13 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def use_threads(count: int | None) -> None:
+    """Let the CPU's kernels run in `count` threads, whatever the machine and OMP_NUM_THREADS say: they add up in as many parts,
+    and so the bytes of a result depend on it."""
+    if count:
+        torch.set_num_threads(count)
+
+
 def choose_precision(precision: str, *, parameters: int, quantized: bool = False) -> tuple[str, str]:
     """("float32" | "bfloat16" | "float16", why): what `training.precision` comes to on this hardware.
 

@@ -2,6 +2,8 @@
 
 import difflib
 import functools
+import itertools
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +12,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from yoyak.errors import YoyakError
+from yoyak.files import first_bytes, shown
+
+# Of a YAML file, far more than ours have. Each bounds what a small file can cost: aliases of aliases multiply.
+MOST_BYTES, MOST_BRACKETS, MOST_ALIASES = 20_000, 50, 10
+MOST_SHOWN = 50  # faults named in a message
 
 
 def number(value: object) -> object:
     """A number that a YAML 1.1 writer left as text ("2e-05" has no dot, so YAML 1.1 takes it for a string)."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", value):
         return float(value)
     return value
 
@@ -150,9 +157,11 @@ class Training(Section):
     predict_with_generate: bool
     generation_num_beams: Count
     early_stopping_patience: Annotated[int, Field(ge=0)]
+    save_steps: Annotated[int, Field(ge=0)]
     save_total_limit: Count
     logging_steps: Count
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    full_determinism: bool
     debug: bool
 
     @model_validator(mode="after")
@@ -167,6 +176,10 @@ class Training(Section):
             )
         if needed and not needed & set(self.lr_scheduler_kwargs):
             raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} needs {' or '.join(sorted(needed))}")
+        for key, value in self.lr_scheduler_kwargs.items():
+            finite = not isinstance(value, float) or math.isfinite(value)
+            if not (value is None or (isinstance(value, str | int | float) and finite)):
+                raise ValueError(f"lr_scheduler_kwargs: {key} is neither a finite number nor a word")
         if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
             raise ValueError("warmup_steps: a share of all steps (below 1) or a whole number of steps")
         return self
@@ -208,6 +221,10 @@ class Generation(Section):
         return self
 
 
+class Hardware(Section):
+    cpu_threads: Count | None
+
+
 class Score(Section):
     references: Literal["mean", "max"]
     bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
@@ -231,6 +248,7 @@ class Params(Section):
     training: Training
     lora: Lora
     generation: Generation
+    hardware: Hardware
     score: Score
     search: Search
 
@@ -272,15 +290,25 @@ def nearest(name: str, model: type[BaseModel]) -> str:
 
 def _describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     """One line for one of pydantic's errors."""
-    name = ".".join(str(part) for part in error["loc"])
+    name = ".".join(shown(str(part)) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown key{nearest(name, model)}"
     if error["type"] == "missing":
         return f"{name}: missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = shown(str(error["msg"]).removeprefix("Value error, "), 500)
     if error["type"] == "value_error":  # from a check over several keys, which names the key itself
         return f"{name}.{message}" if name else message
-    return f"{name}: {message[0].lower()}{message[1:]} (is {error['input']!r})"
+    return f"{name}: {message[0].lower()}{message[1:]} (is {_short(error['input'])})"
+
+
+def _short(value: object) -> str:
+    """A value as a message may hold it: Python refuses to write out an integer of very many digits."""
+    if isinstance(value, int) and abs(value) >= 10**50:
+        return "an integer of very many digits"
+    try:
+        return shown(repr(value), 200)
+    except ValueError:
+        return f"a {type(value).__name__} with an integer of very many digits"
 
 
 Validated = TypeVar("Validated", bound=BaseModel)
@@ -297,9 +325,10 @@ def check(model: type[Validated], values: object, *, source: str) -> Validated:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(dict(item), model) for item in error.errors()]
-        faults = "fault" if len(lines) == 1 else "faults"
-        raise YoyakError("\n  ".join([f"{source}: {len(lines)} {faults}", *lines])) from None
+        count = error.error_count()
+        lines = [_describe(dict(item), model) for item in error.errors()[:MOST_SHOWN]]
+        more = [f"and {count - MOST_SHOWN} more"] if count > MOST_SHOWN else []
+        raise YoyakError("\n  ".join([f"{source}: {count} fault{'s' * (count > 1)}", *lines, *more])) from None
 
 
 def parse(values: object, *, source: str) -> Params:
@@ -309,30 +338,45 @@ def parse(values: object, *, source: str) -> Params:
 
 def read(path: Path) -> object:
     """The values of a YAML 1.2 file (there 2e-5 and 2e-05 are numbers). YoyakError if it is missing or is no YAML."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    if not path.exists():
+        raise YoyakError(f"{path}: there is no such file here; run from the repository's root")
+    first_bytes(path)  # says what is wrong with a pipe or a folder
+    if path.stat().st_size > MOST_BYTES:
+        raise YoyakError(f"{path}: more than {MOST_BYTES:,} bytes; this is another file")
     try:
-        values: object = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise YoyakError(f"{path}: there is no such file here; run from the repository's root") from None
-    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that no calendar has
-        raise YoyakError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    return values
+        return _yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise YoyakError(f"{path}: not readable as YAML: {shown(' '.join(str(error).split()), 500)}") from None
+
+
+def _yaml(text: str) -> object:
+    """The value of a YAML text. ValueError if it is none, or if it would grow out of all proportion."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.events import AliasEvent
+
+    steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
+    if max(itertools.accumulate(steps), default=0) > MOST_BRACKETS:
+        raise ValueError(f"more than {MOST_BRACKETS} brackets in one another")
+    try:
+        if "*" in text:
+            events = YAML(typ="safe", pure=True).parse(text)
+            if sum(isinstance(event, AliasEvent) for event in events) > MOST_ALIASES:
+                raise ValueError(f"more than {MOST_ALIASES} aliases (*name)")
+        value: object = YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # on odd tags and nestings ruamel fails with KeyError, IndexError, RecursionError, …
+        raise ValueError(error) from None
+    return value
 
 
 def parse_change(change: str) -> tuple[str, Any]:
     """Name and value of "section.key=value", the value as YAML, like `dvc exp run -S`. YoyakError if it is none."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     name, _, value = change.partition("=")
     if name not in leaves():
-        raise YoyakError(f"{name}: unknown key{nearest(name, Params)}")
+        raise YoyakError(f"{shown(name)}: unknown key{nearest(name, Params)}")
     try:
-        return name, YAML(typ="safe", pure=True).load(value)
-    except (YAMLError, ValueError):
-        raise YoyakError(f"{name}: {value!r} is no YAML value") from None
+        return name, _yaml(value)
+    except ValueError:
+        raise YoyakError(f"{name}: {shown(repr(value))} is no YAML value") from None
 
 
 def load(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
