@@ -4,7 +4,7 @@ from pathlib import Path
 
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
-from yoyak.files import leave_note, read_jsonl, whole_folder, write_csv, write_json
+from yoyak.files import leave_note, read_jsonl, verify, whole_folder, write_csv, write_json
 from yoyak.params import load
 
 
@@ -15,8 +15,10 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         write_json(metrics, {"pruned": params.search.pruned})
         return
 
-    from yoyak import checkpoint, encoding, generation, postprocess, prompt, trained
+    from yoyak import checkpoint, encoding, generation, hardware, postprocess, prompt, resume, trained
 
+    verify(processed)
+    hardware.use_threads(params.hardware.cpu_threads)
     settings, strategy = params.generation, params.preprocess.person_tags
     source = models / params.model.family
     model, tokenizer = trained.load(source, base=params.model.qlora)
@@ -24,20 +26,30 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     checkpoint.check_positions(model.config, str(source), lengths)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     outputs = {}
-    for split, split_rows in rows.items():
-        ids = encoding.encode_rows(
-            split_rows,
-            tokenizer,
-            family=params.model.family,
-            lengths=params.tokenizer,
-            ask=params.prompt,
-            test_rows=rows["test"],
-        )
-        dialogues = [row["dialogue"] for row in split_rows]
-        outputs[split] = generation.generate(model, tokenizer, ids, dialogues, settings=settings, progress=f"predict {split}")
-    topic = prompt.uses_topic(params.prompt, rows["test"])
+    read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
+    read["model"] = params.model.chosen
+    with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
+        for split, split_rows in rows.items():
+            ids = encoding.encode_rows(
+                split_rows,
+                tokenizer,
+                family=params.model.family,
+                lengths=params.tokenizer,
+                ask=params.prompt,
+                test_rows=rows["test"],
+            )
+            outputs[split] = generation.generate(
+                model,
+                tokenizer,
+                ids,
+                [row["dialogue"] for row in split_rows],
+                settings=settings,
+                progress=f"predict {split}",
+                kept=resume.Batches(folder / f"{split}.jsonl"),
+            )
     use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
-    report["topic"] = topic
+    if params.model.family == "qlora":
+        report["topic"] = prompt.uses_topic(params.prompt, rows["test"])
     report["decoding"] = generation.describe(settings) + (",postprocess=on" if use else "")
     with whole_folder(output) as folder:
         for split, split_rows in rows.items():

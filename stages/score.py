@@ -6,7 +6,7 @@ from pathlib import Path
 from yoyak import rouge, scoring, submission
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import told
-from yoyak.files import read_jsonl, write_csv, write_json
+from yoyak.files import read_jsonl, verify, write_csv, write_json
 from yoyak.params import load
 
 
@@ -18,6 +18,8 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
         write_json(scores, {"pruned": params.search.pruned})
         return
 
+    verify(processed)
+    verify(predictions)
     strategy = params.preprocess.person_tags
     rows = list(read_jsonl(processed / "dev.jsonl"))
     tokenizer = rouge.Morphemes()

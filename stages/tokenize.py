@@ -6,7 +6,7 @@ from pathlib import Path
 from yoyak import encoding
 from yoyak.checkpoint import check_lengths, lengths_of, load_tokenizer
 from yoyak.errors import told
-from yoyak.files import read_jsonl, whole_folder, write_json
+from yoyak.files import read_jsonl, verify, whole_folder, write_json
 from yoyak.params import load
 
 
@@ -17,6 +17,7 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):
         print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not see when it changes", flush=True)
     check_lengths(chosen.checkpoint, chosen.revision, lengths_of(params.model.family, settings, None))
+    verify(processed)
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens, pad_with_eos=chats)
     with whole_folder(output) as folder:
         report = encoding.encode_files(

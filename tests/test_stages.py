@@ -59,10 +59,7 @@ def test_every_path_that_the_script_reads_or_writes_stands_in_dvc_yaml(stage: st
     (call,) = (
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "main" and node.args
     )
-    used = {str(node.value) for node in ast.walk(call) if isinstance(node, ast.Constant)} - {
-        ".checkpoints/kobart",
-        ".checkpoints/qlora",
-    }
+    used = {str(node.value) for node in ast.walk(call) if isinstance(node, ast.Constant)}
     entries = STAGES[stage]["deps"] + STAGES[stage].get("outs", []) + STAGES[stage].get("metrics", [])
     declared = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
     for path in used - {"models"}:
@@ -73,7 +70,7 @@ def test_every_path_that_the_script_reads_or_writes_stands_in_dvc_yaml(stage: st
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_script_is_short(stage: str) -> None:
-    assert len((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8").splitlines()) <= 60
+    assert len((ROOT / f"stages/{stage}.py").read_text(encoding="utf-8").splitlines()) <= 70
 
 
 def test_the_stage_that_is_not_chosen_imports_nothing_heavy() -> None:

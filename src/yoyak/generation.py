@@ -1,7 +1,7 @@
 """Writing summaries: batches by length, results in the input's order, and what is wrong with them counted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from yoyak import foreign
 from yoyak.dialogue import copies
 from yoyak.encoding import decode
 from yoyak.params import Generation
+from yoyak.resume import Batches
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ def generate(
     *,
     settings: Generation,
     progress: str,
+    kept: Batches | None = None,
 ) -> list[Output]:
     """One output for each row of `ids` (what the model reads), in their order. Batches are of like length, the longest first.
 
-    `dialogues` are the same rows' texts: their own words are never blocked as foreign.
+    `dialogues` are the same rows' texts: their own words are never blocked as foreign. What `kept` has of an earlier,
+    killed call with the same arguments is taken from there, and each finished batch goes there.
     """
     # Set, not passed: what a passed config leaves open, generate() would take from the checkpoint's own.
     model.generation_config = decoding(settings, tokenizer, model)
@@ -78,10 +81,14 @@ def generate(
     order = sorted(range(len(ids)), key=lambda at: -len(ids[at]))
     outputs: dict[int, Output] = {}
     model.eval()
-    torch.manual_seed(settings.seed)
     with torch.inference_mode(), tqdm(total=len(ids), desc=progress, unit="dialogue", mininterval=1) as bar:
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
+            if kept and start in kept.done:
+                outputs.update({at: Output(*row) for at, row in zip(chosen, kept.done[start], strict=True)})
+                bar.update(len(chosen))
+                continue
+            torch.manual_seed(settings.seed + start)  # so that no batch depends on those before it
             # A decoder-only model goes on where its prompt ends, so the padding stands before it.
             side = "left" if chats else "right"
             rows = {"input_ids": [list(ids[at]) for at in chosen]}
@@ -98,6 +105,8 @@ def generate(
                 ended = bool(torch.isin(row, ends).any())
                 whole = text.replace("\ufffd", "").strip()
                 outputs[at] = Output(whole, hit_limit=not ended, broken="\ufffd" in text)
+            if kept:
+                kept.add(start, [astuple(outputs[at]) for at in chosen])
             bar.update(len(chosen))
     return [outputs[at] for at in range(len(ids))]
 

@@ -31,18 +31,29 @@ def make_pruner(settings: dict[str, Any]) -> "optuna.pruners.BasePruner":
     return kinds[settings["name"]](**{key: value for key, value in settings.items() if key != "name"})
 
 
+class PrunedError(YoyakError):
+    """The study gave this run up."""
+
+
 class Report(TrainerCallback):  # type: ignore[misc]
     """After each evaluation, the metric that chooses the best model goes to the study (a loss as its negative)."""
 
     def __init__(self, trial: "optuna.Trial") -> None:
         self.trial = trial
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        for logs in state.log_history:  # of a run that was killed, which goes on as another trial
+            if f"eval_{args.metric_for_best_model}" in logs:
+                self._tell(args, logs["epoch"], logs[f"eval_{args.metric_for_best_model}"])
+
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._tell(args, state.epoch or 0, kwargs["metrics"][f"eval_{args.metric_for_best_model}"])
+
+    def _tell(self, args: TrainingArguments, at: float, value: float) -> None:
         import optuna
         import sqlalchemy
 
-        name = args.metric_for_best_model
-        value, epoch = kwargs["metrics"][f"eval_{name}"], math.ceil(state.epoch or 0)
+        name, epoch = args.metric_for_best_model, math.ceil(at)
         reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
         try:
             with warnings.catch_warnings():
@@ -54,7 +65,7 @@ class Report(TrainerCallback):  # type: ignore[misc]
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             print(f"WARNING: the study cannot be told of epoch {epoch}, training goes on: {type(error).__name__}", flush=True)
             return
-        raise YoyakError(f"pruned: {reason}")
+        raise PrunedError(f"pruned: {reason}")
 
 
 def reports() -> list[TrainerCallback]:

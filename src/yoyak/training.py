@@ -2,13 +2,16 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import torch
 from dvclive import Live
+from torch.utils.data import Sampler
 from transformers import (
     DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
@@ -21,9 +24,11 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from yoyak import encoding, generation, hardware, rouge
+from yoyak import encoding, generation, hardware, pruning, resume, rouge
 from yoyak.errors import YoyakError
+from yoyak.files import read_json, whole_folder, write_json
 from yoyak.params import Generation, Training
 
 DEBUG_ROWS = {"train": 50, "dev": 10}
@@ -60,8 +65,10 @@ def arguments(training: Training, *, folder: Path, precision: str) -> TrainingAr
         load_best_model_at_end=True,
         eval_strategy="epoch",
         save_strategy="epoch",
+        save_steps=training.save_steps,  # see `KeepGoing`
         save_total_limit=training.save_total_limit,
-        save_only_model=True,
+        restore_callback_states_from_checkpoint=True,
+        full_determinism=training.full_determinism,
         dataloader_pin_memory=torch.cuda.is_available(),
         prediction_loss_only=True,  # logits of all rows would fill the memory; ROUGE is measured on what is written
         tf32=True if hardware.has_tf32() else None,
@@ -83,17 +90,24 @@ class LiveLog(TrainerCallback):  # type: ignore[misc]
     def __init__(self, live: Live) -> None:
         self.live = live
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        for logs in state.log_history:  # of a run that was killed
+            self._log(logs, step=logs["step"], epoch=logs["epoch"])
+
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        logs: Mapping[str, float] = kwargs["logs"]
-        self.live.step = state.global_step
+        self._log(kwargs["logs"], step=state.global_step, epoch=state.epoch or 0)
+
+    def _log(self, logs: Mapping[str, float], *, step: int, epoch: float) -> None:
+        self.live.step = step
         for name in ("loss", "learning_rate", "grad_norm"):
             if name in logs:
                 self.live.log_metric(f"train/{name}", logs[name])
         if any(name.startswith("eval_") for name in logs):
-            self.live.step = math.ceil(state.epoch or 0)
+            self.live.step = math.ceil(epoch)
             for name in ("loss", *rouge.KEYS, "rouge_sum"):
                 if f"eval_{name}" in logs:
                     self.live.log_metric(f"dev/{name}", logs[f"eval_{name}"])
+            self.live.step = step
 
 
 class StopOnNan(TrainerCallback):  # type: ignore[misc]
@@ -106,6 +120,45 @@ class StopOnNan(TrainerCallback):  # type: ignore[misc]
                 f"training: the loss became {loss}; lower training.learning_rate"
                 + (", or choose training.precision: float32" if args.fp16 else "")
             )
+
+
+class KeepGoing(TrainerCallback):  # type: ignore[misc]
+    """What makes a run that is resumed the same as one that never stopped."""
+
+    def __init__(self, order: "Order") -> None:
+        self.order = order
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.best_global_step:  # the folder may be elsewhere by now
+            state.best_model_checkpoint = str(Path(args.output_dir, f"checkpoint-{state.best_global_step}"))
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.order.epoch = int(state.epoch or 0)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        ends = control.should_training_stop or (state.epoch or 0) % 1 == 0  # an evaluation and a checkpoint follow anyway
+        if args.save_steps and state.global_step % args.save_steps == 0 and not ends:
+            control.should_save = control.should_log = True  # the loss since the last log is in no checkpoint
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_log = True
+
+
+class Order(Sampler[int]):
+    """Which rows come when: a function of seed and epoch alone, so that a resumed run goes on in the same order."""
+
+    def __init__(self, lengths: Sequence[int], *, group: int | None, seed: int) -> None:
+        """`group` rows at a time are of like length; None: at random."""
+        self.lengths, self.group, self.seed, self.epoch = lengths, group, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        if self.group is None:
+            return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
+        return iter(get_length_grouped_indices(self.lengths, self.group, generator=generator))
 
 
 Batch = dict[str, Any]
@@ -164,11 +217,38 @@ def collate_chats(pad_token_id: int, *, padding_free: bool) -> Callable[[list[Ba
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss."""
+    """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss, and whose
+    checkpoints are whole or not there."""
 
     def __init__(self, measure: Callable[[PreTrainedModel], dict[str, float]] | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.measure = measure
+        args = self.args
+        grouped = args.train_batch_size * args.gradient_accumulation_steps
+        self.order = Order(
+            self.train_dataset["length"][:],
+            group=grouped if args.train_sampling_strategy == "group_by_length" else None,
+            seed=args.seed,
+        )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+        return self.order
+
+    def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
+        limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing goes before the new one is whole
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            folder = Path(self.args.output_dir)
+            newest = folder / f"checkpoint-{self.state.global_step}"
+            (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
+            resume.seal(newest)
+            keep = {f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step)}
+            for old in [path for path in _checkpoints(folder) if path.name not in keep][max(0, limit - len(keep)) :]:
+                shutil.rmtree(old)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
@@ -239,7 +319,8 @@ def train(
 ) -> dict[str, Any]:
     """Fine-tune `model` in place; it ends with the weights of its best evaluation. Returns what was resolved and reached.
 
-    `splits` has train and dev with input_ids, labels and length. Dropout and the order of rows follow args.seed.
+    `splits` has train and dev with input_ids, labels and length. Dropout and the order of rows follow args.seed. A whole
+    checkpoint in args.output_dir is gone on from, to the same end.
 
     Raises:
         YoyakError: if the loss is not a number.
@@ -266,7 +347,18 @@ def train(
     logging.getLogger("transformers.trainer").addFilter(
         lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
-    trainer.train()
+    goes_on = _last_whole(Path(args.output_dir))
+    trainer.add_callback(KeepGoing(trainer.order))
+    if goes_on and _had_ended(goes_on):
+        print(f"training had ended at step {_step(goes_on)}; its best model is taken from its checkpoint", flush=True)
+        trainer.state = TrainerState.load_from_json(str(goes_on / "trainer_state.json"))
+        trainer.callback_handler.on_train_begin(args, trainer.state, trainer.control)
+        trainer._load_best_model()
+        trainer.callback_handler.on_train_end(args, trainer.state, trainer.control)
+    else:
+        if goes_on:
+            print(f"training goes on from its checkpoint at step {_step(goes_on)}", flush=True)
+        trainer.train(resume_from_checkpoint=str(goes_on) if goes_on else None)
     best = trainer.state.best_metric
     return {
         "steps": trainer.state.global_step,
@@ -274,6 +366,78 @@ def train(
         "best_step": trainer.state.best_global_step,
         f"best_{training.metric_for_best_model}": None if best is None else round(best, 4),
     }
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The newest first, by their steps: clocks jump."""
+    return sorted((path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()), key=_step, reverse=True)
+
+
+def _last_whole(folder: Path) -> Path | None:
+    """The last checkpoint to go on from: it and the best one until then are whole. Damaged ones are named and deleted."""
+    for checkpoint in _checkpoints(folder):
+        if why := resume.fault(checkpoint):
+            print(f"a checkpoint is of no use and goes: {why}", flush=True)
+            shutil.rmtree(checkpoint)
+    for checkpoint in _checkpoints(folder):
+        best = read_json(checkpoint / "trainer_state.json")["best_global_step"]
+        if not best or (folder / f"checkpoint-{best}").is_dir():
+            return checkpoint
+    return None
+
+
+def _had_ended(checkpoint: Path) -> bool:
+    """Whether training was over when this was saved, by its number of steps or by early stopping."""
+    state = read_json(checkpoint / "trainer_state.json")
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: datasets.DatasetDict,
+    *,
+    collate: Callable[[list[Batch]], Batch],
+    training: Training,
+    max_target_length: int,
+    precision: str,
+    checkpoints: Path,
+    metrics: Path,
+    output: Path,
+    save: Callable[[Path], None],
+) -> None:
+    """Train, log into the folder `metrics`, and let `save` write the best model into the folder `output`.
+
+    `checkpoints` is this very work's own (`resume.work`): what is there is gone on from. Under `accelerate launch` all
+    processes train, and the first one writes.
+    """
+    args = arguments(training, folder=checkpoints, precision=precision)
+    todo = partial(
+        train,
+        model,
+        tokenizer,
+        splits,
+        collate=collate,
+        args=args,
+        training=training,
+        max_target_length=max_target_length,
+    )
+    if args.process_index:
+        todo(callbacks=[])
+        return
+    with whole_folder(output) as model_folder, whole_folder(metrics) as metrics_folder:
+        with Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None) as live:
+            try:
+                reached = todo(callbacks=[LiveLog(live), *pruning.reports()])
+            except pruning.PrunedError:
+                shutil.rmtree(checkpoints, ignore_errors=True)
+                raise
+        save(model_folder)
+        write_json(metrics_folder / "arguments.json", {**reached, **resolved(args)})
 
 
 def resolved(args: TrainingArguments) -> dict[str, Any]:
