@@ -55,7 +55,7 @@ def test_a_dialogue_is_prepared_as_the_pipeline_does(values: dict[str, Any], cha
     assert inference.prepare("Person1 :  안녕ㅋㅋㅋ\r\n#사람2#: 네 ", params) == expected
 
 
-@pytest.mark.parametrize("text", ["", "   \n", "안녕하세요?", "#Person1#: 안\0녕"])
+@pytest.mark.parametrize("text", ["", "   \n", "안녕하세요?", "#Person1#: 안\0녕", "#Person1#: " + "가" * 50_000])
 def test_what_is_no_dialogue_is_refused(values: dict[str, Any], text: str) -> None:
     params = parse(values, source="test")
     with pytest.raises(BadDialogueError):
@@ -159,6 +159,14 @@ def test_a_bad_row_is_named_and_nothing_is_written(values: dict[str, Any], tmp_p
     )
     target = tmp_path / "out.csv"
     with pytest.raises(YoyakError, match=r"in\.csv: line 4: b: no_speaker"):
+        inference.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("fname", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1"])
+def test_an_fname_that_a_spreadsheet_would_run_is_named(values: dict[str, Any], tmp_path: Path, fname: str) -> None:
+    source, target = save_csv(tmp_path / "in.csv", [{"fname": fname, "dialogue": DIALOGUES[0]}]), tmp_path / "out.csv"
+    with pytest.raises(YoyakError, match=r"in\.csv: line 2: .*formula_in_fname"):
         inference.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
     assert not target.exists()
 

@@ -106,9 +106,10 @@ def test_the_exact_files_are_written(repository: Path) -> None:
         "metrics/train/qlora/not-chosen.txt",
         "metrics/train/kobart/metrics.json",
         "metrics/train/kobart/arguments.json",
+        *(f"{folder}/SHA256SUMS" for folder in ("data/processed", "data/tokenized", "data/predictions")),
+        *(f"{folder}/{family}/SHA256SUMS" for folder in ("models", "metrics/train") for family in ("kobart", "qlora")),
         *(f"metrics/train/kobart/plots/metrics/{curve}.tsv" for curve in curves),
     }
-    assert not (repository / ".checkpoints/kobart").exists()
     assert not list(repository.rglob("*.tmp"))
 
 
@@ -206,9 +207,11 @@ def test_the_other_family_and_back_without_training_again(repository: Path, tmp_
     written = outputs(repository)
     assert {name for name in written if name.startswith("models/")} == {
         "models/kobart/not-chosen.txt",
+        "models/kobart/SHA256SUMS",
         *(
             f"models/qlora/{name}"
             for name in (
+                "SHA256SUMS",
                 "adapter_config.json",
                 "adapter_model.safetensors",
                 "base.json",
@@ -265,7 +268,7 @@ def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: P
         assert f"{stage}: pruned: it was behind" in told
     assert json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8")) == {"pruned": "it was behind"}
     for folder in ("models/kobart", "metrics/train/kobart", "data/predictions"):
-        assert [path.name for path in (repository / folder).iterdir()] == ["pruned.txt"]
+        assert [path.name for path in sorted((repository / folder).iterdir())] == ["SHA256SUMS", "pruned.txt"]
     assert command(repository, "python", "-m", "yoyak", "show").strip() == "no score: it was behind"
     command(repository, "git", "checkout", "-q", ".")
     command(repository, "dvc", "checkout")

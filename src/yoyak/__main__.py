@@ -177,6 +177,19 @@ def _time(args: argparse.Namespace) -> None:
     print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
 
 
+def _check_cache(args: argparse.Namespace) -> None:
+    from yoyak.experiment import cache_of
+    from yoyak.files import damaged_objects
+
+    found = list(damaged_objects(cache_of(Path())))
+    for path in found:
+        if args.delete:
+            path.unlink()
+        print(f"{path}: damaged{'; deleted' if args.delete else ''}")
+    if found and not args.delete:
+        raise SystemExit("--delete removes them; dvc pull or dvc repro then makes them again")
+
+
 def _plans(args: argparse.Namespace) -> "tuple[Path, dict[str, Plan]]":
     from yoyak import space
 
@@ -278,6 +291,8 @@ def parser() -> argparse.ArgumentParser:
     check = command("check-submission", _check_submission, "say whether a file is fit for submission")
     check.add_argument("file", type=Path)
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
+    cache = command("check-cache", _check_cache, "find objects of DVC's cache that are cut off or have flipped bits")
+    cache.add_argument("--delete", action="store_true", help="delete them, so that dvc pull or dvc repro makes them again")
     _add_search(command)
     page = command("plots-page", _plots_page, "write the offline page that dvc plots show fills (make setup does)")
     page.add_argument("file", type=Path, nargs="?", default=Path(".dvc/plots/offline.html"))

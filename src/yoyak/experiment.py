@@ -39,6 +39,11 @@ def _dvc(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
+def cache_of(root: Path) -> Path:
+    """The folder of the repository's DVC cache."""
+    return root / _dvc(root, "cache", "dir")
+
+
 @dataclass(frozen=True)
 class Start:
     """What all trials of a study start from: a commit, which `dvc exp show` lists them under, and a tree of files, which is
@@ -132,7 +137,7 @@ class Clone:
         if local.is_file():
             shutil.copyfile(local, folder / ".dvc" / "config.local")
         # Relative: DVC cannot write a path into its config that is not ASCII.
-        cache = os.path.relpath(root / _dvc(root, "cache", "dir"), folder)
+        cache = os.path.relpath(cache_of(root), folder)
         _dvc(folder, "config", "--local", "cache.dir", cache)
         _dvc(folder, "checkout", "--quiet", "--allow-missing")  # the user's data, and what need not be made again
 

@@ -5,10 +5,10 @@ import statistics
 import time
 from pathlib import Path
 
-from yoyak import encoding, generation, postprocess, trained
+from yoyak import encoding, generation, hardware, postprocess, trained
 from yoyak.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
 from yoyak.errors import YoyakError
-from yoyak.files import read_csv, read_jsonl, write_csv
+from yoyak.files import FORMULA, read_csv, read_jsonl, shown, write_csv
 from yoyak.params import Params
 from yoyak.preprocess import clean_dialogue
 
@@ -25,6 +25,7 @@ def prepare(text: str, params: Params) -> str:
 def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
     """Wall time of writing the first dev dialogues' summaries, for each: the median of three passes, after one that warms up.
     Loading the model does not count."""
+    hardware.use_threads(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model, base=params.model.qlora)
     table = list(itertools.islice(read_jsonl(Path("data/processed/dev.jsonl")), rows))
     ids = encoding.encode_rows(
@@ -42,6 +43,7 @@ def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
 
 def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool) -> list[str]:
     """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing."""
+    hardware.use_threads(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model)
     family = "kobart" if loaded.config.is_encoder_decoder else "qlora"
     ids = encoding.encode_rows(rows, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=rows)
@@ -69,9 +71,11 @@ def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, me
     rows = []
     for line, cells in read_csv(source, required=["fname", "dialogue"]):
         try:
+            if cells["fname"].startswith(FORMULA):
+                raise BadDialogueError("formula_in_fname")
             dialogue = prepare(cells["dialogue"], params)
         except BadDialogueError as error:
-            raise YoyakError(f"{source}: line {line}: {cells['fname']}: {error}") from None
+            raise YoyakError(f"{source}: line {line}: {shown(cells['fname'])}: {error}") from None
         rows.append({"fname": cells["fname"], "dialogue": dialogue, "topic": " ".join(cells.get("topic", "").split())})
     summaries = summarize(rows, model=model, params=params, mend=mend)
     table = [{"fname": row["fname"], "summary": text} for row, text in zip(rows, summaries, strict=True)]

@@ -290,7 +290,7 @@ class Search:
         tqdm.write(line)
 
     def _environment(self, job: int, trial: Trial | None) -> dict[str, str]:
-        told = {"YOYAK_SEARCH": str(self.worker.path)}
+        told = {"YOYAK_SEARCH": str(self.worker.path), "YOYAK_CHECKPOINTS": str(Path(".checkpoints").resolve())}
         if trial and self.plan.pruner.name != "none" and self.plan.trains:
             about = {"storage": self.url, "study": self.name, "trial": trial._trial_id, "pruner": self.plan.pruner.arguments()}
             told[pruning.VARIABLE] = json.dumps(about)

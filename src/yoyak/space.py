@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Number = Annotated[int | float | None, BeforeValidator(number)]
 PRESET = "preset"  # a parameter of this name chooses among presets
 # Choosing these would choose how, or on what, a trial is scored; or what the search itself writes.
-NOT_SEARCHED = ("data.", "score.", "search.")
+NOT_SEARCHED = ("data.", "hardware.", "score.", "search.")
 INERT = {"kobart": ("lora.", "prompt.", "model.qlora."), "qlora": ("model.kobart.",)}
 # Keys of metrics/scores.json; more is better.
 ROUGE = [f"{kind}{name}" for kind in ("", "content.") for name in ("rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean")]

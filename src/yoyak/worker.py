@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from yoyak import files
 from yoyak.study import STATE
 
 
@@ -14,8 +15,8 @@ from yoyak.study import STATE
 def locked() -> Iterator[None]:
     """Alone among the workers of this clone."""
     STATE.mkdir(exist_ok=True)
-    with open(STATE / "lock", "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    (STATE / "lock").touch()
+    with files.locked(STATE / "lock"):
         yield
 
 
@@ -49,13 +50,12 @@ class Worker:
         if name == self.name or not name.startswith(f"{self.clone}-"):
             return False
         try:
-            with open(self._lock_of(name), "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with files.locked(self._lock_of(name), wait=False):
+                return True
         except FileNotFoundError:
             return True
         except BlockingIOError:
             return False
-        return True
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
