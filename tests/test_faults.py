@@ -373,8 +373,8 @@ def test_read_only_folders_are_told(repository: Callable[[str], Path]) -> None:
 
 def test_a_clock_that_jumps_changes_nothing(repository: Callable[[str], Path]) -> None:
     """From 1999 to 2037, killed between: checkpoints are told apart by their steps, not by their times."""
-    if not shutil.which("faketime"):
-        pytest.skip("no faketime")
+    if not shutil.which("faketime") or "YOYAK_KILLS" not in os.environ:
+        pytest.skip("make faults runs this, where faketime is")  # in CI it once never ended
     folder = repository("kobart")
     expected = files_of(folder, "train_kobart")
     forget(folder, "train_kobart")
