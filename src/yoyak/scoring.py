@@ -1,6 +1,7 @@
 """The score of a set of predictions, with its signature, interval and baselines beside it."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,22 +38,22 @@ def score(
     resampled rows lies above 0.
     """
 
+    bare_references = [rouge.content(wanted) for wanted in references]
+
     def both(texts: Sequence[str]) -> tuple[Scores, Scores]:
         """(rows, 3) as the competition counts, and without tags."""
         return (
             rouge.score_rows(predictions=texts, references=references, tokenizer=tokenizer, how=how),
-            rouge.score_rows(
-                predictions=rouge.content(texts),
-                references=[rouge.content(wanted) for wanted in references],
-                tokenizer=tokenizer,
-                how=how,
-            ),
+            rouge.score_rows(predictions=rouge.content(texts), references=bare_references, tokenizer=tokenizer, how=how),
         )
 
     def means(rows: Scores) -> Scores:
         return rouge.resampled_means(rows, samples=bootstrap_samples, seed=seed)  # the same draw of rows for everything
 
+    texts = [*predictions, *chain(*references), *chain(*against.values())]
+    tokenizer.read([*texts, *rouge.content(texts)])
     whole, bare = both(predictions)
+    rouge.check(whole, predictions, references, tokenizer, how)
     whole_means, bare_means = means(whole), means(bare)
     result: dict[str, Any] = {
         **rouge.summarize(whole),
