@@ -1,6 +1,7 @@
 """Summaries of dev and test by the trained model, and the submission."""
 
 from pathlib import Path
+from typing import Any
 
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError, told
@@ -19,38 +20,32 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
     verify(processed)
     hardware.use_threads(params.hardware.cpu_threads)
-    settings, strategy = params.generation, params.preprocess.person_tags
-    source = models / params.model.family
+    settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
+    source = models / family
     model, tokenizer = trained.load(source, base=params.model.qlora)
-    lengths = checkpoint.lengths_of(params.model.family, params.tokenizer, settings)
+    lengths = checkpoint.lengths_of(family, params.tokenizer, settings)
     checkpoint.check_positions(model.config, str(source), lengths)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
-    outputs = {}
+    read_as: dict[str, Any] = {"family": family, "lengths": params.tokenizer, "ask": params.prompt, "test_rows": rows["test"]}
+    ids = {split: encoding.encode_rows(part, tokenizer, **read_as) for split, part in rows.items()}
+    judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings)
+    threads = params.hardware.cpu_threads
+    writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+    print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
     read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
     read["model"] = params.model.chosen
+    outputs = {}
     with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
-        for split, split_rows in rows.items():
-            ids = encoding.encode_rows(
-                split_rows,
-                tokenizer,
-                family=params.model.family,
-                lengths=params.tokenizer,
-                ask=params.prompt,
-                test_rows=rows["test"],
-            )
+        for split, part in rows.items():
+            texts, kept = [row["dialogue"] for row in part], resume.Batches(folder / f"{split}.jsonl")
             outputs[split] = generation.generate(
-                model,
-                tokenizer,
-                ids,
-                [row["dialogue"] for row in split_rows],
-                settings=settings,
-                progress=f"predict {split}",
-                kept=resume.Batches(folder / f"{split}.jsonl"),
+                writer, tokenizer, ids[split], texts, settings=settings, progress=f"predict {split}", kept=kept
             )
     use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
-    if params.model.family == "qlora":
+    if family == "qlora":
         report["topic"] = prompt.uses_topic(params.prompt, rows["test"])
-    report["decoding"] = generation.describe(settings) + (",postprocess=on" if use else "")
+    report |= chosen
+    report["decoding"] = generation.describe(settings, backend=chosen["backend"]) + (",postprocess=on" if use else "")
     with whole_folder(output) as folder:
         for split, split_rows in rows.items():
             texts = [restore_person_tags(postprocess.finish(item) if use else item.text, strategy) for item in outputs[split]]

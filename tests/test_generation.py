@@ -30,6 +30,7 @@ GREEDY: dict[str, Any] = {
     "blocked_scripts": [],
     "seed": 1,
     "batch_size": 3,
+    "backend": "transformers",
     "postprocess": "never",
 }
 
@@ -120,7 +121,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "no_repeat_ngram_size": (2, {}),
     "early_stopping": ("never", {"num_beams": 2}),
 }
-OURS = {"blocked_scripts", "seed", "batch_size", "postprocess"}
+OURS = {"blocked_scripts", "seed", "batch_size", "backend", "postprocess"}
 
 
 def test_every_key_is_tested() -> None:
@@ -136,9 +137,10 @@ def test_every_key_reaches_generate(model: Any, tokenizer: Any, used: list[dict[
     assert before[key] != value
     assert after[key] == value
     assert {name for name in after if after[name] != before[name]} == {key}
-    described = [generation.describe(settings(**(needs | change))) for change in ({}, {key: value})]
+    described = [generation.describe(settings(**(needs | change)), backend="x") for change in ({}, {key: value})]
     assert described[0] != described[1]
     assert f"{key}={value}" in described[1]
+    assert described[0].endswith(",backend=x")
 
 
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
@@ -217,8 +219,8 @@ def test_sampling_follows_the_seed(model: Any, tokenizer: Any) -> None:
     sample: dict[str, Any] = {"do_sample": True, "temperature": 3.0, "top_k": 0}
     first, again, other = (write(model, tokenizer, seed=seed, **sample) for seed in (1, 1, 2))
     assert first == again != other
-    assert "seed=2" in generation.describe(settings(seed=2, do_sample=True))
-    assert "seed" not in generation.describe(settings(seed=2))
+    assert "seed=2" in generation.describe(settings(seed=2, do_sample=True), backend="x")
+    assert "seed" not in generation.describe(settings(seed=2), backend="x")
 
 
 @pytest.mark.parametrize(
@@ -325,8 +327,9 @@ def test_nothing_blocked_looks_at_no_vocabulary(model: Any, tokenizer: Any, monk
 
 
 def test_blocked_scripts_are_described() -> None:
-    assert "blocked_scripts=none" in generation.describe(settings()).split(",")
-    assert "blocked_scripts=latin+kana" in generation.describe(settings(blocked_scripts=["latin", "kana"])).split(",")
+    assert "blocked_scripts=none" in generation.describe(settings(), backend="x").split(",")
+    described = generation.describe(settings(blocked_scripts=["latin", "kana"]), backend="x")
+    assert "blocked_scripts=latin+kana" in described.split(",")
 
 
 def test_half_a_character_is_dropped_and_told(model: Any, tokenizer: Any) -> None:

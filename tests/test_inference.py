@@ -29,6 +29,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tiny: Path, model: Any) -> list[dic
         return [Output(f"요약 {at}: {text.split(':')[0]}", hit_limit=False) for at, text in enumerate(dialogues)]
 
     monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(generation, "choose_writer", lambda model, _, **chosen: (model, chosen))
     monkeypatch.setattr(trained, "load", lambda _: (model, checkpoint.load_tokenizer(str(tiny), None, ())))
     return calls
 

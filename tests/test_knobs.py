@@ -53,6 +53,7 @@ BASE: dict[str, Any] = {
     "generation.max_new_tokens": 12,
     "generation.num_beams": 1,
     "generation.batch_size": 3,
+    "generation.backend": "transformers",  # shows what is done with the logits
     "generation.postprocess": "never",
     "score.bootstrap_samples": 100,
 }
@@ -267,6 +268,10 @@ def generation_knobs(family: str) -> dict[str, Knob]:
         "blocked_scripts": Knob(["latin", "han"], {"predict.generate.0.blocks_latin": True}),
         "seed": Knob(7, {"predict.seeds": holds(7)}, base=SAMPLES),
         "batch_size": Knob(2, {"predict.generate.0.inputs.0": 2}),
+        "backend": Knob(
+            "ctranslate2-int8",
+            {"predict.generate.0.by.compute_type": "int8"} if family == "kobart" else {"predict.generate": None},
+        ),
         "postprocess": Knob("always", {"predict.metrics.postprocess.used": True, "predict.texts.test.0.summary": ends}),
     }
     return {f"generation.{name}": knob for name, knob in knobs.items()}
@@ -395,6 +400,7 @@ def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
 
 def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
     """What `generate` is told and given, and at its first step what is done with the logits and when it is to stop."""
+    import ctranslate2
     import torch
     from transformers import GenerationMixin, LogitsProcessorList, StoppingCriteriaList
 
@@ -427,6 +433,28 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
         last["stop_after"] = self.max_length - last["start"]
         return stop(self, *args, **kwargs)
 
+    class Translator:
+        """Of CTranslate2, and the same of its calls."""
+
+        def __init__(self, folder: str, **kwargs: Any) -> None:
+            self.made = {name: kwargs[name] for name in ("compute_type", "intra_threads")}
+            self.engine = real(folder, **kwargs)
+
+        def translate_batch(self, rows: list[list[str]], **kwargs: Any) -> Any:
+            limits = {"max_new_tokens": kwargs["max_decoding_length"], "num_beams": kwargs["beam_size"]}
+            record.setdefault("generate", []).append(
+                {
+                    "config": {**kwargs, **limits},
+                    "inputs": [len(rows), max(map(len, rows))],
+                    "digest": hashlib.sha256(str(rows).encode()).hexdigest(),
+                    "stop_after": kwargs["max_decoding_length"],
+                    "by": self.made,
+                }
+            )
+            return self.engine.translate_batch(rows, **kwargs)
+
+    real = ctranslate2.Translator
+    patch.setattr(ctranslate2, "Translator", Translator)
     patch.setattr(GenerationMixin, "generate", generate)
     patch.setattr(LogitsProcessorList, "__call__", processed)
     patch.setattr(StoppingCriteriaList, "__call__", stopped)

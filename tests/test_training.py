@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES
+from yoyak.ctranslate import Writer
 from yoyak.errors import YoyakError
 from yoyak.params import Params, Training, parse
 
@@ -446,8 +447,9 @@ def test_what_an_evaluation_writes_with(params: Params, tmp_path: Path, evaluate
     tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
     for beams in (1, 3):
         run(params, tmp_path / str(beams), generation_num_beams=beams, per_device_eval_batch_size=5, seed=9)
-    (first, second), ((trainer, _), _) = asked, evaluated
-    assert first["model"] is trainer.model
+    (first, second), (_, (trainer, _)) = asked, evaluated
+    assert isinstance(first["model"], Writer)  # converted: greedy decoding is the same there
+    assert second["model"] is trainer.model
     assert first["ids"] == [list(row) for row in splits(tokenizer)["dev"]["input_ids"]]
     assert len(first["dialogues"]) == len(first["ids"])
     assert first["settings"].model_dump() == {
@@ -465,6 +467,7 @@ def test_what_an_evaluation_writes_with(params: Params, tmp_path: Path, evaluate
         "blocked_scripts": [],
         "seed": 9,
         "batch_size": 5,
+        "backend": "auto",
         "postprocess": "never",
     }
     assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})

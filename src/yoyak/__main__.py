@@ -153,10 +153,11 @@ def _summarize(args: argparse.Namespace) -> None:
     mend = params.generation.postprocess == "always"
     if params.generation.postprocess == "auto" and decided:
         mend = decided["postprocess"]["used"]
+    backend = None if args.model else decided.get("backend")
     if args.input and args.input.suffix.lower() == ".csv":
         if not args.output:
             raise YoyakError("summarize: a CSV needs --output FILE.csv")
-        count = summarize_csv(args.input, args.output, model=model, params=params, mend=mend)
+        count = summarize_csv(args.input, args.output, model=model, params=params, mend=mend, backend=backend)
         print(f"{args.output}: {count} summaries", file=sys.stderr)
         return
     source = str(args.input or "standard input")
@@ -166,14 +167,17 @@ def _summarize(args: argparse.Namespace) -> None:
         text = (args.input.read_bytes() if args.input else sys.stdin.buffer.read()).decode("utf-8")
     except UnicodeDecodeError:
         raise YoyakError(f"{source}: not UTF-8; if it came from an older Windows program it is probably CP949") from None
-    print(summarize_text(text, source=source, model=model, params=params, mend=mend))
+    print(summarize_text(text, source=source, model=model, params=params, mend=mend, backend=backend))
 
 
 def _time(args: argparse.Namespace) -> None:
+    from yoyak.files import read_json
     from yoyak.inference import seconds_per_dialogue
 
     params = load()
-    seconds = seconds_per_dialogue(model=Path("models") / params.model.family, params=params, rows=args.rows)
+    decided = read_json(Path("metrics/predict.json")) if Path("metrics/predict.json").is_file() else {}
+    model = Path("models") / params.model.family
+    seconds = seconds_per_dialogue(model=model, params=params, rows=args.rows, backend=decided.get("backend"))
     print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
 
 

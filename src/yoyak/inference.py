@@ -22,11 +22,13 @@ def prepare(text: str, params: Params) -> str:
     return replace_person_tags(cleaned, strategy)
 
 
-def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
+def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str | None = None) -> float:
     """Wall time of writing the first dev dialogues' summaries, for each: the median of three passes, after one that warms up.
-    Loading the model does not count."""
+    Loading and converting the model do not count. `backend` is what predict chose, if it did."""
     hardware.use_threads(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model, base=params.model.qlora)
+    threads = params.hardware.cpu_threads
+    writer, _ = generation.choose_writer(loaded, tokenizer, settings=params.generation, threads=threads, earlier=backend)
     table = list(itertools.islice(read_jsonl(Path("data/processed/dev.jsonl")), rows))
     ids = encoding.encode_rows(
         table, tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=table
@@ -35,34 +37,36 @@ def seconds_per_dialogue(*, model: Path, params: Params, rows: int) -> float:
     for _ in range(4):
         began = time.perf_counter()
         generation.generate(
-            loaded, tokenizer, ids, [row["dialogue"] for row in table], settings=params.generation, progress="time"
+            writer, tokenizer, ids, [row["dialogue"] for row in table], settings=params.generation, progress="time"
         )
         passes.append((time.perf_counter() - began) / len(table))
     return statistics.median(passes[1:])
 
 
-def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool) -> list[str]:
-    """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing."""
+def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool, backend: str | None = None) -> list[str]:
+    """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing, `backend` what predict chose."""
     hardware.use_threads(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model)
     family = "kobart" if loaded.config.is_encoder_decoder else "qlora"
     ids = encoding.encode_rows(rows, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=rows)
     dialogues = [row["dialogue"] for row in rows]
-    outputs = generation.generate(loaded, tokenizer, ids, dialogues, settings=params.generation, progress="summarize")
+    threads = params.hardware.cpu_threads
+    writer, _ = generation.choose_writer(loaded, tokenizer, settings=params.generation, threads=threads, earlier=backend)
+    outputs = generation.generate(writer, tokenizer, ids, dialogues, settings=params.generation, progress="summarize")
     texts = [postprocess.finish(item) if mend else item.text for item in outputs]
     return [restore_person_tags(text, params.preprocess.person_tags) for text in texts]
 
 
-def summarize_text(text: str, *, source: str, model: Path, params: Params, mend: bool) -> str:
+def summarize_text(text: str, *, source: str, model: Path, params: Params, mend: bool, backend: str | None = None) -> str:
     """The summary of one dialogue. YoyakError if the text is no dialogue."""
     try:
         dialogue = prepare(text, params)
     except BadDialogueError as error:
         raise YoyakError(f"{source}: {error}; a dialogue has one turn a line: #Person1#: 안녕하세요.") from None
-    return summarize([{"dialogue": dialogue}], model=model, params=params, mend=mend)[0]
+    return summarize([{"dialogue": dialogue}], model=model, params=params, mend=mend, backend=backend)[0]
 
 
-def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, mend: bool) -> int:
+def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, mend: bool, backend: str | None = None) -> int:
     """Write fname,summary for every row of a CSV with fname and dialogue, in its order. Returns the number of rows.
 
     Raises:
@@ -77,7 +81,7 @@ def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, me
         except BadDialogueError as error:
             raise YoyakError(f"{source}: line {line}: {shown(cells['fname'])}: {error}") from None
         rows.append({"fname": cells["fname"], "dialogue": dialogue, "topic": " ".join(cells.get("topic", "").split())})
-    summaries = summarize(rows, model=model, params=params, mend=mend)
+    summaries = summarize(rows, model=model, params=params, mend=mend, backend=backend)
     table = [{"fname": row["fname"], "summary": text} for row, text in zip(rows, summaries, strict=True)]
     write_csv(target, table, columns=["fname", "summary"])
     return len(rows)

@@ -194,7 +194,8 @@ class Lora(Section):
 
 
 class Generation(Section):
-    """Keys are transformers' GenerationConfig, but `blocked_scripts`, `batch_size` and `postprocess`, which are ours."""
+    """Keys are transformers' GenerationConfig, but `blocked_scripts`, `batch_size`, `backend` and `postprocess`, which
+    are ours."""
 
     max_new_tokens: Count
     min_new_tokens: Annotated[int, Field(ge=0)]
@@ -210,6 +211,7 @@ class Generation(Section):
     blocked_scripts: list[Script]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     batch_size: Count
+    backend: Literal["auto", "transformers", "ctranslate2", "ctranslate2-int8"]
     postprocess: Literal["never", "auto", "always"]
 
     @model_validator(mode="after")

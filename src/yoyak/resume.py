@@ -25,7 +25,7 @@ DONE = "done"  # a file that says that the work was finished
 KEEP_DAYS = 7
 KEEP_BYTES = 20 * 2**30
 CODE = (Path(__file__).parent, Path("stages"))
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "tokenizers", "datasets", "numpy")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "ctranslate2", "tokenizers", "datasets", "numpy")
 
 
 def root() -> Path:

@@ -127,7 +127,7 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
         seed=params.score.seed,
         tokenizer=morphemes,
         against=scoring.baselines(dialogues, medoid=data.medoid),
-        decoding=generation.describe(params.generation),
+        decoding=generation.describe(params.generation, backend="transformers"),
     )
     faults = generation.faults(outputs, texts, dialogues)
     failed = {"status": "failed", "why": f"{faults['empty']} of {len(texts)} outputs are empty"}

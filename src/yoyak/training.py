@@ -283,13 +283,18 @@ def measure_rouge(
         blocked_scripts=[],
         seed=training.seed,
         batch_size=training.per_device_eval_batch_size,
+        backend="auto",
         postprocess="never",
     )
 
     def measure(model: PreTrainedModel) -> dict[str, float]:
         before = model.generation_config
         with torch.random.fork_rng():  # dropout goes on where it was
-            outputs = generation.generate(model, tokenizer, ids, [""] * len(ids), settings=settings, progress="write dev")
+            # Converted, an encoder-decoder stays as it is; a decoder-only model would not.
+            writer = model
+            if model.config.is_encoder_decoder:
+                writer, _ = generation.choose_writer(model, tokenizer, settings=settings, threads=None)
+            outputs = generation.generate(writer, tokenizer, ids, [""] * len(ids), settings=settings, progress="write dev")
         model.generation_config = before
         rows = rouge.score_rows(
             predictions=[output.text for output in outputs],
