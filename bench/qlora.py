@@ -9,28 +9,15 @@ all. Writes bench/results/qlora.json.
 """
 
 import argparse
-import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+import contest
 
 CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain"]
-
-
-def peak_mib() -> float:
-    """Of this process so far."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
@@ -38,7 +25,7 @@ def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str
     from yoyak import checkpoint, preprocess
     from yoyak.params import load
 
-    params = load(ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
+    params = load(contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
     chosen = params.model.qlora
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
     rows = {}
@@ -91,7 +78,7 @@ def dev_loss(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
 
 
 def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
-    from yoyak import hardware, training
+    from yoyak import adapter, hardware, training
 
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
@@ -112,7 +99,10 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
             data_collator=training.collate_chats(tokenizer.pad_token_id, padding_free=False),
             processing_class=tokenizer,
         )
-        return timed(trainer, train, lambda: dev_loss(model, tokenizer, dev))
+        result = timed(trainer, train, lambda: dev_loss(model, tokenizer, dev))
+    args.adapter.mkdir(parents=True)
+    adapter.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
+    return result
 
 
 def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
@@ -163,11 +153,11 @@ def _dataset(rows: list[dict[str, Any]]) -> Any:
 
 
 def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any]:
-    loaded = peak_mib()
+    loaded = contest.peak_mib()
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    peak = peak_mib()
+    peak = contest.peak_mib()
     tokens = sum(len(row["input_ids"]) for row in train)
     return {
         "seconds": round(seconds, 2),
@@ -179,10 +169,10 @@ def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any
 
 
 def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
-    """Greedy summaries of the dev rows by an adapter that was trained before (yoyak's own, of this run)."""
+    """Greedy summaries of dev by the adapter that `yoyak` left."""
     import torch
 
-    from yoyak import adapter, encoding, generation
+    from yoyak import adapter, encoding, generation, hardware, rouge
 
     params, tokenizer, rows = prepare(args)
     model, tokenizer = adapter.load(args.adapter)
@@ -190,6 +180,7 @@ def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
     ids = encoding.encode_rows(
         rows["dev"], tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}]
     )
+    result: dict[str, Any] = {}
     start = time.perf_counter()
     if plain:
         model.generation_config = generation.decoding(settings, tokenizer, model)
@@ -201,33 +192,31 @@ def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
                 )
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
                 texts += encoding.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
-        texts = [text.strip() for text in texts]
+        texts = [text.replace("\ufffd", "").strip() for text in texts]
     else:
+        threads = params.hardware.cpu_threads
+        hardware.use_threads(threads)
+        judge = generation.judge(tokenizer, ids, rows["dev"], settings=settings)
+        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        result = {**chosen, "seconds_to_choose": round(time.perf_counter() - start, 2)}
+        start = time.perf_counter()
         dialogues = [row["dialogue"] for row in rows["dev"]]
-        texts = [out.text for out in generation.generate(model, tokenizer, ids, dialogues, settings=settings, progress="")]
+        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
     seconds = time.perf_counter() - start
+    scores = rouge.score_rows(
+        predictions=texts, references=[row["references"] for row in rows["dev"]], tokenizer=rouge.Morphemes()
+    )
     return {
+        **result,
         "seconds": round(seconds, 2),
         "dialogues_a_second": round(len(ids) / seconds, 2),
-        "peak_mib": round(peak_mib()),
+        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
+        "peak_mib": round(contest.peak_mib()),
         "texts": texts,
     }
 
 
-def save_adapter(args: argparse.Namespace) -> dict[str, Any]:
-    """An untrained adapter is enough to time writing; what it writes is compared between the contenders."""
-    from yoyak import adapter, hardware
-
-    params, tokenizer, _ = prepare(args)
-    precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-    args.adapter.mkdir(parents=True, exist_ok=True)
-    adapter.save(tuned(params, tokenizer), tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
-    return {}
-
-
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    if name == "save":
-        return save_adapter(args)
     if name == "yoyak":
         return train_yoyak(args)
     if name.startswith("trl"):
@@ -238,45 +227,32 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", default="models/base/llama-tiny")
-    parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
+    parser.add_argument("--data", type=Path, default=contest.ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=800)
     parser.add_argument("--dev", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/qlora.json")
+    parser.add_argument("--json", type=Path, default=contest.ROOT / "bench/results/qlora.json")
     parser.add_argument("--only", choices=CONTENDERS, nargs="+", default=CONTENDERS)
     parser.add_argument("--adapter", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print("RESULT " + json.dumps(run(args.one, args)))
+        contest.tell(run(args.one, args))
         return
-    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ["save", *args.only]:
-            command = [sys.executable, __file__, *sys.argv[1:], "--one", name, "--adapter", f"{folder}/adapter"]
-            done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
-            lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-            if done.returncode or not lines:
-                raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
-            results[name] = json.loads(lines[-1].removeprefix("RESULT "))
-            print(name, {key: value for key, value in results[name].items() if key != "texts"}, flush=True)
+        results = contest.run(__file__, args.only, [*sys.argv[1:], "--adapter", f"{folder}/adapter"])
+    results["ratios"] = {
+        **contest.ratio(results, "yoyak", "trl", "tokens_a_second"),
+        **contest.ratio(results, "yoyak", "trl-padded", "tokens_a_second"),
+        **contest.ratio(results, "yoyak", "trl", "peak_mib"),
+        **contest.ratio(results, "yoyak", "trl-padded", "peak_mib"),
+        **contest.ratio(results, "write-yoyak", "write-plain", "dialogues_a_second"),
+    }
     if {"write-yoyak", "write-plain"} <= set(results):
         pairs = list(zip(results["write-yoyak"].pop("texts"), results["write-plain"].pop("texts"), strict=True))
         results["same_texts"] = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
-    ratios = {}
-    for peer in ("trl", "trl-padded"):
-        if {"yoyak", peer} <= set(results):
-            ratios[f"tokens a second against {peer}"] = results["yoyak"]["tokens_a_second"] / results[peer]["tokens_a_second"]
-            ratios[f"peak memory against {peer}"] = results["yoyak"]["peak_mib"] / results[peer]["peak_mib"]
-    if {"write-yoyak", "write-plain"} <= set(results):
-        ratios["dialogues a second against plain"] = (
-            results["write-yoyak"]["dialogues_a_second"] / results["write-plain"]["dialogues_a_second"]
-        )
-    results["ratios"] = {name: round(value, 3) for name, value in ratios.items()}
     results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results["ratios"], indent=2))
+    contest.save(args.json, results)
 
 
 if __name__ == "__main__":

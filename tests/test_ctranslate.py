@@ -134,7 +134,7 @@ def rows(count: int = 24) -> list[list[int]]:
 def written(model: Any, chosen: Generation, ids: Sequence[list[int]]) -> list[list[int]]:
     if isinstance(model, Writer):
         return model.write(ids, chosen)
-    new = generation._transformers(model, Numbers(), chosen)(list(ids), [""] * len(ids), 0)  # type: ignore[arg-type]
+    new = generation._transformers(model, Numbers(), chosen)(list(ids), [""] * len(ids), 0)
     ends = [row.index(1) + 1 if 1 in row else len(row) for row in new]
     return [row[:end] for row, end in zip(new, ends, strict=True)]
 
@@ -143,7 +143,7 @@ def share_same(name: str, **changes: Any) -> float:
     model, chosen, ids = model_of(name), settings(**changes), rows()
     assert cannot(model, chosen) is None
     expected = written(copy.deepcopy(model), chosen, ids)
-    got = written(Writer(Converted(model, Numbers()), "float32", 1), chosen, ids)  # type: ignore[arg-type]
+    got = written(Writer(Converted(model, Numbers()), "float32", 1), chosen, ids)
     return sum(a == b for a, b in zip(expected, got, strict=True)) / len(ids)
 
 
@@ -170,8 +170,8 @@ def test_what_would_come_out_wrong_is_refused(name: str) -> None:
     model = model_of(name)
     assert "CTranslate2" in (cannot(model, settings()) or "")
     with pytest.raises(YoyakError, match=r"generation\.backend: ctranslate2: .* choose auto or transformers"):
-        generation.choose_writer(model, Numbers(), settings=settings(backend="ctranslate2"), threads=1)  # type: ignore[arg-type]
-    same, told = generation.choose_writer(model, Numbers(), settings=settings(), threads=1)  # type: ignore[arg-type]
+        generation.choose_writer(model, Numbers(), settings=settings(backend="ctranslate2"), threads=1)
+    same, told = generation.choose_writer(model, Numbers(), settings=settings(), threads=1)
     assert same is model
     assert told["backend"] == "transformers"
 
@@ -192,14 +192,14 @@ def test_what_would_come_out_wrong_is_refused(name: str) -> None:
 def test_what_ctranslate2_counts_otherwise_is_left_to_transformers(changes: dict[str, Any]) -> None:
     model = model_of("bart")
     assert cannot(model, settings(**changes))
-    assert generation.choose_writer(model, Numbers(), settings=settings(**changes), threads=1)[0] is model  # type: ignore[arg-type]
+    assert generation.choose_writer(model, Numbers(), settings=settings(**changes), threads=1)[0] is model
 
 
 def test_converting_leaves_an_encoder_decoder_as_it_is() -> None:
     model = model_of("bart")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for kind in ("float32", "int8"):
-        Writer(Converted(model, Numbers()), kind, 1).write(rows(4), settings())  # type: ignore[arg-type]
+        Writer(Converted(model, Numbers()), kind, 1).write(rows(4), settings())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     written(model, settings(), rows(4))
 
@@ -227,14 +227,14 @@ class Judge:
     ],
 )
 def test_int8_is_chosen_where_the_score_does_not_fall(judge: Judge | None, backend: str) -> None:
-    _, told = generation.choose_writer(model_of("bart"), Numbers(), settings=settings(), threads=1, judge=judge)  # type: ignore[arg-type]
+    _, told = generation.choose_writer(model_of("bart"), Numbers(), settings=settings(), threads=1, judge=judge)
     assert told["backend"] == backend
 
 
 def test_what_was_chosen_for_dev_is_kept() -> None:
     _, told = generation.choose_writer(
         model_of("bart"),
-        Numbers(),  # type: ignore[arg-type]
+        Numbers(),
         settings=settings(),
         threads=1,
         earlier="ctranslate2-int8",

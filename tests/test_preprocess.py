@@ -365,6 +365,28 @@ def written(project: Path) -> dict[str, bytes]:
     return {str(p.relative_to(project)): p.read_bytes() for top in ("out", "metrics") for p in (project / top).rglob("*.*")}
 
 
+def test_the_rows_are_the_same_whatever_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoyak.preprocess.CHUNK_ROWS", 7)
+    table = [Row(at + 2, {"fname": f"t{at}", "dialogue": f"#Person1#: {at}번 ㅋㅋ", "summary": "요약"}) for at in range(100)]
+    table[33][1]["dialogue"] = "no dialogue"
+    found = []
+    for processes in (1, 2):
+        report = Report()
+        rows = clean_rows(
+            table,
+            path=Path("train.csv"),
+            split="train",
+            noise="moderate",
+            person_tags="keep_original",
+            guard=Guard(),
+            report=report,
+            processes=processes,
+        )
+        found.append((list(rows), report.counts(), [reject["line"] for reject in report.rejects]))
+    assert found[0] == found[1]
+    assert found[0][2] == [35]
+
+
 def test_stage_writes_all_files_and_the_same_twice(project: Path) -> None:
     run_stage()
     first = written(project)

@@ -1,3 +1,4 @@
+import os
 import random
 import sys
 import unicodedata
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mecab import MeCab
 from rouge_score import rouge_scorer, tokenizers
 
 from tests.conftest import SUMMARIES
@@ -289,6 +291,41 @@ def test_signature_says_what_the_score_depends_on() -> None:
     assert mean != best
     for part in ("tok:mecab-ko-", "+dic-", "impl:rouge_score-", "references:mean", "rows:mean"):
         assert part in mean
+
+
+def test_many_texts_are_read_as_one_is(mecab: rouge.Morphemes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rouge, "TEXTS_A_PROCESS", 50)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    texts = [f"{text} {at}번" for at in range(20) for text in SUMMARIES]
+    many = rouge.Morphemes()
+    many.read([*texts, *texts])
+    assert many._seen == {text: mecab.tokenize(text) for text in texts}
+
+
+@pytest.mark.parametrize("text", [*SUMMARIES, "", " ", "KTX 10시, 3.5%", "👋 ㅋㅋ\u3000다", "뷁쉛 𠀀"])
+def test_surfaces_are_mecabs_own(mecab: rouge.Morphemes, text: str) -> None:
+    assert mecab.tokenize(text) == MeCab().morphs(text)
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_rouge_score_gives_the_same_to_the_last_bit(mecab: rouge.Morphemes, how: rouge.References) -> None:
+    draw = random.Random(1)
+    words = " ".join(SUMMARIES).split()
+
+    def text() -> str:
+        return " ".join(draw.choices(words, k=draw.randrange(12)))
+
+    predictions = [text() for _ in range(200)]
+    references = [[text() for _ in range(draw.randrange(1, 4))] for _ in predictions]
+    rows = rouge.score_rows(predictions=predictions, references=references, tokenizer=mecab, how=how)
+    scorer = rouge_scorer.RougeScorer(list(rouge.KEYS), tokenizer=mecab)
+    for row, prediction, wanted in zip(rows, predictions, references, strict=True):
+        each = [[100 * score.fmeasure for score in scorer.score(reference, prediction).values()] for reference in wanted]
+        expected = np.mean(each, axis=0) if how == "mean" else np.max(each, axis=0)
+        assert np.abs(row - expected).max() <= (0 if len(wanted) == 1 else 1e-12)
+    rouge.check(rows, predictions, references, mecab, how)
+    with pytest.raises(YoyakError, match="row 0: rouge_score gives"):
+        rouge.check(rows + 1e-8, predictions, references, mecab, how)
 
 
 def test_decomposed_hangul_is_the_same_text(mecab: rouge.Morphemes) -> None:

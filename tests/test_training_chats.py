@@ -180,4 +180,4 @@ def test_the_stage_records_what_it_had(base: Path, values: dict[str, Any], tmp_p
     record = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))
     assert record["quantization"] == "nf4" and record["precision"] == "float32"
     assert set(record["sha256"]) == {"config.json", "model.safetensors"}
-    assert generation.describe(parse(values, source="test").generation).startswith("max_new_tokens=8")
+    assert generation.describe(parse(values, source="test").generation, backend="x").startswith("max_new_tokens=8")

@@ -211,9 +211,9 @@ def _counts(encoded: datasets.Dataset) -> dict[str, dict[str, Any]]:
     report = {}
     for kind in ("dialogue", "prompt", "summary"):
         if f"_{kind}_tokens" in encoded.column_names:
-            lengths = np.array(encoded[f"_{kind}_tokens"])
+            lengths = encoded.data.column(f"_{kind}_tokens").to_numpy()
             sums = {
-                name.removeprefix(f"_{kind}_"): int(np.sum(encoded[name]))
+                name.removeprefix(f"_{kind}_"): int(encoded.data.column(name).to_numpy().sum())
                 for name in encoded.column_names
                 if name.startswith(f"_{kind}_") and name != f"_{kind}_tokens"
             }

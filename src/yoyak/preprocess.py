@@ -1,11 +1,14 @@
 """Raw rows to clean ones, with every change counted and every rejected row kept with its reason."""
 
 import hashlib
+import os
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +19,8 @@ from yoyak.files import FORMULA, Row, dumps, read_csv, shown
 from yoyak.params import Preprocess
 
 MOST_SHOWN = 20  # rows named in a message
+MANY_BYTES = 8 * 2**20  # a file from which several processes pay
+CHUNK_ROWS = 200
 COLUMNS = {
     "train": ("fname", "dialogue", "summary"),
     "dev": ("fname", "dialogue", "summary"),
@@ -165,6 +170,38 @@ def clean_row(
     return row, +changed
 
 
+Cleaned = tuple[dict[str, Any], Counter[str]] | str  # or the reason why the row cannot be used
+
+
+def _clean_many(rows: list[Row], **how: Any) -> list[Cleaned]:
+    cleaned: list[Cleaned] = []
+    for _, cells in rows:
+        try:
+            cleaned.append(clean_row(cells, **how))
+        except BadDialogueError as error:
+            cleaned.append(str(error))
+    return cleaned
+
+
+def _cleaned(rows: Iterable[Row], *, processes: int, **how: Any) -> Iterator[tuple[Row, Cleaned]]:
+    """Each row with what `clean_row` made of it, in order; some chunks ahead in other processes, if there are to be any."""
+    if processes == 1:
+        for row in rows:
+            yield row, _clean_many([row], **how)[0]
+        return
+    rows = iter(rows)
+    chunks = iter(lambda: list(islice(rows, CHUNK_ROWS)), [])
+    ahead: deque[tuple[list[Row], Future[list[Cleaned]]]] = deque()
+    with ProcessPoolExecutor(processes) as pool:
+        for chunk in chunks:
+            ahead.append((chunk, pool.submit(_clean_many, chunk, **how)))
+            if len(ahead) > 2 * processes:
+                first, done = ahead.popleft()
+                yield from zip(first, done.result(), strict=True)
+        for first, done in ahead:
+            yield from zip(first, done.result(), strict=True)
+
+
 def clean_rows(
     rows: Iterable[Row],
     *,
@@ -174,23 +211,26 @@ def clean_rows(
     person_tags: PersonTags,
     guard: Guard,
     report: Report,
+    processes: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """The usable rows of one split, one after another; `guard` and `report` are filled on the way.
+
+    The rows are the same whatever the number of processes.
 
     Raises:
         YoyakError: for an fname that occurs twice.
     """
     first_line = FirstSeen()
-    for line, cells in rows:
+    how = {"noise": noise, "person_tags": person_tags, "with_summary": split != "test"}
+    for (line, cells), cleaned in _cleaned(rows, processes=processes, **how):
         report.rows_in += 1
         fname = cells["fname"]
         if (first := first_line.setdefault(fname.encode(), str(line))) != str(line):
             raise YoyakError(f"{path}: line {line}: {shown(fname)}: this fname is already that of line {first}")
-        try:
-            row, changed = clean_row(cells, noise=noise, person_tags=person_tags, with_summary=split != "test")
-        except BadDialogueError as error:
-            report.reject(split=split, line=line, reason=str(error), cells=cells)
+        if isinstance(cleaned, str):
+            report.reject(split=split, line=line, reason=cleaned, cells=cells)
             continue
+        row, changed = cleaned
         guard.add(split, fname, row["dialogue"])
         report.changed.update(changed.keys())
         report.rows_out += 1
@@ -207,6 +247,7 @@ def clean_file(path: Path, *, split: str, settings: Preprocess, guard: Guard, re
         person_tags=settings.person_tags,
         guard=guard,
         report=report,
+        processes=len(os.sched_getaffinity(0)) if path.stat().st_size >= MANY_BYTES else 1,
     )
 
 

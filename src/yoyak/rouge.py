@@ -100,17 +100,19 @@ def score_rows(
     Raises:
         ValueError: if the lengths differ, or a row has no reference.
     """
-    for at, (_, wanted) in enumerate(zip(predictions, references, strict=True)):
-        if not wanted:
+    for at, (_, texts) in enumerate(zip(predictions, references, strict=True)):
+        if not texts:
             raise ValueError(f"row {at} has no reference")
     if not predictions:
         return np.zeros((0, len(KEYS)))
     numbers: dict[str, int] = {}
-    each = [[numbers.setdefault(token, len(numbers)) for token in tokenizer.tokenize(text)] for text in predictions]
-    written = [ids for ids, wanted in zip(each, references, strict=True) for _ in wanted]
-    wanted = [
-        [numbers.setdefault(token, len(numbers)) for token in tokenizer.tokenize(text)] for row in references for text in row
-    ]
+
+    def numbered(text: str) -> list[int]:
+        return [numbers.setdefault(token, len(numbers)) for token in tokenizer.tokenize(text)]
+
+    each = [numbered(text) for text in predictions]
+    written = [ids for ids, texts in zip(each, references, strict=True) for _ in texts]
+    wanted = [numbered(text) for texts in references for text in texts]
     longest = np.array([LCSseq.similarity(a, b) for a, b in zip(written, wanted, strict=True)], dtype=np.int64)
     lengths = [np.array([len(ids) for ids in texts], dtype=np.int64) for texts in (written, wanted)]
     pairs = 100 * np.stack(
@@ -123,9 +125,8 @@ def score_rows(
     )
     counts = np.array([len(row) for row in references])
     starts = np.cumsum(counts) - counts
-    if how == "max":
-        return np.maximum.reduceat(pairs, starts)
-    return np.add.reduceat(pairs, starts) / counts[:, None]
+    rows: Scores = np.maximum.reduceat(pairs, starts) if how == "max" else np.add.reduceat(pairs, starts) / counts[:, None]
+    return rows
 
 
 def _bigrams(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:

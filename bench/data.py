@@ -1,0 +1,102 @@
+"""preprocess and tokenize of many dialogues: seconds, peak memory of all of a stage's processes, and how busy the cores were.
+
+    .venv-bench/bin/python bench/data.py --rows 250000 1000000
+
+The rows are the sample's train split over and over, each dialogue with a number of its own in its first turn.
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import contest
+
+
+def write_csv(folder: Path, rows: int) -> None:
+    from yoyak.files import read_csv
+
+    sample = contest.ROOT / "data/sample"
+    known = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]
+    folder.mkdir(parents=True)
+    for name in ("dev.csv", "test.csv"):
+        shutil.copy(sample / name, folder)
+    with open(folder / "train.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(known[0]), lineterminator="\n")
+        writer.writeheader()
+        for at in range(rows):
+            cells = known[at % len(known)]
+            first, colon, rest = cells["dialogue"].partition(":")
+            writer.writerow({**cells, "fname": f"train_{at}", "dialogue": f"{first}{colon} {at}번. {rest.lstrip()}"})
+
+
+def memory_of(pid: int) -> float:
+    """MiB of a process and those below it: each page counted once (PSS)."""
+    total, todo = 0.0, [pid]
+    while todo:
+        one = todo.pop()
+        try:
+            rollup = Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii")
+            total += int(rollup.partition("Pss:")[2].split()[0]) / 1024
+            for thread in Path(f"/proc/{one}/task").iterdir():
+                todo += [int(child) for child in (thread / "children").read_text(encoding="ascii").split()]
+        except (OSError, IndexError, ValueError):
+            continue  # it ended meanwhile
+    return total
+
+
+def stage(name: str, folder: Path) -> dict[str, Any]:
+    began, before = time.perf_counter(), os.times()
+    process = subprocess.Popen([sys.executable, "-m", f"stages.{name}"], cwd=folder, stdout=subprocess.DEVNULL)
+    peak = 0.0
+
+    def watch() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            peak = max(peak, memory_of(process.pid))
+            time.sleep(0.2)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    if process.wait():
+        raise SystemExit(f"{name} failed")
+    watcher.join()
+    seconds, after = time.perf_counter() - began, os.times()
+    busy = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"seconds": round(seconds, 1), "peak_mib": round(peak), "cores_busy": round(busy / seconds, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    args = parser.parse_args()
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir=contest.ROOT, prefix=".bench.", suffix=".tmp") as folder:
+        for rows in args.rows:
+            root = Path(folder, str(rows))
+            write_csv(root / "data/sample", rows)
+            for name in ("stages", "src", "models/base"):
+                shutil.copytree(contest.ROOT / name, root / name)
+            shutil.copy(contest.ROOT / "params.yaml", root)
+            for name in ("preprocess", "tokenize"):
+                results[f"{name} {rows}"] = stage(name, root)
+                print(name, rows, results[f"{name} {rows}"], flush=True)
+            shutil.rmtree(root)
+    few, many = min(args.rows), max(args.rows)
+    results["ratios"] = {
+        f"{name}: {key} of {many} rows over {few}": round(results[f"{name} {many}"][key] / results[f"{name} {few}"][key], 2)
+        for name in ("preprocess", "tokenize")
+        for key in ("seconds", "peak_mib")
+    }
+    contest.save(contest.ROOT / "bench/results/data.json", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""The kobart family against the recipe of earlier teams and a plain Hugging Face script: same checkpoint, same rows.
+
+    .venv-bench/bin/python bench/kobart.py          # kobart-tiny on the sample, one epoch, then the whole dev split
+    .venv-bench/bin/python bench/kobart.py --shape --rows 48 --dev 32 --tokenizer FOLDER   # KoBART's 124 M
+
+padded: all rows padded to 512 and 100 tokens, Seq2SeqTrainer; written in file order, 32 a batch, 4 beams.
+plain: as transformers' run_summarization example: padded to the longest row of a batch, in random order, its defaults.
+All have the same batch size, learning rate, number of epochs and label smoothing. Training is judged by real tokens
+(dialogue and summary, no padding) a second, and the loss on dev's targets afterwards, by one function for all; writing by
+dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import contest
+
+# KoBART's published shape (gogamza/kobart-base-v2's config.json).
+SHAPE = {
+    "vocab_size": 30_000,
+    "d_model": 768,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "encoder_ffn_dim": 3072,
+    "decoder_ffn_dim": 3072,
+    "max_position_embeddings": 1026,
+    "pad_token_id": 3,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 1,
+    "forced_eos_token_id": None,
+}
+TRAINERS = ["train-yoyak", "train-padded", "train-plain"]
+WRITERS = ["write-yoyak", "write-padded"]
+
+
+def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
+    """Params, tokenizer, and the processed rows of train and dev."""
+    from yoyak import checkpoint, preprocess
+    from yoyak.params import load
+
+    params = load(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
+    tokenizer = checkpoint.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
+    rows = {}
+    for split, count in (("train", args.rows), ("dev", args.dev)):
+        cleaned = preprocess.clean_file(
+            args.data / f"{split}.csv",
+            split=split,
+            settings=params.preprocess,
+            guard=preprocess.Guard(),
+            report=preprocess.Report(),
+        )
+        rows[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
+    return params, tokenizer, rows
+
+
+def model_of(args: argparse.Namespace, tokenizer: Any, folder: Path | None = None) -> Any:
+    import torch
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    from yoyak import checkpoint
+
+    if folder or not args.shape:
+        return checkpoint.load_seq2seq(str(folder or args.checkpoint), None, tokenizer)
+    torch.manual_seed(0)
+    model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": len(tokenizer)}))
+    checkpoint.correct_ids(model, tokenizer)
+    return model
+
+
+def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from yoyak import encoding
+
+    inputs = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
+    targets = encoding.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
+    pairs = zip(inputs, targets, strict=True)
+    return [{"input_ids": a, "labels": b, "length": len(a)} for a, b in pairs]
+
+
+def dev_loss(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
+    """Nats a target token."""
+    import torch
+
+    from yoyak.training import collate_pairs
+
+    collate = collate_pairs(tokenizer, model)
+    total, tokens = 0.0, 0
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(dev), 16):
+            batch = {
+                key: value.to(model.device) for key, value in collate([dict(row) for row in dev[start : start + 16]]).items()
+            }
+            count = int((batch["labels"] != -100).sum())
+            total += model(**batch).loss.item() * count
+            tokens += count
+    return total / tokens
+
+
+def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
+    from datasets import Dataset
+    from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+
+    from yoyak import checkpoint, hardware, training
+
+    params, tokenizer, rows = prepare(args)
+    train_rows, dev = (encoded(params, tokenizer, rows[split]) for split in ("train", "dev"))
+    set_seed(params.training.seed)
+    model = model_of(args, tokenizer)
+    settings = params.training.model_copy(update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch})
+    same = {
+        name: getattr(settings, name)
+        for name in ("num_train_epochs", "per_device_train_batch_size", "learning_rate", "label_smoothing_factor", "seed")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        if how == "yoyak":
+            hardware.use_threads(params.hardware.cpu_threads)
+            precision, _ = hardware.choose_precision("auto", parameters=model.num_parameters())
+            arguments = training.arguments(settings, folder=Path(folder), precision=precision)
+            arguments.eval_strategy = arguments.save_strategy = "no"
+            arguments.load_best_model_at_end = False
+            trainer = training.SummaryTrainer(
+                None,
+                model=model,
+                args=arguments,
+                train_dataset=Dataset.from_list(train_rows),
+                data_collator=training.collate_pairs(tokenizer, model),
+                processing_class=tokenizer,
+            )
+        else:
+            data = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in train_rows]
+            collate: Any = DataCollatorForSeq2Seq(tokenizer, model=model)
+            if how == "padded":
+                data = [padded(row, params.tokenizer, tokenizer.pad_token_id) for row in data]
+                collate = None
+            trainer = Seq2SeqTrainer(
+                model=model,
+                args=Seq2SeqTrainingArguments(folder, report_to="none", save_strategy="no", **same),
+                train_dataset=Dataset.from_list(data),
+                data_collator=collate,
+                processing_class=tokenizer,
+            )
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
+    tokens = sum(len(row["input_ids"]) + len(row["labels"]) for row in train_rows)
+    if args.model and how == "yoyak":
+        checkpoint.save(model, tokenizer, args.model)
+    return {
+        "seconds": round(seconds, 2),
+        "tokens_a_second": round(tokens / seconds, 1),
+        "peak_mib": round(contest.peak_mib()),
+        "dev_loss": round(dev_loss(model, tokenizer, dev), 4),
+    }
+
+
+def padded(row: dict[str, list[int]], lengths: Any, pad: int) -> dict[str, list[int]]:
+    gap = lengths.max_input_length - len(row["input_ids"])
+    return {
+        "input_ids": row["input_ids"] + [pad] * gap,
+        "attention_mask": [1] * len(row["input_ids"]) + [0] * gap,
+        "labels": row["labels"] + [-100] * (lengths.max_target_length - len(row["labels"])),
+    }
+
+
+def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
+    """Summaries of dev by the model that train-yoyak left, with params.yaml's decoding."""
+    import torch
+
+    from yoyak import encoding, generation, hardware, rouge
+
+    params, tokenizer, rows = prepare(args)
+    model = model_of(args, tokenizer, None if args.shape else args.model).eval()
+    settings, dev = params.generation, rows["dev"]
+    ids = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
+    result: dict[str, Any] = {}
+    start = time.perf_counter()
+    if how == "yoyak":
+        threads = params.hardware.cpu_threads
+        hardware.use_threads(threads)
+        judge = generation.judge(tokenizer, ids, dev, settings=settings)
+        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        result = {**chosen, "seconds_to_choose": round(time.perf_counter() - start, 2)}
+        start = time.perf_counter()
+        dialogues = [row["dialogue"] for row in dev]
+        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
+    else:
+        model.generation_config = generation.decoding(settings, tokenizer, model)
+        texts = []
+        with torch.inference_mode():
+            for at in range(0, len(ids), 32):
+                batch = tokenizer.pad(
+                    {"input_ids": ids[at : at + 32]},
+                    padding="max_length",
+                    max_length=params.tokenizer.max_input_length,
+                    return_tensors="pt",
+                ).to(model.device)
+                out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
+                texts += [text.replace("\ufffd", "").strip() for text in encoding.decode(tokenizer, out[:, 1:].tolist())]
+    seconds = time.perf_counter() - start
+    scores = rouge.score_rows(predictions=texts, references=[row["references"] for row in dev], tokenizer=rouge.Morphemes())
+    return {
+        **result,
+        "seconds": round(seconds, 2),
+        "dialogues_a_second": round(len(ids) / seconds, 3),
+        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
+        "peak_mib": round(contest.peak_mib()),
+        "texts": texts,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, default=Path("models/base/kobart-tiny"))
+    parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape; needs --tokenizer")
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--data", type=Path, default=contest.ROOT / "data/sample")
+    parser.add_argument("--rows", type=int, default=3600)
+    parser.add_argument("--dev", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", choices=[*TRAINERS, *WRITERS], nargs="+", default=[*TRAINERS, *WRITERS])
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        what, _, how = args.one.partition("-")
+        contest.tell((train if what == "train" else write)(args, how))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        results = contest.run(__file__, args.only, [*sys.argv[1:], "--model", f"{folder}/model"])
+    results["ratios"] = {
+        **contest.ratio(results, "train-yoyak", "train-padded", "tokens_a_second"),
+        **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second"),
+        **contest.ratio(results, "write-yoyak", "write-padded", "dialogues_a_second"),
+    }
+    if set(WRITERS) <= set(results):
+        pairs = list(zip(*(results[name].pop("texts") for name in WRITERS), strict=True))
+        results["same_texts"] = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
+    results["setting"] = {
+        "model": "random weights of KoBART's shape" if args.shape else args.checkpoint.name,
+        "data": args.data.name,
+        "rows": args.rows,
+        "dev": args.dev,
+        "batch": args.batch,
+    }
+    contest.save(args.json or contest.ROOT / f"bench/results/kobart{'-shape' if args.shape else ''}.json", results)
+
+
+if __name__ == "__main__":
+    main()
