@@ -16,11 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-# A queued run has neighbours. OpenMP's threads spin while they wait, so that two runs of two threads on two cores train 17
-# times slower each (docs/log.md); asleep they wait for nobody. It must be said before torch loads.
-if Path(os.environ.get("DVC_ROOT", ROOT)).resolve() != ROOT:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 if importlib.util.find_spec("pydantic") is None:
     raise SystemExit(f"error: {sys.executable} has not yoyak's packages; run `make setup`, then `source .venv/bin/activate`")
 

@@ -105,11 +105,13 @@ assert random.getstate() == before and not os.listdir(".")
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={"PATH": "", "PYTHONPATH": str(ROOT / "src")})
 
 
-def test_only_a_run_in_a_copy_lets_its_threads_sleep() -> None:
-    code = "import os, stages; print(os.environ.get('OMP_WAIT_POLICY'))"
-    for root, policy in ((ROOT, "None"), (ROOT.parent, "PASSIVE")):
-        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | {"DVC_ROOT": str(root)}
+@pytest.mark.parametrize("stage", STAGES)
+def test_threads_give_way_unless_the_user_says_how_they_wait(stage: str) -> None:
+    """Before any stage's first heavy import."""
+    code = f"import os, sys, stages.{stage}; assert 'yoyak' in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'))"
+    mine = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    for said, count in (({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"), ({"GOMP_SPINCOUNT": "7"}, "7")):
         told = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code], cwd=ROOT, env=mine | said, check=True, capture_output=True, text=True
         )
-        assert told.stdout.strip() == policy
+        assert told.stdout.strip() == count

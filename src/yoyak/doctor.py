@@ -22,9 +22,11 @@ PACKAGES = (
     "bitsandbytes",
     "datasets",
     "accelerate",
+    "ctranslate2",
     "dvc",
     "dvclive",
     "optuna",
+    "rapidfuzz",
     "rouge-score",
     "python-mecab-ko",
 )

@@ -294,10 +294,8 @@ class Search:
         if trial and self.plan.pruner.name != "none" and self.plan.trains:
             about = {"storage": self.url, "study": self.name, "trial": trial._trial_id, "pruner": self.plan.pruner.arguments()}
             told[pruning.VARIABLE] = json.dumps(about)
-        if self.plan.jobs > 1:
-            told["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin would slow the neighbour (stages/__init__.py)
-            if gpus := _gpus():
-                told["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
+        if self.plan.jobs > 1 and (gpus := _gpus()):
+            told["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
         return told
 
     def _run(self, trial: Trial, job: int) -> None:
