@@ -151,6 +151,7 @@ def wait(attempt: Attempt, condition: Callable[[Path], bool], folder: Path) -> N
         time.sleep(0.001)
 
 
+@pytest.mark.timeout(60 * KILLS)
 def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[str, Path], tmp_path: Path) -> None:
     chance, count = random.Random(SEED), Counter[str]()
     folders = {family: Path(shutil.copytree(folder, tmp_path / family)) for family, folder in finished.items()}
@@ -218,6 +219,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path) -> None:
         assert not at_work(tmp_path)
 
 
+@pytest.mark.timeout(900 + 30 * KILLS)
 def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> None:
     """DVC alone, its group, or the stage: a new `dvc repro` each time, which no orphan disturbs."""
     chance, kills = random.Random(SEED), 0
