@@ -66,8 +66,11 @@ audit: setup ## known vulnerabilities of every pinned package; asks pypi.org
 base: setup ## pre-train the small checkpoints of models/base again (half an hour)
 	python models/build_base.py
 
-bench: .venv-bench/ready ## side by side with other trainers, in an environment of its own; results in bench/results
+bench: .venv-bench/ready ## side by side with what else one would run, in an environment of its own (half an hour); results in bench/results
+	.venv-bench/bin/python bench/kobart.py --rows 1600
 	.venv-bench/bin/python bench/qlora.py
+	.venv-bench/bin/python bench/scoring.py
+	.venv-bench/bin/python bench/data.py
 
 .venv-bench/ready: requirements.txt requirements.lock bench/requirements.txt
 	$(call install,.venv-bench,-r requirements.lock -r bench/requirements.txt)

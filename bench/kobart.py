@@ -5,9 +5,9 @@
 
 padded: all rows padded to 512 and 100 tokens, Seq2SeqTrainer; written in file order, 32 a batch, 4 beams.
 plain: as transformers' run_summarization example: padded to the longest row of a batch, in random order, its defaults.
-All have the same batch size, learning rate, number of epochs and label smoothing. Training is judged by real tokens
-(dialogue and summary, no padding) a second, and the loss on dev's targets afterwards, by one function for all; writing by
-dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts.
+All have the same batch size, learning rate and schedule, weight decay, number of epochs and label smoothing. Training is
+judged by real tokens (dialogue and summary, no padding) a second, and the loss on dev's targets afterwards, by one function for
+all; writing by dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     settings = params.training.model_copy(update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch})
     same = {
         name: getattr(settings, name)
-        for name in ("num_train_epochs", "per_device_train_batch_size", "learning_rate", "label_smoothing_factor", "seed")
+        for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
     }
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
@@ -135,15 +135,15 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
             )
         else:
             data = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in train_rows]
-            collate: Any = DataCollatorForSeq2Seq(tokenizer, model=model)
             if how == "padded":
                 data = [padded(row, params.tokenizer, tokenizer.pad_token_id) for row in data]
-                collate = None
             trainer = Seq2SeqTrainer(
                 model=model,
-                args=Seq2SeqTrainingArguments(folder, report_to="none", save_strategy="no", **same),
+                args=Seq2SeqTrainingArguments(
+                    folder, per_device_train_batch_size=args.batch, report_to="none", save_strategy="no", **same
+                ),
                 train_dataset=Dataset.from_list(data),
-                data_collator=collate,
+                data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
                 processing_class=tokenizer,
             )
         start = time.perf_counter()

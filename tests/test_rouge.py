@@ -24,19 +24,13 @@ def mecab() -> rouge.Morphemes:
 class Words(rouge.Morphemes):
     """rouge_score's own tokenizer in Mecab's place."""
 
-    def __init__(self) -> None:
-        self._plain = tokenizers.DefaultTokenizer(use_stemmer=False)
-
-    def tokenize(self, text: str) -> list[str]:
-        tokens: list[str] = self._plain.tokenize(text)
+    def _surfaces(self, text: str) -> list[str]:
+        tokens: list[str] = tokenizers.DefaultTokenizer(use_stemmer=False).tokenize(text)
         return tokens
 
 
 class Spaces(rouge.Morphemes):
-    def __init__(self) -> None:
-        pass
-
-    def tokenize(self, text: str) -> list[str]:
+    def _surfaces(self, text: str) -> list[str]:
         return text.split()
 
 

@@ -3,9 +3,9 @@
 import importlib.metadata
 import multiprocessing
 import os
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from itertools import chain, pairwise
 from typing import Literal
 
 import numpy as np
@@ -40,11 +40,23 @@ class Morphemes:
         except Exception as error:  # a missing package, library or dictionary: each raises its own kind
             raise YoyakError(f"Mecab cannot load ({error}); the score needs it: pip install python-mecab-ko==1.3.7") from error
         self._seen: dict[str, list[str]] = {}
+        self._numbers: dict[str, int] = {}
+        self._lettered: dict[str, str] = {}
 
     def tokenize(self, text: str) -> list[str]:
         if text not in self._seen:
             self._seen[text] = self._surfaces(unicodedata.normalize("NFC", text))
         return self._seen[text]
+
+    def letters(self, text: str) -> str:
+        """The text with each morpheme as one character: its number among all that were seen."""
+        if text not in self._lettered:
+            numbers = self._numbers
+            ids = [numbers.setdefault(token, len(numbers)) for token in self.tokenize(text)]
+            if len(numbers) > sys.maxunicode:
+                raise YoyakError(f"more than {sys.maxunicode} different morphemes: no Korean text has so many")
+            self._lettered[text] = "".join(map(chr, ids))
+        return self._lettered[text]
 
     def _surfaces(self, text: str) -> list[str]:
         """What MeCab.morphs gives, in half the time: it reads each morpheme's eight features first, and drops them."""
@@ -61,7 +73,8 @@ class Morphemes:
         processes = min(len(os.sched_getaffinity(0)), len(new) // TEXTS_A_PROCESS)
         if processes > 1:
             with multiprocessing.get_context("spawn").Pool(processes, _start_reader) as pool:
-                self._seen.update(zip(new, pool.imap(_read, new, chunksize=500), strict=True))
+                for text, joined in zip(new, pool.imap(_read, new, chunksize=500), strict=True):
+                    self._seen[text] = joined.split("\0") if joined else []
 
 
 _reader: Morphemes
@@ -72,8 +85,9 @@ def _start_reader() -> None:
     _reader = Morphemes()
 
 
-def _read(text: str) -> list[str]:
-    return _reader._surfaces(unicodedata.normalize("NFC", text))
+def _read(text: str) -> str:
+    """Joined: a list of short strings takes longer from process to process. Mecab's strings have no NUL."""
+    return "\0".join(_reader._surfaces(unicodedata.normalize("NFC", text)))
 
 
 def signature(references: References) -> str:
@@ -105,20 +119,15 @@ def score_rows(
             raise ValueError(f"row {at} has no reference")
     if not predictions:
         return np.zeros((0, len(KEYS)))
-    numbers: dict[str, int] = {}
-
-    def numbered(text: str) -> list[int]:
-        return [numbers.setdefault(token, len(numbers)) for token in tokenizer.tokenize(text)]
-
-    each = [numbered(text) for text in predictions]
-    written = [ids for ids, texts in zip(each, references, strict=True) for _ in texts]
-    wanted = [numbered(text) for texts in references for text in texts]
+    each = [tokenizer.letters(text) for text in predictions]
+    written = [letters for letters, texts in zip(each, references, strict=True) for _ in texts]
+    wanted = [tokenizer.letters(text) for texts in references for text in texts]
     longest = np.array([LCSseq.similarity(a, b) for a, b in zip(written, wanted, strict=True)], dtype=np.int64)
-    lengths = [np.array([len(ids) for ids in texts], dtype=np.int64) for texts in (written, wanted)]
+    lengths = [np.array([len(letters) for letters in texts], dtype=np.int64) for texts in (written, wanted)]
     pairs = 100 * np.stack(
         [
-            _f1(_clipped(written, wanted), *lengths),
-            _f1(_clipped(*(_bigrams(texts, len(numbers)) for texts in (written, wanted))), *(size - 1 for size in lengths)),
+            _f1(_clipped(written, wanted, n=1), *lengths),
+            _f1(_clipped(written, wanted, n=2), *(size - 1 for size in lengths)),
             _f1(longest, *lengths),
         ],
         axis=1,
@@ -129,22 +138,27 @@ def score_rows(
     return rows
 
 
-def _bigrams(texts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    return [[a * tokens + b for a, b in pairwise(ids)] for ids in texts]
-
-
-def _clipped(written: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> Counts:
-    """Of each pair of lists, how many elements they share: one that comes k and m times counts min(k, m)."""
-    flat = [np.fromiter(chain.from_iterable(lists), dtype=np.int64) for lists in (written, wanted)]
-    grams, numbered = np.unique(np.concatenate(flat), return_inverse=True)
-    sides = []
-    for lists, part in zip((written, wanted), np.split(numbered, [len(flat[0])]), strict=True):
-        rows = np.repeat(np.arange(len(lists)), [len(ids) for ids in lists])
-        sides.append(np.unique(rows * len(grams) + part, return_counts=True))
-    (a, a_counts), (b, b_counts) = sides
+def _clipped(written: Sequence[str], wanted: Sequence[str], *, n: int) -> Counts:
+    """Of each pair, how many n-grams (n 1 or 2) it shares: one that comes k and m times counts min(k, m)."""
+    (a, a_counts), (b, b_counts) = (np.unique(_grams(texts, n), return_counts=True) for texts in (written, wanted))
     both, at_a, at_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
     shared = np.minimum(a_counts[at_a], b_counts[at_b])
-    return np.bincount(both // max(1, len(grams)), weights=shared, minlength=len(written)).astype(np.int64)
+    return np.bincount(both // GRAMS[n], weights=shared, minlength=len(written)).astype(np.int64)
+
+
+GRAMS = {n: (sys.maxunicode + 1) ** n for n in (1, 2)}
+
+
+def _grams(texts: Sequence[str], n: int) -> Counts:
+    """All n-grams of all texts, each as one number that says its text too: place x GRAMS[n] + gram (7 million texts fit)."""
+    flat = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
+    rows = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
+    if n == 1:
+        grams: Counts = rows * GRAMS[1] + flat
+        return grams
+    grams = rows[1:] * GRAMS[2] + flat[:-1] * GRAMS[1] + flat[1:]
+    inside: Counts = grams[rows[1:] == rows[:-1]]
+    return inside
 
 
 def _f1(shared: Counts, written: Counts, wanted: Counts) -> NDArray[np.float64]:
@@ -195,9 +209,11 @@ def summarize(rows: Scores) -> dict[str, float]:
 def resampled_means(rows: Scores, *, samples: int, seed: int) -> Scores:
     """(samples, 3): means over rows drawn with replacement (Efron's bootstrap; Koehn 2004 for paired use)."""
     generator = np.random.default_rng(seed)
+    columns = np.ascontiguousarray(rows.T)
     means = np.empty((samples, rows.shape[1]))
     for at in range(samples):
-        means[at] = rows[generator.integers(0, len(rows), len(rows))].mean(axis=0)
+        drawn = np.bincount(generator.integers(0, len(rows), len(rows)), minlength=len(rows))
+        means[at] = (drawn * columns).sum(axis=1) / len(rows)
     return means
 
 
