@@ -28,14 +28,14 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     read_as: dict[str, Any] = {"family": family, "lengths": params.tokenizer, "ask": params.prompt, "test_rows": rows["test"]}
     ids = {split: encoding.encode_rows(part, tokenizer, **read_as) for split, part in rows.items()}
-    judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings)
-    threads = params.hardware.cpu_threads
-    writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
-    print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
     read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
     read["model"] = params.model.chosen
     outputs = {}
     with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
+        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings)
+        threads = params.hardware.cpu_threads
+        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
         for split, part in rows.items():
             texts, kept = [row["dialogue"] for row in part], resume.Batches(folder / f"{split}.jsonl")
             outputs[split] = generation.generate(

@@ -198,9 +198,11 @@ def test_what_ctranslate2_counts_otherwise_is_left_to_transformers(changes: dict
 def test_converting_leaves_an_encoder_decoder_as_it_is() -> None:
     model = model_of("bart")
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = model.config.to_dict()
     for kind in ("float32", "int8"):
         Writer(Converted(model, Numbers()), kind, 1).write(rows(4), settings())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.config.to_dict() == config, "it is saved with the model"
     written(model, settings(), rows(4))
 
 

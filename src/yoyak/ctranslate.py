@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from yoyak import resume
 from yoyak.checkpoint import short
 from yoyak.errors import YoyakError
 from yoyak.params import Generation
@@ -88,20 +89,25 @@ class Converted:
             def load_tokenizer(self, *args: Any, **kwargs: Any) -> _Ids:
                 return ids
 
-        if config.model_type == "bart":  # the converter asks for two keys that older configs had
-            for name, value in (("normalize_before", False), ("normalize_embedding", True)):
-                if not hasattr(config, name):
-                    setattr(config, name, value)
+        # Older configs of BART have two more keys, which the converter asks for. They must not stay: the config is saved too.
+        asked = {"normalize_before": False, "normalize_embedding": True} if config.model_type == "bart" else {}
+        added = {name: value for name, value in asked.items() if not hasattr(config, name)}
         self.chats = not config.is_encoder_decoder
         ends = model.generation_config.eos_token_id
         self.ends: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
-        self._keep = tempfile.TemporaryDirectory(prefix="yoyak-")
+        # Beside the checkpoints, if there are any: what a kill leaves there is found and deleted (`resume.clean`).
+        beside = resume.root() if resume.root().is_dir() else None
+        self._keep = tempfile.TemporaryDirectory(prefix="converted-", dir=beside)
         self.folder = str(Path(self._keep.name, "model"))
         try:
             config.save_pretrained(self._keep.name)
+            config.update(added)
             Converter(self._keep.name).convert(self.folder)
         except Exception as error:  # torch, the disk and CTranslate2 each raise their own kinds
             raise YoyakError(f"CTranslate2 cannot take this {config.model_type}: {short(error)}") from error
+        finally:
+            for name in added:
+                delattr(config, name)
 
 
 class Writer:

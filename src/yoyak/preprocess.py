@@ -247,7 +247,7 @@ def clean_file(path: Path, *, split: str, settings: Preprocess, guard: Guard, re
         person_tags=settings.person_tags,
         guard=guard,
         report=report,
-        processes=len(os.sched_getaffinity(0)) if path.stat().st_size >= MANY_BYTES else 1,
+        processes=len(os.sched_getaffinity(0)) if path.is_file() and path.stat().st_size >= MANY_BYTES else 1,
     )
 
 
