@@ -706,6 +706,7 @@ class Runs:
         if "error" not in record:
             record |= written(stage, folder, tokenizer)
         text = json.dumps(record, ensure_ascii=False).replace(str(folder), "RUN").replace(str(self.folder), "HERE")
+        text = re.sub(r'[^"]*/converted-\w+', "CONVERTED", text)  # a temporary folder
         return dict(json.loads(text))
 
     def inputs(self, stage: str, family: str) -> dict[str, Path]:
