@@ -366,6 +366,7 @@ def spy_on_loading(patch: pytest.MonkeyPatch, record: Record, folder: Path) -> N
 def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
     """Seeds, and whether torch is told to be deterministic and with how many threads (it is not: that would stay so)."""
     import numpy
+    import rouge_score.rouge_scorer  # noqa: F401  (SciPy, which it imports, draws a number of its own)
     import torch
 
     seed, generator = torch.manual_seed, numpy.random.default_rng
