@@ -369,6 +369,7 @@ def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
     import rouge_score.rouge_scorer  # noqa: F401  (SciPy, which it imports, draws a number of its own)
     import torch
 
+    torch.set_num_threads(1)  # CTranslate2 changes it, for what runs after it
     seed, generator = torch.manual_seed, numpy.random.default_rng
 
     def manual_seed(value: int) -> Any:
