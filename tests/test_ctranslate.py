@@ -1,6 +1,8 @@
 """CTranslate2 writes what transformers writes."""
 
 import copy
+import errno
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ctranslate2.converters import TransformersConverter
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -204,6 +207,20 @@ def test_converting_leaves_an_encoder_decoder_as_it_is() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.config.to_dict() == config, "it is saved with the model"
     written(model, settings(), rows(4))
+
+
+def test_a_full_disk_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("bart")
+    config = model.config.to_dict()
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for place, name in ((type(model.config), "save_pretrained"), (TransformersConverter, "convert")):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+            patch.setattr(place, name, full)
+            Converted(model, Numbers())
+        assert model.config.to_dict() == config
 
 
 class Judge:

@@ -103,11 +103,13 @@ class Converted:
             config.save_pretrained(self._keep.name)
             config.update(added)
             Converter(self._keep.name).convert(self.folder)
-        except Exception as error:  # torch, the disk and CTranslate2 each raise their own kinds
+        except OSError:  # the disk, not the model
+            raise
+        except Exception as error:  # torch and CTranslate2 each raise their own kinds
             raise YoyakError(f"CTranslate2 cannot take this {config.model_type}: {short(error)}") from error
         finally:
             for name in added:
-                delattr(config, name)
+                config.__dict__.pop(name, None)
 
 
 class Writer:
