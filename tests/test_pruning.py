@@ -1,6 +1,8 @@
 """pruning.py: what a training run tells its study, and how it ends when the study says so."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +103,23 @@ def test_pruners_are_optunas(settings: dict[str, Any], kind: type) -> None:
         "mysql+nodriver://me:hunter2@h/n",
     ],
 )
+def connect_at_once(url: str) -> None:
+    """Workers that begin at the same moment on a database without tables."""
+    with ThreadPoolExecutor(8) as pool:
+        together = threading.Barrier(8)
+
+        def one(_: int) -> None:
+            together.wait()
+            pruning.connect(url).get_all_studies()
+
+        list(pool.map(one, range(8)))
+
+
+def test_workers_that_begin_at_once_make_the_tables_once(tmp_path: Path) -> None:
+    for number in range(5):
+        connect_at_once(f"sqlite:///{tmp_path}/{number}.db")
+
+
 def test_a_storage_that_cannot_be_reached_is_named_without_its_password(url: str) -> None:
     with pytest.raises(YoyakError) as told:
         pruning.connect(url)

@@ -23,6 +23,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.test_pipeline import command, commit
+from tests.test_pruning import connect_at_once
 from yoyak import study
 from yoyak.params import read
 
@@ -376,12 +377,11 @@ def test_asked_to_stop_a_search_stops_and_goes_on_later(root: Path) -> None:
 
 
 def test_two_processes_of_one_clone_share_a_study(root: Path) -> None:
-    plan = {"parameters": {BEAMS: {"low": 5, "high": 10}}, "sampler": {"name": "grid"}}
-    write_search(root, plan)
+    write_search(root, {"parameters": {RATE: {"choices": [1e-2, 2e-3, 7e-4, 5e-4, 1e-4, 2e-2]}}, "sampler": {"name": "grid"}})
     forget(root)
-    both = [start(root, sleep=0) for _ in range(2)]
-    assert [process.wait(200) for process in both] == [0, 0]
-    assert Counter(noted(root)) == {"predict": 6, "score": 6}, "each trial is run once"
+    both = [start(root, sleep=1) for _ in range(2)]  # an epoch: so long that the slower one finds something to do
+    assert [process.wait(400) for process in both] == [0, 0]
+    assert Counter(noted(root))["train"] == 6, "each trial is run once"
     owners = Counter(trial.user_attrs["worker"] for trial in trials(root))
     assert len(owners) == 2, owners
 
@@ -408,6 +408,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def address(server: Any) -> str:
     made: str = server.get_uri().replace("postgresql://postgres:@/postgres", "postgresql+psycopg://worker:hunter2@/studies")
     return made
+
+
+def test_workers_that_begin_at_once_on_a_server_make_the_tables_once(server: Any, address: str) -> None:
+    for number in range(5):
+        server.psql(f"create database empty{number} owner worker;")
+        connect_at_once(address.replace("/studies", f"/empty{number}"))
 
 
 def everything_below(folder: Path) -> bytes:

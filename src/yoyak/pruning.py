@@ -3,13 +3,17 @@
 import json
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoyak.errors import YoyakError
+from yoyak.files import locked
 
 if TYPE_CHECKING:
     import optuna
@@ -95,17 +99,24 @@ def connect(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBSt
     import sqlalchemy
 
     try:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+        address = sqlalchemy.engine.make_url(url)
     except sqlalchemy.exc.ArgumentError:
         raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
+    local = address.database if address.get_backend_name() == "sqlite" else None
     # Several workers write to one SQLite file; each waits for the others.
-    engine = {"connect_args": {"timeout": 120}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(
-                url, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=3 * heartbeat if heartbeat else None
-            )
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())
-        raise YoyakError(f"storage {shown}: {reason}") from None
+    engine = {"connect_args": {"timeout": 120}} if local else {"pool_pre_ping": True}
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with warnings.catch_warnings(), locked(Path(local).parent) if local else nullcontext():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    url, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=3 * heartbeat if heartbeat else None
+                )
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+            reason = " ".join(str(getattr(error, "orig", error)).split())
+            # A worker elsewhere, begun at the same moment, is making the tables, one after the other.
+            if not ("already exists" in reason or "duplicate key" in reason) or time.monotonic() > deadline:
+                shown = address.render_as_string(hide_password=True)
+                raise YoyakError(f"storage {shown}: {reason}") from None
+            time.sleep(0.2)
