@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from ruamel.yaml import YAML
 
@@ -155,11 +157,16 @@ def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Pa
     stage.write_text("raise SystemExit('the workspace ran')\n", encoding="utf-8")
     module.write_text("raise SystemExit('the workspace was imported')\n", encoding="utf-8")
     try:
-        command(repository, "dvc", "queue", "start", "-j", "2")
-        for name in [line.split()[0] for line in command(repository, "dvc", "queue", "status").splitlines()[1:3]]:
-            command(repository, "dvc", "queue", "logs", "-f", name)
-        command(repository, "dvc", "queue", "stop")
+        # Not by `command`: the workers inherit what it reads, and may outlive the queue when they miss the call to shut down.
+        subprocess.run(["dvc", "queue", "start", "-j", "2"], cwd=repository, stdout=subprocess.DEVNULL, check=True)
+        deadline = time.monotonic() + 600
+        while (told := command(repository, "dvc", "queue", "status")).count("Success") < 2:
+            assert "Failed" not in told and time.monotonic() < deadline, told
+            time.sleep(2)
     finally:
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            if process.info["cwd"] == str(repository) and "queue-worker" in (process.info["cmdline"] or ()):
+                process.kill()
         stage.write_bytes(kept[0])
         module.write_bytes(kept[1])
     table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
