@@ -140,6 +140,7 @@ def judge(
     """ROUGE (rows, 3) of what a model writes for up to INT8_ROWS of dev's `rows`, evenly spaced; `ids` is what it reads."""
     places = [at * len(rows) // INT8_ROWS for at in range(INT8_ROWS)] if len(rows) > INT8_ROWS else range(len(rows))
     chosen = [rows[at] for at in places]
+    morphemes = rouge.Morphemes()
 
     def scores(model: PreTrainedModel | Writer) -> rouge.Scores:
         outputs = generate(
@@ -153,7 +154,7 @@ def judge(
         return rouge.score_rows(
             predictions=[output.text for output in outputs],
             references=[row["references"] for row in chosen],
-            tokenizer=rouge.Morphemes(),
+            tokenizer=morphemes,
         )
 
     return scores
