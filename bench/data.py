@@ -1,5 +1,8 @@
 """preprocess and tokenize of many dialogues: seconds, peak memory of all of a stage's processes, and how busy the cores were.
 
+Memory is what only these processes hold (anonymous and shared pages, each counted once) and, by itself, the mapped files on
+top: pages of the disk's cache, which the system takes back when others need them.
+
     .venv-bench/bin/python bench/data.py --rows 250000 1000000
 
 The rows are the sample's train split over and over, each dialogue with a number of its own in its first turn.
@@ -37,30 +40,33 @@ def write_csv(folder: Path, rows: int) -> None:
             writer.writerow({**cells, "fname": f"train_{at}", "dialogue": f"{first}{colon} {at}번. {rest.lstrip()}"})
 
 
-def memory_of(pid: int) -> float:
-    """MiB of a process and those below it: each page counted once (PSS)."""
-    total, todo = 0.0, [pid]
+def memory_of(pid: int) -> tuple[float, float]:
+    """MiB of a process and those below it, each page counted once (PSS): their own, and that of mapped files."""
+    own, mapped, todo = 0.0, 0.0, [pid]
     while todo:
         one = todo.pop()
         try:
-            rollup = Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii")
-            total += int(rollup.partition("Pss:")[2].split()[0]) / 1024
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
+            kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+            own += (kib["Pss_Anon"] + kib["Pss_Shmem"]) / 1024
+            mapped += kib["Pss_File"] / 1024
             for thread in Path(f"/proc/{one}/task").iterdir():
                 todo += [int(child) for child in (thread / "children").read_text(encoding="ascii").split()]
-        except (OSError, IndexError, ValueError):
+        except (OSError, IndexError, ValueError, KeyError):
             continue  # it ended meanwhile
-    return total
+    return own, mapped
 
 
 def stage(name: str, folder: Path) -> dict[str, Any]:
     began, before = time.perf_counter(), os.times()
     process = subprocess.Popen([sys.executable, "-m", f"stages.{name}"], cwd=folder, stdout=subprocess.DEVNULL)
-    peak = 0.0
+    peak, mapped = 0.0, 0.0
 
     def watch() -> None:
-        nonlocal peak
+        nonlocal peak, mapped
         while process.poll() is None:
-            peak = max(peak, memory_of(process.pid))
+            now = memory_of(process.pid)
+            peak, mapped = max(peak, now[0]), max(mapped, now[1])
             time.sleep(0.2)
 
     watcher = threading.Thread(target=watch)
@@ -70,7 +76,12 @@ def stage(name: str, folder: Path) -> dict[str, Any]:
     watcher.join()
     seconds, after = time.perf_counter() - began, os.times()
     busy = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"seconds": round(seconds, 1), "peak_mib": round(peak), "cores_busy": round(busy / seconds, 2)}
+    return {
+        "seconds": round(seconds, 1),
+        "peak_mib": round(peak),
+        "peak_mapped_mib": round(mapped),
+        "cores_busy": round(busy / seconds, 2),
+    }
 
 
 def main() -> None:
