@@ -4,7 +4,8 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,101 @@ def run(script: str, names: Sequence[str], arguments: Sequence[str]) -> dict[str
         results[name] = json.loads(lines[-1].removeprefix("RESULT "))
         print(name, {key: value for key, value in results[name].items() if key != "texts"}, flush=True)
     return results
+
+
+def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[dict[str, Any]]]:
+    """The first `counts` rows of each split, preprocessed."""
+    from yoyak import preprocess
+
+    found = {}
+    for split, count in counts.items():
+        report, guard = preprocess.Report(), preprocess.Guard()
+        cleaned = preprocess.clean_file(data / f"{split}.csv", split=split, settings=settings, guard=guard, report=report)
+        found[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
+    return found
+
+
+def dev_loss(model: Any, dev: list[dict[str, Any]], collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> float:
+    """Nats a target token."""
+    import torch
+
+    total, tokens = 0.0, 0
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(dev), 16):
+            batch = collate([dict(row) for row in dev[start : start + 16]])
+            batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+            count = int((batch["labels"] != -100).sum())
+            total += model(**batch).loss.item() * count
+            tokens += count
+    return total / tokens
+
+
+def trainer_of_yoyak(
+    model: Any, tokenizer: Any, rows: list[dict[str, Any]], *, settings: Any, folder: str, precision: str, collate: Any
+) -> Any:
+    """yoyak's own, without evaluations and checkpoints."""
+    from datasets import Dataset
+
+    from yoyak import training
+
+    arguments = training.arguments(settings, folder=Path(folder), precision=precision)
+    arguments.eval_strategy = arguments.save_strategy = "no"
+    arguments.load_best_model_at_end = False
+    return training.SummaryTrainer(
+        None,
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=collate,
+        processing_class=tokenizer,
+    )
+
+
+def write(
+    model: Any,
+    tokenizer: Any,
+    ids: list[list[int]],
+    dev: list[dict[str, Any]],
+    *,
+    settings: Any,
+    threads: int | None,
+    plainly: Callable[[], list[str]] | None = None,
+) -> dict[str, Any]:
+    """Summaries of `dev` by yoyak, or `plainly`: seconds, ROUGE, memory, texts. Choosing the backend is timed by itself."""
+    from yoyak import generation, hardware, rouge
+
+    chosen: dict[str, Any] = {}
+    start = time.perf_counter()
+    if plainly:
+        texts = [text.replace("\ufffd", "").strip() for text in plainly()]
+    else:
+        hardware.use_threads(threads)
+        judge = generation.judge(tokenizer, ids, dev, settings=settings)
+        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        chosen["seconds_to_choose"] = round(time.perf_counter() - start, 2)
+        start = time.perf_counter()
+        dialogues = [row["dialogue"] for row in dev]
+        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
+    seconds = time.perf_counter() - start
+    references = [row["references"] for row in dev]
+    scores = rouge.score_rows(predictions=texts, references=references, tokenizer=rouge.Morphemes())
+    return {
+        **chosen,
+        "seconds": round(seconds, 2),
+        "dialogues_a_second": round(len(ids) / seconds, 3),
+        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
+        "peak_mib": round(peak_mib()),
+        "texts": texts,
+    }
+
+
+def same_texts(results: dict[str, Any], ours: str, theirs: str) -> dict[str, str]:
+    """How many texts are the same, if both wrote; the texts are taken out of `results`."""
+    if not {ours, theirs} <= set(results):
+        return {}
+    pairs = list(zip(results[ours].pop("texts"), results[theirs].pop("texts"), strict=True))
+    return {"same_texts": f"{sum(a == b for a, b in pairs)} of {len(pairs)}"}
 
 
 def ratio(results: dict[str, Any], ours: str, theirs: str, key: str) -> dict[str, float]:

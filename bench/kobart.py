@@ -42,21 +42,12 @@ WRITERS = ["write-yoyak", "write-padded"]
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak import checkpoint, preprocess
+    from yoyak import checkpoint
     from yoyak.params import load
 
     params = load(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
     tokenizer = checkpoint.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
-    rows = {}
-    for split, count in (("train", args.rows), ("dev", args.dev)):
-        cleaned = preprocess.clean_file(
-            args.data / f"{split}.csv",
-            split=split,
-            settings=params.preprocess,
-            guard=preprocess.Guard(),
-            report=preprocess.Report(),
-        )
-        rows[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
+    rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
 
@@ -83,26 +74,6 @@ def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[dic
     return [{"input_ids": a, "labels": b, "length": len(a)} for a, b in pairs]
 
 
-def dev_loss(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
-    """Nats a target token."""
-    import torch
-
-    from yoyak.training import collate_pairs
-
-    collate = collate_pairs(tokenizer, model)
-    total, tokens = 0.0, 0
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(dev), 16):
-            batch = {
-                key: value.to(model.device) for key, value in collate([dict(row) for row in dev[start : start + 16]]).items()
-            }
-            count = int((batch["labels"] != -100).sum())
-            total += model(**batch).loss.item() * count
-            tokens += count
-    return total / tokens
-
-
 def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
@@ -118,20 +89,13 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
         name: getattr(settings, name)
         for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
     }
+    collate = training.collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
             hardware.use_threads(params.hardware.cpu_threads)
             precision, _ = hardware.choose_precision("auto", parameters=model.num_parameters())
-            arguments = training.arguments(settings, folder=Path(folder), precision=precision)
-            arguments.eval_strategy = arguments.save_strategy = "no"
-            arguments.load_best_model_at_end = False
-            trainer = training.SummaryTrainer(
-                None,
-                model=model,
-                args=arguments,
-                train_dataset=Dataset.from_list(train_rows),
-                data_collator=training.collate_pairs(tokenizer, model),
-                processing_class=tokenizer,
+            trainer = contest.trainer_of_yoyak(
+                model, tokenizer, train_rows, settings=settings, folder=folder, precision=precision, collate=collate
             )
         else:
             data = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in train_rows]
@@ -156,7 +120,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "tokens_a_second": round(tokens / seconds, 1),
         "peak_mib": round(contest.peak_mib()),
-        "dev_loss": round(dev_loss(model, tokenizer, dev), 4),
+        "dev_loss": round(contest.dev_loss(model, dev, collate), 4),
     }
 
 
@@ -173,24 +137,14 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     """Summaries of dev by the model that train-yoyak left, with params.yaml's decoding."""
     import torch
 
-    from yoyak import encoding, generation, hardware, rouge
+    from yoyak import encoding, generation
 
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
     settings, dev = params.generation, rows["dev"]
     ids = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
-    result: dict[str, Any] = {}
-    start = time.perf_counter()
-    if how == "yoyak":
-        threads = params.hardware.cpu_threads
-        hardware.use_threads(threads)
-        judge = generation.judge(tokenizer, ids, dev, settings=settings)
-        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
-        result = {**chosen, "seconds_to_choose": round(time.perf_counter() - start, 2)}
-        start = time.perf_counter()
-        dialogues = [row["dialogue"] for row in dev]
-        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
-    else:
+
+    def plainly() -> list[str]:
         model.generation_config = generation.decoding(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
@@ -202,17 +156,12 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
                     return_tensors="pt",
                 ).to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
-                texts += [text.replace("\ufffd", "").strip() for text in encoding.decode(tokenizer, out[:, 1:].tolist())]
-    seconds = time.perf_counter() - start
-    scores = rouge.score_rows(predictions=texts, references=[row["references"] for row in dev], tokenizer=rouge.Morphemes())
-    return {
-        **result,
-        "seconds": round(seconds, 2),
-        "dialogues_a_second": round(len(ids) / seconds, 3),
-        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
-        "peak_mib": round(contest.peak_mib()),
-        "texts": texts,
-    }
+                texts += encoding.decode(tokenizer, out[:, 1:].tolist())
+        return texts
+
+    threads = params.hardware.cpu_threads
+    chosen = None if how == "yoyak" else plainly
+    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=chosen)
 
 
 def main() -> None:
@@ -240,9 +189,7 @@ def main() -> None:
         **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second"),
         **contest.ratio(results, "write-yoyak", "write-padded", "dialogues_a_second"),
     }
-    if set(WRITERS) <= set(results):
-        pairs = list(zip(*(results[name].pop("texts") for name in WRITERS), strict=True))
-        results["same_texts"] = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
+    results |= contest.same_texts(results, *WRITERS)
     results["setting"] = {
         "model": "random weights of KoBART's shape" if args.shape else args.checkpoint.name,
         "data": args.data.name,

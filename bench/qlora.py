@@ -22,19 +22,13 @@ CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain"]
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak import checkpoint, preprocess
+    from yoyak import checkpoint
     from yoyak.params import load
 
     params = load(contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
     chosen = params.model.qlora
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
-    rows = {}
-    for split, count in (("train", args.rows), ("dev", args.dev)):
-        report, guard = preprocess.Report(), preprocess.Guard()
-        cleaned = preprocess.clean_file(
-            args.data / f"{split}.csv", split=split, settings=params.preprocess, guard=guard, report=report
-        )
-        rows[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
+    rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
 
@@ -58,23 +52,10 @@ def tuned(params: Any, tokenizer: Any) -> Any:
     return adapter.add_lora(base, params.lora, new_tokens=new, settings=params.model.qlora)
 
 
-def dev_loss(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
-    """Nats a target token."""
-    import torch
-
+def loss_of(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
     from yoyak.training import collate_chats
 
-    collate = collate_chats(tokenizer.pad_token_id, padding_free=False)
-    total, tokens = 0.0, 0
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(dev), 16):
-            batch = collate(dev[start : start + 16])
-            batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
-            count = int((batch["labels"] != -100).sum())
-            total += model(**batch).loss.item() * count
-            tokens += count
-    return total / tokens
+    return contest.dev_loss(model, dev, collate_chats(tokenizer.pad_token_id, padding_free=False))
 
 
 def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
@@ -88,18 +69,11 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
         settings = params.training.model_copy(
             update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "label_smoothing_factor": 0.0}
         )
-        arguments = training.arguments(settings, folder=Path(folder), precision=precision)
-        arguments.eval_strategy = arguments.save_strategy = "no"
-        arguments.load_best_model_at_end = False
-        trainer = training.SummaryTrainer(
-            None,
-            model=model,
-            args=arguments,
-            train_dataset=_dataset(train),
-            data_collator=training.collate_chats(tokenizer.pad_token_id, padding_free=False),
-            processing_class=tokenizer,
+        collate = training.collate_chats(tokenizer.pad_token_id, padding_free=False)
+        trainer = contest.trainer_of_yoyak(
+            model, tokenizer, train, settings=settings, folder=folder, precision=precision, collate=collate
         )
-        result = timed(trainer, train, lambda: dev_loss(model, tokenizer, dev))
+        result = timed(trainer, train, lambda: loss_of(model, tokenizer, dev))
     args.adapter.mkdir(parents=True)
     adapter.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
     return result
@@ -135,7 +109,7 @@ def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
             **({} if _gpu() else {"use_cpu": True, "bf16": False}),
         )
         trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
-        result = timed(trainer, train, lambda: dev_loss(trainer.model, tokenizer, dev))
+        result = timed(trainer, train, lambda: loss_of(trainer.model, tokenizer, dev))
         defaults = ("gradient_checkpointing", "activation_checkpointing", "packing", "padding_free", "loss_type")
         return result | {"settings": {name: getattr(config, name) for name in defaults if hasattr(config, name)}}
 
@@ -144,12 +118,6 @@ def _gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _dataset(rows: list[dict[str, Any]]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list(rows)
 
 
 def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any]:
@@ -172,48 +140,26 @@ def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
     """Greedy summaries of dev by the adapter that `yoyak` left."""
     import torch
 
-    from yoyak import adapter, encoding, generation, hardware, rouge
+    from yoyak import adapter, encoding, generation
 
     params, tokenizer, rows = prepare(args)
     model, tokenizer = adapter.load(args.adapter)
-    settings = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60})
-    ids = encoding.encode_rows(
-        rows["dev"], tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}]
-    )
-    result: dict[str, Any] = {}
-    start = time.perf_counter()
-    if plain:
+    settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
+    ids = encoding.encode_rows(dev, tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])
+
+    def plainly() -> list[str]:
         model.generation_config = generation.decoding(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
-                batch = tokenizer.pad({"input_ids": ids[at : at + 32]}, padding_side="left", return_tensors="pt").to(
-                    model.device
-                )
+                rows = {"input_ids": ids[at : at + 32]}
+                batch = tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
                 texts += encoding.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
-        texts = [text.replace("\ufffd", "").strip() for text in texts]
-    else:
-        threads = params.hardware.cpu_threads
-        hardware.use_threads(threads)
-        judge = generation.judge(tokenizer, ids, rows["dev"], settings=settings)
-        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
-        result = {**chosen, "seconds_to_choose": round(time.perf_counter() - start, 2)}
-        start = time.perf_counter()
-        dialogues = [row["dialogue"] for row in rows["dev"]]
-        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
-    seconds = time.perf_counter() - start
-    scores = rouge.score_rows(
-        predictions=texts, references=[row["references"] for row in rows["dev"]], tokenizer=rouge.Morphemes()
-    )
-    return {
-        **result,
-        "seconds": round(seconds, 2),
-        "dialogues_a_second": round(len(ids) / seconds, 2),
-        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
-        "peak_mib": round(contest.peak_mib()),
-        "texts": texts,
-    }
+        return texts
+
+    threads = params.hardware.cpu_threads
+    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=plainly if plain else None)
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -248,9 +194,7 @@ def main() -> None:
         **contest.ratio(results, "yoyak", "trl-padded", "peak_mib"),
         **contest.ratio(results, "write-yoyak", "write-plain", "dialogues_a_second"),
     }
-    if {"write-yoyak", "write-plain"} <= set(results):
-        pairs = list(zip(results["write-yoyak"].pop("texts"), results["write-plain"].pop("texts"), strict=True))
-        results["same_texts"] = f"{sum(a == b for a, b in pairs)} of {len(pairs)}"
+    results |= contest.same_texts(results, "write-yoyak", "write-plain")
     results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
     contest.save(args.json, results)
 

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoyak.dialogue import Noise
 from yoyak.errors import YoyakError, told
@@ -141,12 +141,20 @@ def _plots_page(args: argparse.Namespace) -> None:
     plots.write_page(args.file)
 
 
+def _decided() -> dict[str, Any]:
+    """What predict chose for the model that stands here; nothing, if it has not run."""
+    from yoyak.files import read_json
+
+    path = Path("metrics/predict.json")
+    return dict(read_json(path)) if path.is_file() else {}
+
+
 def _summarize(args: argparse.Namespace) -> None:
-    from yoyak.files import check_encoding, read_json
+    from yoyak.files import check_encoding
     from yoyak.inference import summarize_csv, summarize_text
 
     params = load(changes=args.set)
-    decided = read_json(Path("metrics/predict.json")) if Path("metrics/predict.json").is_file() else {}
+    decided = _decided()
     if params.prompt.topic == "auto" and "topic" in decided:  # as the model was asked in training
         params = load(changes=[*args.set, f"prompt.topic={'always' if decided['topic'] else 'never'}"])
     model = args.model or Path("models") / params.model.family
@@ -171,13 +179,11 @@ def _summarize(args: argparse.Namespace) -> None:
 
 
 def _time(args: argparse.Namespace) -> None:
-    from yoyak.files import read_json
     from yoyak.inference import seconds_per_dialogue
 
     params = load()
-    decided = read_json(Path("metrics/predict.json")) if Path("metrics/predict.json").is_file() else {}
     model = Path("models") / params.model.family
-    seconds = seconds_per_dialogue(model=model, params=params, rows=args.rows, backend=decided.get("backend"))
+    seconds = seconds_per_dialogue(model=model, params=params, rows=args.rows, backend=_decided().get("backend"))
     print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
 
 
