@@ -92,7 +92,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     collate = training.collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
-            hardware.use_threads(params.hardware.cpu_threads)
+            hardware.use_cpu(params.hardware.cpu_threads)
             precision, _ = hardware.choose_precision("auto", parameters=model.num_parameters())
             trainer = contest.trainer_of_yoyak(
                 model, tokenizer, train_rows, settings=settings, folder=folder, precision=precision, collate=collate

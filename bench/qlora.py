@@ -64,6 +64,7 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
     model = tuned(params, tokenizer)
+    hardware.use_cpu(params.hardware.cpu_threads)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = params.training.model_copy(

@@ -19,7 +19,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak import checkpoint, encoding, generation, hardware, postprocess, prompt, resume, trained
 
     verify(processed)
-    hardware.use_threads(params.hardware.cpu_threads)
+    hardware.use_cpu(params.hardware.cpu_threads)
     settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
     source = models / family
     model, tokenizer = trained.load(source, base=params.model.qlora)

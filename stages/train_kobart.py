@@ -24,7 +24,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
-    hardware.use_threads(params.hardware.cpu_threads)
+    hardware.use_cpu(params.hardware.cpu_threads)
     verify(tokenized)
     splits = encoding.load(tokenized)
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)

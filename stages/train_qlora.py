@@ -24,7 +24,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
-    hardware.use_threads(params.hardware.cpu_threads)
+    hardware.use_cpu(params.hardware.cpu_threads)
     verify(tokenized)
     splits = encoding.load(tokenized)
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, special, pad_with_eos=True)

@@ -1,6 +1,8 @@
 """What the machine can do: number formats and attention kernels, and why they were chosen."""
 
+import ctypes
 import os
+import platform
 
 import torch
 
@@ -15,11 +17,17 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def use_threads(count: int | None) -> None:
-    """Let the CPU's kernels run in `count` threads, whatever the machine and OMP_NUM_THREADS say: they add up in as many parts,
-    and so the bytes of a result depend on it."""
-    if count:
-        torch.set_num_threads(count)
+def use_cpu(threads: int | None) -> None:
+    """Let the CPU's kernels run in so many threads, whatever the machine and OMP_NUM_THREADS say: they add up in as many parts,
+    and so the bytes of a result depend on it. And let glibc keep the memory of large tensors for the next ones: it gives
+    blocks of over 32 MiB back to the system, which then clears them page by page, a tenth of a training's time (docs/log.md).
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def choose_precision(precision: str, *, parameters: int, quantized: bool = False) -> tuple[str, str]:

@@ -25,7 +25,7 @@ def prepare(text: str, params: Params) -> str:
 def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str | None = None) -> float:
     """Wall time of writing the first dev dialogues' summaries, for each: the median of three passes, after one that warms up.
     Loading and converting the model do not count. `backend` is what predict chose, if it did."""
-    hardware.use_threads(params.hardware.cpu_threads)
+    hardware.use_cpu(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model, base=params.model.qlora)
     threads = params.hardware.cpu_threads
     writer, _ = generation.choose_writer(loaded, tokenizer, settings=params.generation, threads=threads, earlier=backend)
@@ -45,7 +45,7 @@ def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str
 
 def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool, backend: str | None = None) -> list[str]:
     """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing, `backend` what predict chose."""
-    hardware.use_threads(params.hardware.cpu_threads)
+    hardware.use_cpu(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model)
     family = "kobart" if loaded.config.is_encoder_decoder else "qlora"
     ids = encoding.encode_rows(rows, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=rows)
