@@ -95,14 +95,6 @@ def test_pruners_are_optunas(settings: dict[str, Any], kind: type) -> None:
     assert isinstance(pruning.make_pruner(settings), kind)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql+psycopg://me:hunter2@127.0.0.1:1/none",
-        "mysql+pymysql://me:hunter2@127.0.0.1:1/none",
-        "mysql+nodriver://me:hunter2@h/n",
-    ],
-)
 def connect_at_once(url: str) -> None:
     """Workers that begin at the same moment on a database without tables."""
     with ThreadPoolExecutor(8) as pool:
@@ -110,7 +102,9 @@ def connect_at_once(url: str) -> None:
 
         def one(_: int) -> None:
             together.wait()
-            pruning.connect(url).get_all_studies()
+            storage = pruning.connect(url)
+            storage.get_all_studies()
+            storage.engine.dispose()
 
         list(pool.map(one, range(8)))
 
@@ -120,6 +114,14 @@ def test_workers_that_begin_at_once_make_the_tables_once(tmp_path: Path) -> None
         connect_at_once(f"sqlite:///{tmp_path}/{number}.db")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:hunter2@127.0.0.1:1/none",
+        "mysql+pymysql://me:hunter2@127.0.0.1:1/none",
+        "mysql+nodriver://me:hunter2@h/n",
+    ],
+)
 def test_a_storage_that_cannot_be_reached_is_named_without_its_password(url: str) -> None:
     with pytest.raises(YoyakError) as told:
         pruning.connect(url)
