@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,25 @@ def test_a_learning_rate_reaches_the_trainer_in_every_spelling(repository: Path,
     command(repository, "dvc", "checkout")
 
 
+def work_off(repository: Path, *, jobs: int) -> dict[str, str]:
+    """Run what is queued; how each ended, by its name, that of earlier ones too."""
+    # Not by `command`: the workers inherit what it reads, and may outlive the queue when they miss the call to shut down.
+    subprocess.run(["dvc", "queue", "start", "-j", str(jobs)], cwd=repository, stdout=subprocess.DEVNULL, check=True)
+    deadline = time.monotonic() + 600
+    try:
+        while True:
+            lines = [line.split() for line in command(repository, "dvc", "queue", "status").splitlines()]
+            ended = {cells[1]: cells[-1] for cells in lines if cells and cells[-1] in ("Success", "Failed")}
+            if not any(cells and cells[-1] in ("Queued", "Running") for cells in lines):
+                return ended
+            assert time.monotonic() < deadline, lines
+            time.sleep(1)
+    finally:
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            if process.info["cwd"] == str(repository) and "queue-worker" in (process.info["cmdline"] or ()):
+                process.kill()
+
+
 def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Path) -> None:
     """The workspace's code is broken after queueing; the queued runs, which have the committed code, succeed."""
     grid = "training.learning_rate=1e-3,5e-4"
@@ -157,16 +177,8 @@ def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Pa
     stage.write_text("raise SystemExit('the workspace ran')\n", encoding="utf-8")
     module.write_text("raise SystemExit('the workspace was imported')\n", encoding="utf-8")
     try:
-        # Not by `command`: the workers inherit what it reads, and may outlive the queue when they miss the call to shut down.
-        subprocess.run(["dvc", "queue", "start", "-j", "2"], cwd=repository, stdout=subprocess.DEVNULL, check=True)
-        deadline = time.monotonic() + 600
-        while (told := command(repository, "dvc", "queue", "status")).count("Success") < 2:
-            assert "Failed" not in told and time.monotonic() < deadline, told
-            time.sleep(2)
+        assert set(work_off(repository, jobs=2).values()) == {"Success"}
     finally:
-        for process in psutil.process_iter(["cmdline", "cwd"]):
-            if process.info["cwd"] == str(repository) and "queue-worker" in (process.info["cmdline"] or ()):
-                process.kill()
         stage.write_bytes(kept[0])
         module.write_bytes(kept[1])
     table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
@@ -178,6 +190,46 @@ def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Pa
     assert scores[:5] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"], "they lead the table"
     command(repository, "dvc", "exp", "apply", done[0]["Experiment"])
     assert "up to date" in command(repository, "dvc", "repro")
+    command(repository, "git", "checkout", "-q", ".")
+    command(repository, "dvc", "checkout")
+
+
+def kill_training(repository: Path) -> None:
+    """Of a run in a copy of the repository, once it has a whole checkpoint."""
+    deadline = time.monotonic() + 300
+    while not any((repository / ".checkpoints").glob("train_kobart-*/checkpoint-*/SHA256SUMS")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        inside = (process.info["cwd"] or "").startswith(str(repository / ".dvc/tmp/exps"))
+        if inside and "stages.train_kobart" in (process.info["cmdline"] or ()):
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, how: str) -> None:
+    shutil.rmtree(repository / ".checkpoints", ignore_errors=True)
+    changes = ["-S", f"training.learning_rate={3e-4 if how == '--temp' else 4e-4}", "-S", "training.save_steps=2"]
+    killer = threading.Thread(target=kill_training, args=[repository])
+    killer.start()
+    name = f"killed{how}"
+    if how == "--temp":
+        assert "goes on" not in command(repository, "dvc", "exp", "run", how, *changes, fails=True)
+        told = command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
+    else:
+        command(repository, "dvc", "exp", "run", how, "--name", "first", *changes)
+        assert work_off(repository, jobs=1)["first"] == "Failed"
+        command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
+        assert work_off(repository, jobs=1)[name] == "Success"
+        told = command(repository, "dvc", "queue", "logs", name)
+    killer.join()
+    assert "training goes on from its checkpoint" in told
+    command(repository, "dvc", "exp", "apply", name)
+    lock = (repository / "dvc.lock").read_bytes()
+    command(repository, "git", "checkout", "-q", ".")
+    shutil.rmtree(repository / ".checkpoints")
+    assert "goes on" not in command(repository, "dvc", "exp", "run", "--force", *changes)
+    assert (repository / "dvc.lock").read_bytes() == lock
     command(repository, "git", "checkout", "-q", ".")
     command(repository, "dvc", "checkout")
 
