@@ -17,7 +17,7 @@ from typing import Any
 
 import contest
 
-CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain"]
+CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain", "write-merged"]
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
@@ -137,14 +137,19 @@ def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any
     }
 
 
-def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
-    """Greedy summaries of dev by the adapter that `yoyak` left."""
+def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
+    """Greedy summaries of dev by the adapter that yoyak left: `plain` on its NF4 base, `merged` on what yoyak makes of both."""
     import torch
 
-    from yoyak import adapter, encoding, generation
+    from yoyak import adapter, encoding, generation, hardware
 
     params, tokenizer, rows = prepare(args)
-    model, tokenizer = adapter.load(args.adapter)
+    if how == "plain":
+        precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
+        base, _ = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
+        model: Any = adapter.attach(base, args.adapter)
+    else:
+        model, tokenizer = adapter.load(args.adapter)
     settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
     ids = encoding.encode_rows(dev, tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])
 
@@ -160,7 +165,8 @@ def write(args: argparse.Namespace, *, plain: bool) -> dict[str, Any]:
         return texts
 
     threads = params.hardware.cpu_threads
-    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=plainly if plain else None)
+    chosen = None if how == "yoyak" else plainly
+    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=chosen)
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -168,7 +174,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
         return train_yoyak(args)
     if name.startswith("trl"):
         return train_trl(args, padded=name == "trl-padded")
-    return write(args, plain=name == "write-plain")
+    return write(args, name.removeprefix("write-"))
 
 
 def main() -> None:
@@ -194,8 +200,10 @@ def main() -> None:
         **contest.ratio(results, "yoyak", "trl", "peak_mib"),
         **contest.ratio(results, "yoyak", "trl-padded", "peak_mib"),
         **contest.ratio(results, "write-yoyak", "write-plain", "dialogues_a_second"),
+        **contest.ratio(results, "write-yoyak", "write-merged", "dialogues_a_second"),
     }
     results |= contest.same_texts(results, "write-yoyak", "write-plain")
+    results.get("write-merged", {}).pop("texts", None)
     results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
     contest.save(args.json, results)
 
