@@ -128,10 +128,10 @@ def write(
 
 
 def same_texts(results: dict[str, Any], ours: str, theirs: str) -> dict[str, str]:
-    """How many texts are the same, if both wrote; the texts are taken out of `results`."""
+    """How many texts are the same, if both wrote."""
     if not {ours, theirs} <= set(results):
         return {}
-    pairs = list(zip(results[ours].pop("texts"), results[theirs].pop("texts"), strict=True))
+    pairs = list(zip(results[ours]["texts"], results[theirs]["texts"], strict=True))
     return {"same_texts": f"{sum(a == b for a, b in pairs)} of {len(pairs)}"}
 
 
@@ -143,6 +143,10 @@ def ratio(results: dict[str, Any], ours: str, theirs: str, key: str) -> dict[str
 
 
 def save(path: Path, results: dict[str, Any]) -> None:
+    """Without the contenders' texts."""
+    for result in results.values():
+        if isinstance(result, dict):
+            result.pop("texts", None)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results["ratios"], indent=2))

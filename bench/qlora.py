@@ -203,7 +203,6 @@ def main() -> None:
         **contest.ratio(results, "write-yoyak", "write-merged", "dialogues_a_second"),
     }
     results |= contest.same_texts(results, "write-yoyak", "write-plain")
-    results.get("write-merged", {}).pop("texts", None)
     results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
     contest.save(args.json, results)
 
