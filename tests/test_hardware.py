@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -161,3 +165,20 @@ def test_what_training_used_is_used_again_where_it_can_be(
 ) -> None:
     pretend(monkeypatch, machine)
     assert hardware.usable(saved) == used
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="by glibc's allocator alone")
+def test_memory_of_large_tensors_serves_the_next_ones() -> None:
+    """Pages that the system had to hand out for 20 tensors of 64 MiB, one after the other, in a process of its own."""
+    code = (
+        "import resource, sys, torch; from yoyak import hardware\n"
+        "if sys.argv[1] == 'kept': hardware.use_cpu(None)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): torch.ones(1 << 24)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", code, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("kept", "given back")
+    )
+    assert kept < given_back / 2
