@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -48,15 +49,14 @@ def test_only_one_at_a_time_holds_the_lock() -> None:
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as two,
     ):
-        import select
-
         assert one.stdout and two.stdout and one.stdin and two.stdin
-        outputs = {one.stdout.fileno(): one, two.stdout.fileno(): two}
-        (ready,), _, _ = select.select([*outputs], [], [], 30)
-        (waits,) = set(outputs) - {ready}
-        assert not select.select([waits], [], [], 0.5)[0]
-        outputs[ready].kill()
-        assert select.select([waits], [], [], 30)[0], "a kill releases it"
-        outputs[waits].kill()
+        ends = {one.stdout.fileno(): one, two.stdout.fileno(): two}
+        found = wait(ends, 30)
+        (ready,) = (end for end in ends if end in found)
+        (waits,) = set(ends) - {ready}
+        assert not wait([waits], 0.5)
+        ends[ready].kill()
+        assert wait([waits], 30), "a kill releases it"
+        ends[waits].kill()
     with locked():
         pass
