@@ -759,7 +759,8 @@ def test_batches_of_like_length_come_in_random_order(rows: int) -> None:
             return [max(lengths[row] for row in rows[start : start + 4]) for start in range(0, len(rows), 4)]
 
         assert sum(longest(found)) < 0.8 * sum(longest([*mixed])), "less padding"
-        assert longest(found) != sorted(longest(found), reverse=True), "not from long to short"
+        pools = [longest(found)[start : start + 4] for start in range(0, rows // 4, 4)]  # transformers sorts so many together
+        assert sum(pool == sorted(pool, reverse=True) for pool in pools) < len(pools) / 2, "not from long to short"
 
 
 CHATS = [
