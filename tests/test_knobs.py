@@ -210,7 +210,7 @@ def training_knobs() -> dict[str, Knob]:
         "adam_beta1": Knob(0.8, {f"{groups}.betas": [0.8, 0.999]}),
         "adam_beta2": Knob(0.9, {f"{groups}.betas": [0.9, 0.9]}),
         "adam_epsilon": Knob(1e-5, {f"{groups}.eps": 1e-5}),
-        "train_sampling_strategy": Knob("group_by_length", {"train.grouped": 16}),
+        "train_sampling_strategy": Knob("group_by_length", {"train.like_length": True}),
         "gradient_checkpointing": Knob(True, {"train.checkpointing": True}),
         "precision": Knob("bfloat16", {"train.args.bf16": True, "train.autocast": "torch.bfloat16"}),
         "metric_for_best_model": Knob("loss", {"train.best": ["eval_loss"], "train.args.greater_is_better": False}),
@@ -485,7 +485,7 @@ def begun(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> Record:
     loss, smoother = trainer.compute_loss_func, trainer.label_smoother
     return {
         "args": {name: plain(value) for name, value in trainer.args.to_dict().items() if name not in PLACES},
-        "grouped": trainer._get_train_sampler().group,
+        "like_length": trainer._get_train_sampler().like_length,
         "callbacks": {type(each).__name__: scalars(each) for each in trainer.callback_handler.callbacks},
         "rows": {"train": len(trainer.train_dataset), "dev": len(trainer.eval_dataset)},
         "tokens": sorted(trainer.processing_class.get_added_vocab()),

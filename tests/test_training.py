@@ -741,26 +741,41 @@ def test_a_cpu_attends_as_is_fast_and_no_file_tells(params: Params, tmp_path: Pa
     assert not re.search("attn|eager|sdpa", (folder / "config.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("like_length", [True, False])
 @pytest.mark.parametrize("rows", [1, 64, 67])
-def test_batches_of_like_length_come_in_random_order(rows: int) -> None:
+def test_rows_come_by_seed_and_epoch(rows: int, like_length: bool) -> None:
     from yoyak.training import Order
 
     lengths = [(at * 37) % 101 for at in range(rows)]
-    order, mixed = Order(lengths, group=4, seed=1), Order(lengths, group=None, seed=1)
-    found = list(order)
-    assert sorted(found) == sorted(mixed) == list(range(rows))
-    assert list(order) == found == list(Order(lengths, group=4, seed=1))
-    order.epoch = 1
-    assert list(order) == list(Order(lengths, group=4, seed=2))
-    if rows > 1:
-        assert list(order) != found
 
-        def longest(rows: list[int]) -> list[int]:
-            return [max(lengths[row] for row in rows[start : start + 4]) for start in range(0, len(rows), 4)]
+    def order(seed: int) -> Order:
+        return Order(lengths, step=4, like_length=like_length, seed=seed)
 
-        assert sum(longest(found)) < 0.8 * sum(longest([*mixed])), "less padding"
-        pools = [longest(found)[start : start + 4] for start in range(0, rows // 4, 4)]  # transformers sorts so many together
-        assert sum(pool == sorted(pool, reverse=True) for pool in pools) < len(pools) / 2, "not from long to short"
+    first = order(1)
+    found = list(first)
+    assert sorted(found) == list(range(rows)) == list(range(len(first)))
+    assert list(first) == found == list(order(1))
+    first.epoch = 1
+    assert list(first) == list(order(2))
+    assert rows == 1 or list(first) != found
+    for start in range(0, rows, 4):
+        step = [lengths[row] for row in found[start : start + 4]]
+        assert step == sorted(step, reverse=True), "little padding where a step has several batches"
+
+
+def test_steps_are_random_or_of_like_length() -> None:
+    import torch
+
+    from yoyak.training import Order
+
+    lengths = [(at * 37) % 101 for at in range(67)]
+    mixed, alike = (list(Order(lengths, step=4, like_length=like, seed=1)) for like in (False, True))
+    plain = torch.randperm(67, generator=torch.Generator().manual_seed(1)).tolist()
+    assert [{*mixed[at : at + 4]} for at in range(0, 67, 4)] == [{*plain[at : at + 4]} for at in range(0, 67, 4)]
+    longest = {name: [lengths[rows[at]] for at in range(0, 67, 4)] for name, rows in (("mixed", mixed), ("alike", alike))}
+    assert sum(longest["alike"]) < 0.8 * sum(longest["mixed"]), "less padding"
+    pools = [longest["alike"][at : at + 4] for at in range(0, 16, 4)]  # transformers sorts so many together
+    assert sum(pool == sorted(pool, reverse=True) for pool in pools) < 2, "not from long to short"
 
 
 CHATS = [

@@ -147,22 +147,25 @@ class KeepGoing(TrainerCallback):  # type: ignore[misc]
 class Order(Sampler[int]):
     """Which rows come when: a function of seed and epoch alone, so that a resumed run goes on in the same order."""
 
-    def __init__(self, lengths: Sequence[int], *, group: int | None, seed: int) -> None:
-        """`group` rows at a time are of like length, these groups at random; None: rows at random."""
-        self.lengths, self.group, self.seed, self.epoch = lengths, group, seed, 0
+    def __init__(self, lengths: Sequence[int], *, step: int, like_length: bool, seed: int) -> None:
+        """`step` rows make a step of the optimizer: drawn at random, or with others of `like_length`. They come from long to
+        short, so that the batches that a step accumulates need little padding; its gradient does not depend on that."""
+        self.lengths, self.step, self.like_length, self.seed, self.epoch = lengths, step, like_length, seed, 0
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        if self.group is None:
-            return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
-        rows = get_length_grouped_indices(self.lengths, self.group, generator=generator)
-        # It lays the groups from long to short, some 50 at a time, which costs loss (docs/log.md).
-        groups = [rows[start : start + self.group] for start in range(0, len(rows), self.group)]
-        ragged = groups.pop() if len(groups[-1]) < self.group else []
-        return iter([row for at in torch.randperm(len(groups), generator=generator) for row in groups[at]] + ragged)
+        if self.like_length:
+            rows = get_length_grouped_indices(self.lengths, self.step, generator=generator)
+        else:
+            rows = torch.randperm(len(self.lengths), generator=generator).tolist()
+        steps = [rows[start : start + self.step] for start in range(0, len(rows), self.step)]
+        if self.like_length:  # they come from long to short, some 50 at a time, which costs loss (docs/log.md)
+            ragged = steps.pop() if len(steps[-1]) < self.step else []
+            steps = [steps[at] for at in torch.randperm(len(steps), generator=generator)] + [ragged]
+        return iter([row for each in steps for row in sorted(each, key=lambda row: -self.lengths[row])])
 
 
 Batch = dict[str, Any]
@@ -265,10 +268,10 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
             self.in_parts = args.device.type == "cpu"
             if self.in_parts and args.bf16:
                 self.model.set_attn_implementation("eager")  # faster than torch's kernel in bfloat16 (docs/log.md)
-        grouped = args.train_batch_size * args.gradient_accumulation_steps
         self.order = Order(
             self.train_dataset["length"][:],
-            group=grouped if args.train_sampling_strategy == "group_by_length" else None,
+            step=args.train_batch_size * args.gradient_accumulation_steps,
+            like_length=args.train_sampling_strategy == "group_by_length",
             seed=args.seed,
         )
 
