@@ -32,7 +32,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     read["model"] = params.model.chosen
     outputs = {}
     with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
-        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings)
+        size = model.num_parameters()
+        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, parameters=size)
         threads = params.hardware.cpu_threads
         writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)

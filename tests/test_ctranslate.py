@@ -142,11 +142,11 @@ def written(model: Any, chosen: Generation, ids: Sequence[list[int]]) -> list[li
     return [row[:end] for row, end in zip(new, ends, strict=True)]
 
 
-def share_same(name: str, **changes: Any) -> float:
+def share_same(name: str, *, threads: int = 1, **changes: Any) -> float:
     model, chosen, ids = model_of(name), settings(**changes), rows()
     assert cannot(model, chosen) is None
     expected = written(copy.deepcopy(model), chosen, ids)
-    got = written(Writer(Converted(model, Numbers()), "float32", 1), chosen, ids)
+    got = written(Writer(Converted(model, Numbers()), "float32", threads), chosen, ids)
     return sum(a == b for a, b in zip(expected, got, strict=True)) / len(ids)
 
 
@@ -154,6 +154,15 @@ def share_same(name: str, **changes: Any) -> float:
 @pytest.mark.parametrize("name", MODELS)
 def test_greedy_is_the_same(name: str, changes: dict[str, Any]) -> None:
     assert share_same(name, **changes) == 1
+
+
+@pytest.mark.parametrize("name", ["bart", "llama"])
+@pytest.mark.parametrize(("threads", "workers"), [(2, 2), (5, 1), (6, 3), (8, 4)])
+def test_workers_share_a_batch_and_keep_its_order(name: str, threads: int, workers: int) -> None:
+    writer = Writer(Converted(model_of(name), Numbers()), "int8", threads)
+    assert writer.workers == getattr(writer.engine, "num_generators" if writer.chats else "num_translators") == workers
+    assert writer.write(rows()[:1], settings()), "fewer rows than workers"
+    assert share_same(name, threads=threads) == 1
 
 
 @pytest.mark.parametrize("changes", [{}, {"length_penalty": 2.0}, {"length_penalty": 0.0}, {"num_beams": 2}], ids=str)
@@ -248,6 +257,22 @@ class Judge:
 def test_int8_is_chosen_where_the_score_does_not_fall(judge: Judge | None, backend: str) -> None:
     _, told = generation.choose_writer(model_of("bart"), Numbers(), settings=settings(), threads=1, judge=judge)
     assert told["backend"] == backend
+
+
+@pytest.mark.parametrize(("parameters", "dev", "judged"), [(49_999_999, 300, 256), (50_000_000, 300, 64), (1, 100, 100)])
+def test_a_small_model_is_judged_by_more_rows(monkeypatch: pytest.MonkeyPatch, parameters: int, dev: int, judged: int) -> None:
+    asked: list[list[int]] = []
+
+    def generate(model: Any, tokenizer: Any, ids: list[list[int]], *args: Any, **kwargs: Any) -> list[generation.Output]:
+        asked.extend(ids)
+        return [generation.Output("비", hit_limit=False, broken=False)] * len(ids)
+
+    monkeypatch.setattr(generation, "generate", generate)
+    rows = [{"dialogue": "비", "references": ["비"]}] * dev
+    scores = generation.judge(Numbers(), [[at] for at in range(dev)], rows, settings=settings(), parameters=parameters)
+    assert len(scores(model_of("bart"))) == len(asked) == judged
+    places = [at for (at,) in asked]
+    assert places[0] == 0 and places[-1] >= dev - 5 and len({*places}) == judged, "over all of dev"
 
 
 def test_what_was_chosen_for_dev_is_kept() -> None:

@@ -78,12 +78,6 @@ def ends(found: Any) -> bool:
     return isinstance(found, str) and found[-1:] in {".", "!", "?"}
 
 
-def mixed(batches: Any) -> bool:
-    """Whether the first epoch's four batches do not go from the longest to the shortest, as they do where rows are grouped."""
-    widths = [batch["input_ids"][1] for batch in batches[:4]]
-    return widths != sorted(widths, reverse=True)
-
-
 def fits(found: Any, expected: Any) -> bool:
     """Whether that is the value expected, or what a function says yes to."""
     return bool(expected(found) if callable(expected) else found == expected)
@@ -216,7 +210,7 @@ def training_knobs() -> dict[str, Knob]:
         "adam_beta1": Knob(0.8, {f"{groups}.betas": [0.8, 0.999]}),
         "adam_beta2": Knob(0.9, {f"{groups}.betas": [0.9, 0.9]}),
         "adam_epsilon": Knob(1e-5, {f"{groups}.eps": 1e-5}),
-        "train_sampling_strategy": Knob("random", {"train.batches": mixed}),
+        "train_sampling_strategy": Knob("group_by_length", {"train.like_length": True}),
         "gradient_checkpointing": Knob(True, {"train.checkpointing": True}),
         "precision": Knob("bfloat16", {"train.args.bf16": True, "train.autocast": "torch.bfloat16"}),
         "metric_for_best_model": Knob("loss", {"train.best": ["eval_loss"], "train.args.greater_is_better": False}),
@@ -439,7 +433,7 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
         """Of CTranslate2, and the same of its calls."""
 
         def __init__(self, folder: str, **kwargs: Any) -> None:
-            self.made = {name: kwargs[name] for name in ("compute_type", "intra_threads")}
+            self.made = {name: kwargs[name] for name in ("compute_type", "inter_threads")}
             self.engine = real(folder, **kwargs)
 
         def translate_batch(self, rows: list[list[str]], **kwargs: Any) -> Any:
@@ -488,9 +482,10 @@ def begun(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> Record:
     layers = [module for module in model.modules() if type(module).__name__.startswith("Linear")]
     states = [getattr(getattr(layer, "weight", None), "quant_state", None) for layer in layers]
     rate = getattr(scheduler, "lr_lambdas", [None])[0]
-    smoother = trainer.label_smoother
+    loss, smoother = trainer.compute_loss_func, trainer.label_smoother
     return {
         "args": {name: plain(value) for name, value in trainer.args.to_dict().items() if name not in PLACES},
+        "like_length": trainer._get_train_sampler().like_length,
         "callbacks": {type(each).__name__: scalars(each) for each in trainer.callback_handler.callbacks},
         "rows": {"train": len(trainer.train_dataset), "dev": len(trainer.eval_dataset)},
         "tokens": sorted(trainer.processing_class.get_added_vocab()),
@@ -502,7 +497,7 @@ def begun(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> Record:
             ],
         },
         "scheduler": {"type": type(scheduler).__name__, **plain(getattr(rate, "keywords", {}))},
-        "label_smoothing": smoother.epsilon if smoother else 0.0,
+        "label_smoothing": loss.keywords["label_smoothing"] if loss else smoother.epsilon if smoother else 0.0,
         "lora": tuned(model),
         "layers": sorted({type(layer).__name__ for layer in layers} - {"Linear"}),
         "nested": sorted({state.nested for state in states if state is not None}),
@@ -518,7 +513,10 @@ def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
     from dvclive import Live
     from transformers import Trainer, TrainerCallback
 
-    begin, step, evaluate, clip = Trainer.__init__, Trainer.training_step, Trainer.prediction_step, Accelerator.clip_grad_norm_
+    from yoyak.training import SummaryTrainer
+
+    begin, step, evaluate = Trainer.__init__, SummaryTrainer.training_step, Trainer.prediction_step
+    clip = Accelerator.clip_grad_norm_
     log_metric = Live.log_metric
 
     class Spy(TrainerCallback):  # type: ignore[misc]
@@ -585,7 +583,7 @@ def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
         log_metric(self, name, value, *args, **kwargs)
 
     patch.setattr(Trainer, "__init__", init)
-    patch.setattr(Trainer, "training_step", training_step)
+    patch.setattr(SummaryTrainer, "training_step", training_step)
     patch.setattr(Trainer, "prediction_step", prediction_step)
     patch.setattr(Accelerator, "clip_grad_norm_", clip_grad_norm_)
     patch.setattr(Live, "log_metric", logged)

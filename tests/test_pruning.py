@@ -128,11 +128,6 @@ def test_a_storage_that_cannot_be_reached_is_named_without_its_password(url: str
     assert "me:***@" in str(told.value) and "hunter2" not in str(told.value)
 
 
-def test_what_is_no_address_is_said_so() -> None:
-    with pytest.raises(YoyakError, match="storage: no database address"):
-        pruning.connect("hunter2 is my password")
-
-
 def test_training_goes_on_when_the_storage_is_gone(
     monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path, capsys: Any
 ) -> None:

@@ -41,11 +41,11 @@ def killed_after(forwards: int) -> Callable[[Any], None]:
 CONFIGS: dict[str, dict[str, Any]] = {
     "whole epochs": {"num_train_epochs": 3, "save_steps": 0, "logging_steps": 3},
     "within epochs": {"num_train_epochs": 3, "save_steps": 1, "logging_steps": 3},
-    "accumulated, at random": {
+    "accumulated, of like length": {
         "num_train_epochs": 3,
         "save_steps": 1,
         "gradient_accumulation_steps": 2,
-        "train_sampling_strategy": "random",
+        "train_sampling_strategy": "group_by_length",
         "lr_scheduler_type": "cosine",
     },
     "a broken epoch": {"num_train_epochs": 1.5, "save_steps": 2},

@@ -3,6 +3,7 @@
 Its vocabulary is the numbers of the tokens, so that our tokenizer's ids go in and come out.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,9 @@ def cannot(model: PreTrainedModel, settings: Generation) -> str | None:
         return f"CTranslate2 has not generation.{used[0]} as transformers has it"
     forced = getattr(model.generation_config, "forced_bos_token_id", None)
     return None if forced is None else "a first token is forced"
+
+
+MOST_WORKERS = 4  # each with a share of a batch, so that a batch of 32 leaves 8 rows to one
 
 
 class _Ids:
@@ -121,12 +125,15 @@ class Writer:
 
         self.chats, self.ends = converted.chats, converted.ends
         make = ctranslate2.Generator if self.chats else ctranslate2.Translator
+        # Workers share the weights; threads within one spend more on waiting for each other, in int8 most of it (docs/log.md).
+        threads = threads or torch.get_num_threads()
+        self.workers = max(count for count in range(1, MOST_WORKERS + 1) if threads % count == 0)
         self.engine = make(
             converted.folder,
             device="cpu",
             compute_type=compute_type,
-            inter_threads=1,
-            intra_threads=threads or torch.get_num_threads(),
+            inter_threads=self.workers,
+            intra_threads=threads // self.workers,
         )
 
     def write(self, rows: Sequence[Sequence[int]], settings: Generation) -> list[list[int]]:
@@ -137,6 +144,7 @@ class Writer:
             "length_penalty": settings.length_penalty,
             "end_token": self.ends,  # ids, or words of the vocabulary
             "return_end_token": True,
+            "max_batch_size": math.ceil(len(rows) / self.workers),
         }
         if self.chats:
             results = self.engine.generate_batch(

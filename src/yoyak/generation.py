@@ -130,15 +130,23 @@ def generate(
     return [outputs[at] for at in range(len(ids))]
 
 
-INT8_ROWS = 64  # of dev, written twice to judge int8 by
+# Of dev, written twice to judge int8 by. A small model loses more by int8 (docs/log.md), and writes fast.
+INT8_ROWS, INT8_ROWS_SMALL, SMALL = 64, 256, 50_000_000  # rows, rows, parameters
 INT8_MAY_LOSE = 0.01  # of rouge_sum
 
 
 def judge(
-    tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], rows: Sequence[dict[str, Any]], *, settings: Generation
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[Sequence[int]],
+    rows: Sequence[dict[str, Any]],
+    *,
+    settings: Generation,
+    parameters: int,
 ) -> Callable[[PreTrainedModel | Writer], rouge.Scores]:
-    """ROUGE (rows, 3) of what a model writes for up to INT8_ROWS of dev's `rows`, evenly spaced; `ids` is what it reads."""
-    places = [at * len(rows) // INT8_ROWS for at in range(INT8_ROWS)] if len(rows) > INT8_ROWS else range(len(rows))
+    """ROUGE (rows, 3) of what a model of so many `parameters` writes for up to INT8_ROWS (INT8_ROWS_SMALL) of dev's `rows`,
+    evenly spaced; `ids` is what it reads."""
+    most = INT8_ROWS_SMALL if parameters < SMALL else INT8_ROWS
+    places = [at * len(rows) // most for at in range(most)] if len(rows) > most else range(len(rows))
     chosen = [rows[at] for at in places]
     morphemes = rouge.Morphemes()
 

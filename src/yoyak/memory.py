@@ -146,8 +146,7 @@ def estimate_pairs(config: PreTrainedConfig, params: Params) -> Estimate:
         activations += (layers * read + decoder_layers * written) * 2 * high * size
     if training.gradient_checkpointing:
         activations = (layers * read + decoder_layers * written) * width * size + activations // (layers + decoder_layers)
-    # With smoothing, the Trainer makes two more copies of the logits.
-    logits = written * config.vocab_size * (2 * size + 3 * 4 + (2 * 4 if training.label_smoothing_factor else 0))
+    logits = written * config.vocab_size * (2 * size + 3 * 4)
     weights = parameters * (4 + (2 if precision != "float32" else 0))
     sequences = generation.batch_size * generation.num_beams
     cache = decoder_layers * 2 * width * size * (tokenizer.max_input_length + generation.max_new_tokens)

@@ -90,7 +90,8 @@ def reports() -> list[TrainerCallback]:
 
 
 def connect(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBStorage":
-    """The database of studies. With `heartbeat` seconds, a trial whose worker has been silent for three of them is stale.
+    """The database of studies; `url` is as study.storage_url gives it. With `heartbeat` seconds, a trial whose worker has been
+    silent for three of them is stale.
 
     Raises:
         YoyakError: if it cannot be reached; a password in `url` is not shown.
@@ -98,10 +99,7 @@ def connect(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBSt
     import optuna
     import sqlalchemy
 
-    try:
-        address = sqlalchemy.engine.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        raise YoyakError("storage: no database address; like postgresql+psycopg://user@host/name") from None
+    address = sqlalchemy.engine.make_url(url)
     local = address.database if address.get_backend_name() == "sqlite" else None
     # Several workers write to one SQLite file; each waits for the others.
     engine = {"connect_args": {"timeout": 120}} if local else {"pool_pre_ping": True}

@@ -147,21 +147,47 @@ class KeepGoing(TrainerCallback):  # type: ignore[misc]
 class Order(Sampler[int]):
     """Which rows come when: a function of seed and epoch alone, so that a resumed run goes on in the same order."""
 
-    def __init__(self, lengths: Sequence[int], *, group: int | None, seed: int) -> None:
-        """`group` rows at a time are of like length; None: at random."""
-        self.lengths, self.group, self.seed, self.epoch = lengths, group, seed, 0
+    def __init__(self, lengths: Sequence[int], *, step: int, like_length: bool, seed: int) -> None:
+        """`step` rows make a step of the optimizer: drawn at random, or with others of `like_length`. They come from long to
+        short, so that the batches that a step accumulates need little padding; its gradient does not depend on that."""
+        self.lengths, self.step, self.like_length, self.seed, self.epoch = lengths, step, like_length, seed, 0
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        if self.group is None:
-            return iter(torch.randperm(len(self.lengths), generator=generator).tolist())
-        return iter(get_length_grouped_indices(self.lengths, self.group, generator=generator))
+        if self.like_length:
+            rows = get_length_grouped_indices(self.lengths, self.step, generator=generator)
+        else:
+            rows = torch.randperm(len(self.lengths), generator=generator).tolist()
+        steps = [rows[start : start + self.step] for start in range(0, len(rows), self.step)]
+        if self.like_length:  # they come from long to short, some 50 at a time, which costs loss (docs/log.md)
+            ragged = steps.pop() if len(steps[-1]) < self.step else []
+            steps = [steps[at] for at in torch.randperm(len(steps), generator=generator)] + [ragged]
+        return iter([row for each in steps for row in sorted(each, key=lambda row: -self.lengths[row])])
 
 
 Batch = dict[str, Any]
+
+# Source positions that a CPU takes at once in training: of fewer, steps cost more; of more, padding and memory (docs/log.md).
+PART = 1024
+
+
+def parts(batch: Batch) -> Iterator[Batch]:
+    """A padded batch of pairs in parts of like length, each of at most PART source positions (or one row) and cut to its own
+    longest source and target. Gradients of sums over the parts add up to that over the batch."""
+    lengths = batch["attention_mask"].sum(1)
+    groups: list[list[int]] = []
+    for row in lengths.argsort(descending=True, stable=True).tolist():
+        if groups and int(lengths[groups[-1][0]]) * (len(groups[-1]) + 1) <= PART:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    for rows in groups:
+        part = {name: values[rows] for name, values in batch.items()}
+        source, target = part["attention_mask"].any(0), (part["labels"] != -100).any(0)
+        yield {name: values[:, source if name in ("input_ids", "attention_mask") else target] for name, values in part.items()}
 
 
 def collate_pairs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Callable[[list[Batch]], Batch]:
@@ -216,23 +242,47 @@ def collate_chats(pad_token_id: int, *, padding_free: bool) -> Callable[[list[Ba
     return end_to_end if padding_free else padded
 
 
+def smoothed_loss(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor, *, label_smoothing: float
+) -> torch.Tensor:
+    """Nats, summed over the targets (labels but -100), by the number of targets in the whole step."""
+    logits = outputs["logits"].float()
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), label_smoothing=label_smoothing, reduction="sum"
+    )
+    return losses / num_items_in_batch
+
+
 class SummaryTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss, and whose
-    checkpoints are whole or not there."""
+    checkpoints are whole or not there. On a CPU, an encoder-decoder takes a batch in parts of like length: the same gradient
+    with less padding and memory, whatever the order of the rows."""
 
     def __init__(self, measure: Callable[[PreTrainedModel], dict[str, float]] | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.measure = measure
         args = self.args
-        grouped = args.train_batch_size * args.gradient_accumulation_steps
+        self.in_parts = False
+        if self.model.config.is_encoder_decoder:
+            self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
+            self.in_parts = args.device.type == "cpu"
+            if self.in_parts and args.bf16:
+                self.model.set_attn_implementation("eager")  # faster than torch's kernel in bfloat16 (docs/log.md)
         self.order = Order(
             self.train_dataset["length"][:],
-            group=grouped if args.train_sampling_strategy == "group_by_length" else None,
+            step=args.train_batch_size * args.gradient_accumulation_steps,
+            like_length=args.train_sampling_strategy == "group_by_length",
             seed=args.seed,
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         return self.order
+
+    def training_step(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        """The loss of one batch, a share of its step's; its gradients are added to the model's."""
+        step = super().training_step
+        whole = [inputs] if not self.in_parts else parts(inputs)
+        return torch.stack([step(model, part, num_items_in_batch) for part in whole]).sum()
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
         limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing goes before the new one is whole
