@@ -81,6 +81,7 @@ def trainer_of_yoyak(
     arguments.load_best_model_at_end = False
     return training.SummaryTrainer(
         None,
+        keep=1,
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows),

@@ -165,6 +165,18 @@ def test_workers_share_a_batch_and_keep_its_order(name: str, threads: int, worke
     assert share_same(name, threads=threads) == 1
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_torch_keeps_its_threads(threads: int) -> None:
+    """By their number sums round: training that goes on after an evaluation has those that it began with."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        Writer(Converted(model_of("bart"), Numbers()), "float32", threads).write(rows(), settings())
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("changes", [{}, {"length_penalty": 2.0}, {"length_penalty": 0.0}, {"num_beams": 2}], ids=str)
 @pytest.mark.parametrize("name", MODELS)
 def test_beams_are_the_same_but_for_near_ties(name: str, changes: dict[str, Any]) -> None:

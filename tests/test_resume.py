@@ -52,10 +52,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "stopped early": {
         "num_train_epochs": 6,
         "save_steps": 3,
-        "learning_rate": 1.0,
+        "learning_rate": 3.0,
         "warmup_steps": 0,
         "metric_for_best_model": "loss",
         "early_stopping_patience": 2,
+    },
+    "one checkpoint kept, an earlier one the best": {
+        "num_train_epochs": 6,
+        "save_steps": 3,
+        "learning_rate": 1.0,
+        "warmup_steps": 0,
+        "metric_for_best_model": "loss",
         "save_total_limit": 1,
     },
     "another optimizer": {
@@ -83,6 +90,8 @@ def result(params: Params, folder: Path, live: str, change: Callable[[Any], None
 def test_killed_anywhere_training_ends_as_if_nothing_had_happened(name: str, params: Params, tmp_path: Path) -> None:
     changes = {"learning_rate": 0.02} | CONFIGS[name]
     whole = result(params, tmp_path / "whole", "a", **changes)
+    assert (whole[0]["epochs"] < changes["num_train_epochs"]) == (name == "stopped early")
+    assert (whole[0]["best_step"] < whole[0]["steps"]) or "earlier" not in name
     batches = whole[0]["steps"] * changes.get("gradient_accumulation_steps", 1)
     for at in (1, batches // 2, batches - 1):
         folder = tmp_path / str(at)

@@ -59,14 +59,13 @@ ARRIVES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "metric_for_best_model": ("loss", {"metric_for_best_model": "loss", "greater_is_better": False}),
     "save_steps": (7, {"save_steps": 7}),
-    "save_total_limit": (9, {"save_total_limit": 9}),
     "full_determinism": (True, {"full_determinism": True}),
     "logging_steps": (11, {"logging_steps": 11}),
     "seed": (5, {"seed": 5}),
     "debug": (True, {"num_train_epochs": 1, "per_device_train_batch_size": 2}),
 }
 # Tested below, as is the rest of `debug`.
-IN_TRAIN = {"precision", "predict_with_generate", "generation_num_beams", "early_stopping_patience"}
+IN_TRAIN = {"precision", "predict_with_generate", "generation_num_beams", "early_stopping_patience", "save_total_limit"}
 
 
 def test_every_key_is_tested() -> None:
@@ -692,6 +691,7 @@ def test_parts_have_the_gradient_of_the_whole(
     rows = splits(checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS))["train"]
     trainer = training.SummaryTrainer(
         None,
+        keep=1,
         model=model,
         args=training.arguments(chosen, folder=tmp_path, precision="float32"),
         train_dataset=rows,
@@ -733,7 +733,7 @@ def test_a_cpu_attends_as_is_fast_and_no_file_tells(params: Params, tmp_path: Pa
     model = load_model(params, tokenizer)
     rows = splits(tokenizer)["train"]
     args = training.arguments(params.training, folder=tmp_path / "run", precision=precision)
-    training.SummaryTrainer(None, model=model, args=args, train_dataset=rows, eval_dataset=rows)
+    training.SummaryTrainer(None, keep=1, model=model, args=args, train_dataset=rows, eval_dataset=rows)
     assert model.config._attn_implementation == attention
     folder = tmp_path / "model"
     folder.mkdir()

@@ -126,7 +126,8 @@ class Writer:
         self.chats, self.ends = converted.chats, converted.ends
         make = ctranslate2.Generator if self.chats else ctranslate2.Translator
         # Workers share the weights; threads within one spend more on waiting for each other, in int8 most of it (docs/log.md).
-        threads = threads or torch.get_num_threads()
+        before = torch.get_num_threads()
+        threads = threads or before
         self.workers = max(count for count in range(1, MOST_WORKERS + 1) if threads % count == 0)
         self.engine = make(
             converted.folder,
@@ -135,6 +136,7 @@ class Writer:
             inter_threads=self.workers,
             intra_threads=threads // self.workers,
         )
+        torch.set_num_threads(before)  # it sets OpenMP's number, which torch has too
 
     def write(self, rows: Sequence[Sequence[int]], settings: Generation) -> list[list[int]]:
         """The new tokens of each row, with the one that ended it."""

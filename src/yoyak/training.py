@@ -66,7 +66,6 @@ def arguments(training: Training, *, folder: Path, precision: str) -> TrainingAr
         eval_strategy="epoch",
         save_strategy="epoch",
         save_steps=training.save_steps,  # see `KeepGoing`
-        save_total_limit=training.save_total_limit,
         restore_callback_states_from_checkpoint=True,
         full_determinism=training.full_determinism,
         dataloader_pin_memory=torch.cuda.is_available(),
@@ -254,13 +253,16 @@ def smoothed_loss(
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss, and whose
-    checkpoints are whole or not there. On a CPU, an encoder-decoder takes a batch in parts of like length: the same gradient
-    with less padding and memory, whatever the order of the rows."""
+    """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss. On a CPU, an
+    encoder-decoder takes a batch in parts of like length: the same gradient with less padding and memory, whatever the order
+    of the rows.
 
-    def __init__(self, measure: Callable[[PreTrainedModel], dict[str, float]] | None, **kwargs: Any) -> None:
+    Its checkpoints are whole or not there. The last `keep` stay, and the best among them; with args.save_total_limit, the
+    Trainer would delete one before the next is whole, and the last one when training ends."""
+
+    def __init__(self, measure: Callable[[PreTrainedModel], dict[str, float]] | None, *, keep: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.measure = measure
+        self.measure, self.keep = measure, keep
         args = self.args
         self.in_parts = False
         if self.model.config.is_encoder_decoder:
@@ -285,19 +287,15 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         return torch.stack([step(model, part, num_items_in_batch) for part in whole]).sum()
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
-        limit, self.args.save_total_limit = self.args.save_total_limit, None  # nothing goes before the new one is whole
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self.args.save_total_limit = limit
+        super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             folder = Path(self.args.output_dir)
             newest = folder / f"checkpoint-{self.state.global_step}"
             (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
             resume.seal(newest)
-            keep = {f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step)}
-            for old in [path for path in _checkpoints(folder) if path.name not in keep][max(0, limit - len(keep)) :]:
+            needed = {f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step)}
+            for old in [path for path in _checkpoints(folder) if path.name not in needed][max(0, self.keep - len(needed)) :]:
                 shutil.rmtree(old)
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
@@ -390,6 +388,7 @@ def train(
         measure_rouge(dev, tokenizer, training, max_target_length=max_target_length)
         if training.predict_with_generate
         else None,
+        keep=training.save_total_limit,
         model=model,
         args=args,
         train_dataset=_rows(splits["train"], "train", training.debug),
