@@ -91,8 +91,8 @@ def test_rouge_after_each_epoch_does_not_touch_the_training(
 def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     """At this learning rate the first epochs are not the last's equals: what comes back is the best, saved rows included."""
     model, tokenizer, reached, log = run(
-        base, values, tmp_path / "a", num_train_epochs=4, learning_rate=0.3, lr_scheduler_type="constant", warmup_steps=0,
-        metric_for_best_model="loss", predict_with_generate=False, early_stopping_patience=0, seed=4,
+        base, values, tmp_path / "a", num_train_epochs=4, learning_rate=1.0, warmup_steps=16,
+        metric_for_best_model="loss", predict_with_generate=False, early_stopping_patience=0,
     )  # fmt: skip
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     assert min(losses) < losses[-1], "choose another learning rate for this test"

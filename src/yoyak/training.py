@@ -26,9 +26,10 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from yoyak import encoding, generation, hardware, pruning, resume, rouge
+from yoyak import encoding, generation, hardware, packing, pruning, resume, rouge
 from yoyak.errors import YoyakError
 from yoyak.files import read_json, whole_folder, write_json
+from yoyak.packing import Batch
 from yoyak.params import Generation, Training
 
 DEBUG_ROWS = {"train": 50, "dev": 10}
@@ -167,9 +168,7 @@ class Order(Sampler[int]):
         return iter([row for each in steps for row in sorted(each, key=lambda row: -self.lengths[row])])
 
 
-Batch = dict[str, Any]
-
-# Source positions that a CPU takes at once in training: of fewer, steps cost more; of more, padding and memory (docs/log.md).
+# Source positions that a CPU takes at once where it must pad: of fewer, steps cost more; of more, padding (docs/log.md).
 PART = 1024
 
 
@@ -254,8 +253,8 @@ def smoothed_loss(
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
     """A Trainer whose evaluation adds what `measure` says of the model (ROUGE of what it writes) to the loss. On a CPU, an
-    encoder-decoder takes a batch in parts of like length: the same gradient with less padding and memory, whatever the order
-    of the rows.
+    encoder-decoder takes a batch without padding, or in parts of like length: the same gradient, whatever the order of the
+    rows.
 
     Its checkpoints are whole or not there. The last `keep` stay, and the best among them; with args.save_total_limit, the
     Trainer would delete one before the next is whole, and the last one when training ends."""
@@ -264,12 +263,10 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.measure, self.keep = measure, keep
         args = self.args
-        self.in_parts = False
-        if self.model.config.is_encoder_decoder:
+        pairs = self.model.config.is_encoder_decoder
+        if pairs:
             self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
-            self.in_parts = args.device.type == "cpu"
-            if self.in_parts and args.bf16:
-                self.model.set_attn_implementation("eager")  # faster than torch's kernel in bfloat16 (docs/log.md)
+        self.in_parts = pairs and args.device.type == "cpu"
         self.order = Order(
             self.train_dataset["length"][:],
             step=args.train_batch_size * args.gradient_accumulation_steps,
@@ -282,9 +279,17 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
 
     def training_step(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         """The loss of one batch, a share of its step's; its gradients are added to the model's."""
-        step = super().training_step
-        whole = [inputs] if not self.in_parts else parts(inputs)
-        return torch.stack([step(model, part, num_items_in_batch) for part in whole]).sum()
+        step: Callable[..., torch.Tensor] = super().training_step
+        if not self.in_parts:
+            return step(model, inputs, num_items_in_batch)
+        losses: list[torch.Tensor] = []
+        if packing.can_pack(self.model):
+            for part in packing.parts(inputs):
+                with packing.packed(self.model, part["lengths"]):
+                    losses.append(step(model, part, num_items_in_batch))
+        else:
+            losses = [step(model, part, num_items_in_batch) for part in parts(inputs)]
+        return torch.stack(losses).sum()
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
