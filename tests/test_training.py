@@ -745,6 +745,33 @@ def test_parts_have_the_gradient_of_the_whole(
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize(("processes", "calls"), [(1, 16), (2, 1)])
+def test_processes_take_a_batch_whole(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int, calls: int
+) -> None:
+    """In parts, those with fewer of them would wait for the others' gradients for ever."""
+    from transformers import Trainer, TrainingArguments
+
+    from yoyak import checkpoint, packing, training
+
+    model, batch = padded_batch(params)
+    rows = splits(checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS))["train"]
+    args = training.arguments(params.training, folder=tmp_path, precision="float32")
+    given: list[Any] = []
+    step = Trainer.training_step
+
+    def training_step(self: Any, *inputs: Any) -> Any:
+        given.append(inputs)
+        return step(self, *inputs)
+
+    monkeypatch.setattr(Trainer, "training_step", training_step)
+    monkeypatch.setattr(TrainingArguments, "world_size", processes)
+    monkeypatch.setattr(packing, "PART", 1)
+    trainer = training.SummaryTrainer(None, keep=1, model=model, args=args, train_dataset=rows, eval_dataset=rows)
+    trainer.training_step(model, dict(batch), (batch["labels"] != -100).sum())
+    assert len(given) == calls
+
+
 @pytest.mark.parametrize("like_length", [True, False])
 @pytest.mark.parametrize("rows", [1, 64, 67])
 def test_rows_come_by_seed_and_epoch(rows: int, like_length: bool) -> None:

@@ -266,7 +266,8 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         pairs = self.model.config.is_encoder_decoder
         if pairs:
             self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
-        self.in_parts = pairs and args.device.type == "cpu"
+        # Of several processes, those with fewer parts would wait for the others' gradients for ever.
+        self.in_parts = pairs and args.device.type == "cpu" and args.world_size == 1
         self.order = Order(
             self.train_dataset["length"][:],
             step=args.train_batch_size * args.gradient_accumulation_steps,
