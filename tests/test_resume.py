@@ -38,6 +38,8 @@ def killed_after(forwards: int) -> Callable[[Any], None]:
     return change
 
 
+# The learning rate grows to the end: each epoch after the first is worse.
+SPOILT = {"learning_rate": 10.0, "warmup_steps": 24, "metric_for_best_model": "loss"}
 CONFIGS: dict[str, dict[str, Any]] = {
     "whole epochs": {"num_train_epochs": 3, "save_steps": 0, "logging_steps": 3},
     "within epochs": {"num_train_epochs": 3, "save_steps": 1, "logging_steps": 3},
@@ -52,17 +54,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "stopped early": {
         "num_train_epochs": 6,
         "save_steps": 3,
-        "learning_rate": 3.0,
-        "warmup_steps": 0,
-        "metric_for_best_model": "loss",
+        **SPOILT,
         "early_stopping_patience": 2,
     },
     "one checkpoint kept, an earlier one the best": {
         "num_train_epochs": 6,
         "save_steps": 3,
-        "learning_rate": 1.0,
-        "warmup_steps": 0,
-        "metric_for_best_model": "loss",
+        **SPOILT,
+        "early_stopping_patience": 0,
         "save_total_limit": 1,
     },
     "another optimizer": {
