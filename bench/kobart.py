@@ -143,11 +143,12 @@ def timed(trainer: Any) -> dict[str, float]:
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    warm = (marks[-1] - marks[WARM_UP - 1]) if len(marks) > WARM_UP else seconds
+    first = WARM_UP if len(marks) > WARM_UP else 0
+    warm = marks[-1] - (marks[first - 1] if first else start)
     return {
         "seconds": round(seconds, 2),
         "tokens_a_second": round(sum(tokens) / seconds, 1),
-        "tokens_a_second_warm": round(sum(tokens[WARM_UP if len(marks) > WARM_UP else 0 :]) / warm, 1),
+        "tokens_a_second_warm": round(sum(tokens[first:]) / warm, 1),
     }
 
 
