@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 
 from tests.test_pipeline import command, commit
 from tests.test_pruning import connect_at_once
-from yoyak import study
+from yoyak import pruning, study
 from yoyak.params import read
 
 ROOT = Path(__file__).parents[1]
@@ -432,11 +432,12 @@ def test_clones_on_several_machines_share_a_study(root: Path, tmp_path: Path, ad
     forget(root)
     here, there = (start(folder, sleep=1.0, OPTUNA_STORAGE=address) for folder in (root, other))
     made: optuna.Study | None = None
+    storage = pruning.connect(address)  # one for all: each has connections of its own, and a server has a hundred
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:  # until the other one works
         time.sleep(0.2)
         try:
-            made = optuna.load_study(study_name="s", storage=address)
+            made = optuna.load_study(study_name="s", storage=storage)
         except KeyError:
             continue
         clones = {
