@@ -56,13 +56,13 @@ def model_of(args: argparse.Namespace, tokenizer: Any, folder: Path | None = Non
     import torch
     from transformers import BartConfig, BartForConditionalGeneration
 
-    from yoyak import checkpoint
+    from yoyak import seq2seq
 
     if folder or not args.shape:
-        return checkpoint.load_seq2seq(str(folder or args.checkpoint), None, tokenizer)
+        return seq2seq.load(str(folder or args.checkpoint), None, tokenizer)
     torch.manual_seed(0)
     model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": len(tokenizer)}))
-    checkpoint.correct_ids(model, tokenizer)
+    seq2seq.correct_ids(model, tokenizer)
     return model
 
 
@@ -79,7 +79,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-    from yoyak import checkpoint, hardware, training
+    from yoyak import hardware, seq2seq, training
 
     params, tokenizer, rows = prepare(args)
     train_rows, dev = (encoded(params, tokenizer, rows[split]) for split in ("train", "dev"))
@@ -113,7 +113,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
             )
         speed = timed(trainer)
     if args.model and how == "yoyak":
-        checkpoint.save(model, tokenizer, args.model)
+        seq2seq.save(model, tokenizer, args.model)
     return {
         **speed,
         "peak_mib": round(contest.peak_mib()),

@@ -20,7 +20,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     from transformers import set_seed
 
-    from yoyak import checkpoint, encoding, hardware, resume, training
+    from yoyak import checkpoint, encoding, hardware, resume, seq2seq, training
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
@@ -28,7 +28,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     verify(tokenized)
     splits = encoding.load(tokenized)
     tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
-    model = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer)
+    model = seq2seq.load(chosen.checkpoint, chosen.revision, tokenizer)
     precision, why = hardware.choose_precision(settings.precision, parameters=model.num_parameters())
     print(f"{chosen.checkpoint}: {model.num_parameters():,} parameters, {precision} ({why})", flush=True)
     read = {"model": chosen, "tokenizer": params.tokenizer, "training": settings, "hardware": params.hardware}
@@ -44,7 +44,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
             checkpoints=checkpoints,
             metrics=metrics,
             output=output,
-            save=partial(checkpoint.save, model, tokenizer),
+            save=partial(seq2seq.save, model, tokenizer),
         )
 
 

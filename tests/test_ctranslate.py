@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from tests.conftest import DIALOGUES, ROOT
-from yoyak import checkpoint, encoding, generation
+from yoyak import checkpoint, encoding, generation, seq2seq
 from yoyak.ctranslate import Converted, Writer, cannot
 from yoyak.errors import YoyakError
 from yoyak.params import Generation, load
@@ -302,7 +302,7 @@ def test_what_was_chosen_for_dev_is_kept() -> None:
 def test_texts_and_limits_through_generate(tiny: Path, num_beams: int) -> None:
     tokenizer = checkpoint.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
     torch.manual_seed(0)
-    model = checkpoint.load_seq2seq(str(tiny), None, tokenizer)
+    model = seq2seq.load(str(tiny), None, tokenizer)
     ids = encoding.encode_inputs(tokenizer, DIALOGUES, 128)
     chosen = settings(num_beams=num_beams, max_new_tokens=12, batch_size=3)
     both = [

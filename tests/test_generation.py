@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
-from yoyak import checkpoint, encoding, foreign, generation
+from yoyak import checkpoint, encoding, foreign, generation, seq2seq
 from yoyak.dialogue import LISTED_TAGS
 from yoyak.generation import Output
 from yoyak.params import Generation
@@ -47,7 +47,7 @@ def tokenizer(tiny: Path) -> Any:
 @pytest.fixture
 def model(tiny: Path, tokenizer: Any) -> Any:
     torch.manual_seed(0)  # of the embeddings for the tags
-    return checkpoint.load_seq2seq(str(tiny), None, tokenizer)
+    return seq2seq.load(str(tiny), None, tokenizer)
 
 
 def write(model: Any, tokenizer: Any, dialogues: tuple[str, ...] = DIALOGUES, **changes: Any) -> list[Output]:
@@ -179,7 +179,7 @@ def test_nothing_of_the_checkpoints_own_decoding_leaks(
     tiny: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, file: str, mode: dict[str, Any]
 ) -> None:
     def config_used() -> dict[str, Any]:
-        model = checkpoint.load_seq2seq(str(tiny), None, tokenizer)
+        model = seq2seq.load(str(tiny), None, tokenizer)
         seen: list[dict[str, Any]] = []
         prepare = model._prepare_generation_config
 

@@ -9,7 +9,7 @@ import pytest
 def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
 
-    from yoyak import checkpoint, encoding
+    from yoyak import checkpoint, encoding, seq2seq
     from yoyak.generation import decoding
     from yoyak.params import load
 
@@ -31,7 +31,7 @@ def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     MBartForConditionalGeneration(config).save_pretrained(tmp_path)
 
     tokenizer = checkpoint.load_tokenizer(str(tmp_path), None, ["#Person1#"])
-    model = checkpoint.load_seq2seq(str(tmp_path), None, tokenizer)
+    model = seq2seq.load(str(tmp_path), None, tokenizer)
     korean = tokenizer.convert_tokens_to_ids("ko_KR")
     (labels,) = encoding.encode_targets(tokenizer, ["#Person1# 안녕하세요"], 4)
     assert labels[0] == korean and labels[-1] == tokenizer.eos_token_id and len(labels) == 4

@@ -81,6 +81,11 @@ def test_the_stage_that_is_not_chosen_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_tokenizing_imports_no_model() -> None:
+    code = "import sys, stages.tokenize; assert not {'transformers.modeling_utils', 'scipy', 'peft'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_stages_import_the_library_beside_them(tmp_path: Path) -> None:
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages/__init__.py").write_bytes((ROOT / "stages/__init__.py").read_bytes())

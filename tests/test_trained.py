@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from tests import test_checkpoint
+from tests import test_checkpoint, test_seq2seq
 from tests.conftest import DIALOGUES
-from yoyak import adapter, checkpoint, encoding, hardware, trained
+from yoyak import adapter, encoding, hardware, seq2seq, trained
 from yoyak.errors import YoyakError
 from yoyak.params import Params
 
@@ -18,8 +18,8 @@ TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 def test_saved_and_loaded_it_writes_the_same(tiny: Path, tmp_path: Path, kind: str) -> None:
-    model, tokenizer = test_checkpoint.load(tiny if kind == "bart" else test_checkpoint.t5(tiny), *TAGS)
-    checkpoint.save(model, tokenizer, tmp_path / "saved")
+    model, tokenizer = test_seq2seq.load(tiny if kind == "bart" else test_checkpoint.t5(tiny), *TAGS)
+    seq2seq.save(model, tokenizer, tmp_path / "saved")
     again, tokenizer_again = trained.load(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").is_file()
     assert tokenizer_again.get_vocab() == tokenizer.get_vocab()

@@ -193,12 +193,12 @@ def run(
     from dvclive import Live
     from transformers import set_seed
 
-    from yoyak import checkpoint, training
+    from yoyak import checkpoint, seq2seq, training
 
     chosen = params.training.model_copy(update=changes)
     set_seed(chosen.seed)
     tokenizer = checkpoint.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
-    model = checkpoint.load_seq2seq(params.model.kobart.checkpoint, None, tokenizer)
+    model = seq2seq.load(params.model.kobart.checkpoint, None, tokenizer)
     change(model)
     args = training.arguments(chosen, folder=folder / "checkpoints", precision="float32")
     with Live(str(folder / "live"), save_dvc_exp=False, dvcyaml=None) as live:
@@ -512,10 +512,10 @@ def measure(params: Params, dev: Any, *, beams: int = 1) -> tuple[Any, Any]:
 def load_model(params: Params, tokenizer: Any) -> Any:
     import torch
 
-    from yoyak import checkpoint
+    from yoyak import seq2seq
 
     torch.manual_seed(0)
-    return checkpoint.load_seq2seq(params.model.kobart.checkpoint, None, tokenizer)
+    return seq2seq.load(params.model.kobart.checkpoint, None, tokenizer)
 
 
 def test_rouge_is_of_what_the_model_writes_against_the_labels(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak import adapter, checkpoint, encoding, hardware, memory, preprocess, presets, rouge, training
+from yoyak import adapter, checkpoint, encoding, hardware, memory, preprocess, presets, rouge, seq2seq, training
 from yoyak.errors import YoyakError
 from yoyak.files import read_csv
 from yoyak.memory import GIB
@@ -187,9 +187,9 @@ def report(params: Params, *, step: bool) -> bool:
             tuned = adapter.add_lora(base, params.lora, new_tokens=new, settings=settings)
             loaded.append((tuned, tokenizer))
             return f"{chosen.checkpoint} ({base.config.model_type}), {len(tokenizer)} tokens, {adapter.describe(tuned)}"
-        seq2seq = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
-        loaded.append((seq2seq, tokenizer))
-        return f"{chosen.checkpoint} ({seq2seq.config.model_type}), {len(tokenizer)} tokens"
+        model = seq2seq.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+        loaded.append((model, tokenizer))
+        return f"{chosen.checkpoint} ({model.config.model_type}), {len(tokenizer)} tokens"
 
     def checks() -> Iterator[tuple[str, Callable[[], str]]]:
         yield "params", lambda: "valid"

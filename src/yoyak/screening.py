@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from yoyak import adapter, checkpoint, encoding, generation, hardware, preprocess, presets, rouge, scoring
+from yoyak import adapter, checkpoint, encoding, generation, hardware, preprocess, presets, rouge, scoring, seq2seq
 from yoyak.dialogue import restore_person_tags
 from yoyak.errors import YoyakError
 from yoyak.files import dumps, read_json, write_json
@@ -103,7 +103,7 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
         precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
         model, _ = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
     else:
-        model = checkpoint.load_seq2seq(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+        model = seq2seq.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
     ids = encoding.encode_rows(
         data.dev, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=data.test
     )

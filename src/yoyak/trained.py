@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak import hardware
-from yoyak.checkpoint import config_of, load_seq2seq, load_tokenizer, locate, verify_folder
+from yoyak import hardware, seq2seq
+from yoyak.checkpoint import config_of, load_tokenizer, locate, verify_folder
 from yoyak.errors import YoyakError
 from yoyak.params import Quantized
 
@@ -27,7 +27,7 @@ def load(folder: Path, *, base: Quantized | None = None) -> tuple[PreTrainedMode
         raise YoyakError(f"{folder}: no trained model here; run dvc repro (model.family chooses which one is trained)")
     tokenizer = load_tokenizer(str(folder), None, ())
     if config_of(locate(str(folder), None)).is_encoder_decoder:
-        return load_seq2seq(str(folder), None, tokenizer).to(hardware.device()), tokenizer
+        return seq2seq.load(str(folder), None, tokenizer).to(hardware.device()), tokenizer
     from yoyak import adapter
 
     return adapter.load_merged(folder, tokenizer), tokenizer
