@@ -66,11 +66,15 @@ audit: setup ## known vulnerabilities of every pinned package; asks pypi.org
 base: setup ## pre-train the small checkpoints of models/base again (half an hour)
 	python models/build_base.py
 
-bench: .venv-bench/ready ## side by side with what else one would run, in an environment of its own (half an hour); results in bench/results
+bench: .venv-bench/ready ## side by side with what else one would run, in an environment of its own (three quarters of an hour); a table in bench/results
 	.venv-bench/bin/python bench/kobart.py --rows 1600
+	.venv-bench/bin/python bench/kobart.py --shape --rows 160 --dev 32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	$(if $(DATA),.venv-bench/bin/python bench/kobart.py --shape --rows 480 --dev 32 --data $(DATA) $(if $(TOKENIZER),--tokenizer $(TOKENIZER)))
 	.venv-bench/bin/python bench/qlora.py
 	.venv-bench/bin/python bench/scoring.py
 	.venv-bench/bin/python bench/data.py
+	.venv-bench/bin/python bench/startup.py
+	.venv-bench/bin/python bench/table.py
 
 .venv-bench/ready: requirements.txt requirements.lock bench/requirements.txt
 	$(call install,.venv-bench,-r requirements.lock -r bench/requirements.txt)

@@ -1,7 +1,8 @@
 """The kobart family against the recipe of earlier teams and a plain Hugging Face script: same checkpoint, same rows.
 
     .venv-bench/bin/python bench/kobart.py          # kobart-tiny on the sample, one epoch, then the whole dev split
-    .venv-bench/bin/python bench/kobart.py --shape --rows 48 --dev 32 --tokenizer FOLDER   # KoBART's 124 M
+    .venv-bench/bin/python bench/kobart.py --shape --rows 160 --dev 32    # random weights of KoBART's shape: 124 M
+    … --data FOLDER --tokenizer FOLDER                    # on other dialogues, and by KoBART's own tokenizer
 
 padded: all rows padded to 512 and 100 tokens, Seq2SeqTrainer; written in file order, 32 a batch, 4 beams.
 plain: as transformers' run_summarization example: padded to the longest row of a batch, in random order, its defaults.
@@ -61,7 +62,8 @@ def model_of(args: argparse.Namespace, tokenizer: Any, folder: Path | None = Non
     if folder or not args.shape:
         return seq2seq.load(str(folder or args.checkpoint), None, tokenizer)
     torch.manual_seed(0)
-    model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": len(tokenizer)}))
+    vocabulary = max(len(tokenizer), SHAPE["vocab_size"])
+    model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": vocabulary}))
     seq2seq.correct_ids(model, tokenizer)
     return model
 
@@ -83,9 +85,11 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
 
     params, tokenizer, rows = prepare(args)
     train_rows, dev = (encoded(params, tokenizer, rows[split]) for split in ("train", "dev"))
-    set_seed(params.training.seed)
+    set_seed(args.seed)
     model = model_of(args, tokenizer)
-    settings = params.training.model_copy(update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch})
+    settings = params.training.model_copy(
+        update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "seed": args.seed}
+    )
     same = {
         name: getattr(settings, name)
         for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
@@ -195,12 +199,13 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("models/base/kobart-tiny"))
-    parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape; needs --tokenizer")
+    parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape")
     parser.add_argument("--tokenizer", type=Path)
     parser.add_argument("--data", type=Path, default=contest.ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=3600)
     parser.add_argument("--dev", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=[*TRAINERS, *WRITERS], nargs="+", default=[*TRAINERS, *WRITERS])
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
@@ -226,8 +231,10 @@ def main() -> None:
         "rows": args.rows,
         "dev": args.dev,
         "batch": args.batch,
+        "seed": args.seed,
     }
-    contest.save(args.json or contest.ROOT / f"bench/results/kobart{'-shape' if args.shape else ''}.json", results)
+    name = "-".join(["kobart", *["shape"] * args.shape, *[args.data.name] * (args.data.name != "sample")])
+    contest.save(args.json or contest.ROOT / f"bench/results/{name}.json", results)
 
 
 if __name__ == "__main__":

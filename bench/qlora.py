@@ -3,9 +3,10 @@
     make bench                               # or: .venv-bench/bin/python bench/qlora.py --rows 800 --dev 128
 
 Every contender runs in a process of its own, with the same base in NF4, the same LoRA, rows, batch size, epochs and
-learning rate; trl-padded pads to max_input_length + max_target_length. Training is judged by real tokens (prompt and target, no
-padding) a second, peak memory of the process, and the loss on the same dev targets afterwards, measured by one function for
-all. Writes bench/results/qlora.json.
+learning rate. trl has its defaults (activations are computed again in the backward pass), trl-keeping keeps activations as
+yoyak does here, trl-padded pads to max_input_length + max_target_length. Training is judged by real tokens (prompt and target,
+no padding) a second, peak memory of the process, and the loss on the same dev targets afterwards, measured by one function
+for all. Writes bench/results/qlora.json.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import contest
 
-CONTENDERS = ["yoyak", "trl", "trl-padded", "write-yoyak", "write-plain", "write-merged"]
+CONTENDERS = ["yoyak", "trl", "trl-keeping", "trl-padded", "write-yoyak", "write-plain", "write-merged"]
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
@@ -80,7 +81,7 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
+def train_trl(args: argparse.Namespace, *, padded: bool, keeping: bool) -> dict[str, Any]:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -107,6 +108,7 @@ def train_trl(args: argparse.Namespace, *, padded: bool) -> dict[str, Any]:
             report_to="none",
             save_strategy="no",
             **({"pad_to_multiple_of": longest} if padded else {}),
+            **({"activation_checkpointing": False, "gradient_checkpointing": False} if keeping else {}),
             **({} if _gpu() else {"use_cpu": True, "bf16": False}),
         )
         trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
@@ -173,7 +175,7 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
     if name == "yoyak":
         return train_yoyak(args)
     if name.startswith("trl"):
-        return train_trl(args, padded=name == "trl-padded")
+        return train_trl(args, padded=name == "trl-padded", keeping=name == "trl-keeping")
     return write(args, name.removeprefix("write-"))
 
 
@@ -196,14 +198,18 @@ def main() -> None:
         results = contest.run(__file__, args.only, [*sys.argv[1:], "--adapter", f"{folder}/adapter"])
     results["ratios"] = {
         **contest.ratio(results, "yoyak", "trl", "tokens_a_second"),
+        **contest.ratio(results, "yoyak", "trl-keeping", "tokens_a_second"),
         **contest.ratio(results, "yoyak", "trl-padded", "tokens_a_second"),
         **contest.ratio(results, "yoyak", "trl", "peak_mib"),
+        **contest.ratio(results, "yoyak", "trl-keeping", "peak_mib"),
         **contest.ratio(results, "yoyak", "trl-padded", "peak_mib"),
         **contest.ratio(results, "write-yoyak", "write-plain", "dialogues_a_second"),
         **contest.ratio(results, "write-yoyak", "write-merged", "dialogues_a_second"),
     }
     results |= contest.same_texts(results, "write-yoyak", "write-plain")
-    results["setting"] = {"checkpoint": args.checkpoint, "data": args.data.name, "rows": args.rows, "batch": args.batch}
+    results["setting"] = {name: getattr(args, name) for name in ("checkpoint", "rows", "dev", "batch")} | {
+        "data": args.data.name
+    }
     contest.save(args.json, results)
 
 
