@@ -8,7 +8,8 @@ padded: all rows padded to 512 and 100 tokens, Seq2SeqTrainer; written in file o
 plain: as transformers' run_summarization example: padded to the longest row of a batch, in random order, its defaults.
 All have the same batch size, learning rate and schedule, weight decay, number of epochs and label smoothing. Training is
 judged by real tokens (dialogue and summary, no padding) a second, and the loss on dev's targets afterwards, by one function for
-all; writing by dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts.
+all; writing by dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts,
+and int8, which ROUGE cannot judge there, is measured beside float32.
 """
 
 import argparse
@@ -39,6 +40,7 @@ SHAPE = {
 }
 TRAINERS = ["train-yoyak", "train-padded", "train-plain"]
 WRITERS = ["write-yoyak", "write-padded"]
+INT8 = "write-int8"
 WARM_UP = 3  # steps: the system hands out the memory in them, page by page
 
 
@@ -173,7 +175,9 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
 
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
-    settings, dev = params.generation, rows["dev"]
+    model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer has not are never written
+    backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
+    settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
     ids = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 
     def plainly() -> list[str]:
@@ -192,7 +196,7 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
         return texts
 
     threads = params.hardware.cpu_threads
-    chosen = None if how == "yoyak" else plainly
+    chosen = plainly if how == "padded" else None
     return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=chosen)
 
 
@@ -207,7 +211,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=[*TRAINERS, *WRITERS], nargs="+", default=[*TRAINERS, *WRITERS])
+    parser.add_argument("--only", choices=[*TRAINERS, *WRITERS, INT8], nargs="+")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -216,13 +220,15 @@ def main() -> None:
         contest.tell((train if what == "train" else write)(args, how))
         return
     with tempfile.TemporaryDirectory() as folder:
-        results = contest.run(__file__, args.only, [*sys.argv[1:], "--model", f"{folder}/model"])
+        names = args.only or [*TRAINERS, *WRITERS, *[INT8] * args.shape]
+        results = contest.run(__file__, names, [*sys.argv[1:], "--model", f"{folder}/model"])
     results["ratios"] = {
         **contest.ratio(results, "train-yoyak", "train-padded", "tokens_a_second"),
         **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second"),
         **contest.ratio(results, "train-yoyak", "train-padded", "tokens_a_second_warm"),
         **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second_warm"),
         **contest.ratio(results, "write-yoyak", "write-padded", "dialogues_a_second"),
+        **contest.ratio(results, INT8, "write-padded", "dialogues_a_second"),
     }
     results |= contest.same_texts(results, *WRITERS)
     results["setting"] = {

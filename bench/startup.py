@@ -1,6 +1,6 @@
 """What is waited for before work begins: a stage's imports, a stage that has nothing to do, `dvc repro` with nothing to do, and
-all of a first `make repro` in a fresh clone of the last commit, with set-up (packages that pip has in its cache are not
-downloaded again).
+all of a first `make repro` in a fresh clone of the last commit, with set-up (and its downloads, where pip has them not in its
+cache).
 
     .venv-bench/bin/python bench/startup.py
 

@@ -17,6 +17,7 @@ CONTESTS = [
         ("train-yoyak", "train-padded", "tokens"),
         ("train-yoyak", "train-plain", "tokens"),
         ("write-yoyak", "write-padded", "dialogues"),
+        ("write-int8", "write-padded", "dialogues"),
     )
 ] + [
     ("qlora", "yoyak", "trl", "tokens"),
@@ -25,6 +26,20 @@ CONTESTS = [
     ("qlora", "write-yoyak", "write-plain", "dialogues"),
     ("qlora", "write-yoyak", "write-merged", "dialogues"),
 ]
+LABELS = {
+    "train-padded": "padded to 512/100",
+    "train-plain": "plain Hugging Face script",
+    "write-padded": "padded, in file order",
+    "trl": "TRL's defaults",
+    "trl-keeping": "TRL, activations kept",
+    "trl-padded": "TRL, padded",
+    "write-plain": "NF4 base with its adapter, in file order",
+    "write-merged": "base and adapter merged, in file order",
+}
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def quality(result: dict[str, Any]) -> str:
@@ -45,8 +60,8 @@ def contest_row(file: str, ours: str, theirs: str, unit: str) -> str | None:
         times += f" ({one['tokens_a_second_warm'] / other['tokens_a_second_warm']:.1f})"
     cells = [
         f"{'train' if unit == 'tokens' else 'write'}: {model}, {rows} rows of {setting['data']}",
-        theirs,
-        f"{speeds[0]:,.4g} beside {speeds[1]:,.4g} {unit} a second",
+        LABELS[theirs],
+        f"{number(speeds[0])} beside {number(speeds[1])} {unit} a second",
         times,
         f"{quality(one)} beside {quality(other).rpartition(' ')[2]}"
         + (f", {one['backend'].removeprefix('ctranslate2').removeprefix('-') or 'float32'}" if "backend" in one else ""),
