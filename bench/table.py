@@ -12,7 +12,7 @@ RESULTS = contest.ROOT / "bench/results"
 # (file, our contender, theirs, what they do so many of a second)
 CONTESTS = [
     (file, ours, theirs, unit)
-    for file in ("kobart", "kobart-shape", "kobart-shape-korean-dialogsum")
+    for file in ("kobart", "kobart-shape", *sorted(path.stem for path in RESULTS.glob("kobart-shape-*.json")))  # other data's
     for ours, theirs, unit in (
         ("train-yoyak", "train-padded", "tokens"),
         ("train-yoyak", "train-plain", "tokens"),
