@@ -150,4 +150,4 @@ def save(path: Path, results: dict[str, Any]) -> None:
             result.pop("texts", None)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(results["ratios"], indent=2))
+    print(json.dumps(results.get("ratios", {}), indent=2))

@@ -175,7 +175,8 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
 
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
-    model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer has not are never written
+    if args.shape:
+        model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer has not are never written
     backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
     ids = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)

@@ -50,13 +50,16 @@ def main() -> None:
         results["clone to first score"] = {name: round(seconds, 1) for name, seconds in taken.items()}
         print(results["clone to first score"], flush=True)
         ready = BARE | {"PATH": f"{root}/.venv/bin:{BARE['PATH']}"}
-        idle = {"dvc repro, nothing to do": ["dvc", "repro"]}
-        idle["a stage that ends at once"] = ["python", "-m", "stages.train_qlora"]
-        imports = {f"imports of {name}": ["python", "-c", f"import stages.{name}"] for name in STAGES}
-        for what, command in {**idle, **imports, "python alone": ["python", "-c", "pass"]}.items():
+        commands = {
+            "dvc repro, nothing to do": ["dvc", "repro"],
+            "a stage that ends at once": ["python", "-m", "stages.train_qlora"],
+            **{f"imports of {name}": ["python", "-c", f"import stages.{name}"] for name in STAGES},
+            "python alone": ["python", "-c", "pass"],
+        }
+        for what, command in commands.items():
             results[what] = {"seconds": measured(command, root, ready)}
             print(what, results[what], flush=True)
-    contest.save(contest.ROOT / "bench/results/startup.json", results | {"ratios": {}})
+    contest.save(contest.ROOT / "bench/results/startup.json", results)
 
 
 if __name__ == "__main__":

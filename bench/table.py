@@ -1,7 +1,4 @@
-"""One table of what the benchmarks found: bench/results/README.md, from the JSON files beside it.
-
-python bench/table.py
-"""
+"""One table of what the benchmarks found: bench/results/README.md, from the JSON files beside it (python bench/table.py)."""
 
 import json
 from typing import Any
@@ -12,7 +9,7 @@ RESULTS = contest.ROOT / "bench/results"
 # (file, our contender, theirs, what they do so many of a second)
 CONTESTS = [
     (file, ours, theirs, unit)
-    for file in ("kobart", "kobart-shape", *sorted(path.stem for path in RESULTS.glob("kobart-shape-*.json")))  # other data's
+    for file in sorted(path.stem for path in RESULTS.glob("kobart*.json"))
     for ours, theirs, unit in (
         ("train-yoyak", "train-padded", "tokens"),
         ("train-yoyak", "train-plain", "tokens"),
@@ -38,6 +35,11 @@ LABELS = {
 }
 
 
+def read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
 def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -47,8 +49,7 @@ def quality(result: dict[str, Any]) -> str:
 
 
 def contest_row(file: str, ours: str, theirs: str, unit: str) -> str | None:
-    path = RESULTS / f"{file}.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    results = read(file)
     if not {ours, theirs} <= set(results):
         return None
     one, other, setting = results[ours], results[theirs], results["setting"]
@@ -81,7 +82,7 @@ def lines() -> list[str]:
         "| --- | --- | --- | --- | --- | --- |",
         *(row for entry in CONTESTS if (row := contest_row(*entry))),
     ]
-    scoring = json.loads((RESULTS / "scoring.json").read_text(encoding="utf-8"))
+    scoring = read("scoring")
     ours, theirs = scoring["yoyak"], scoring["rouge_score"]
     made += [
         f"| score: {scoring['setting']['pairs']:,} pairs with interval | rouge_score with Mecab | "
@@ -92,15 +93,14 @@ def lines() -> list[str]:
         "| dialogues | seconds | MiB of its own | cores busy |",
         "| --- | --- | --- | --- |",
     ]
-    for what, result in json.loads((RESULTS / "data.json").read_text(encoding="utf-8")).items():
+    for what, result in read("data").items():
         if what != "ratios":
             name, rows = what.split()
             made.append(f"| {name}: {int(rows):,} | {result['seconds']:.0f} | {result['peak_mib']} | {result['cores_busy']} |")
     made += ["", "| waited for | seconds |", "| --- | --- |"]
-    for what, result in json.loads((RESULTS / "startup.json").read_text(encoding="utf-8")).items():
-        if what != "ratios":
-            parts = [f"{part} {result[part]:g}" for part in ("set-up", "pipeline") if part in result]
-            made.append(f"| {what} | {result['seconds']:g}{' (' + ', '.join(parts) + ')' if parts else ''} |")
+    for what, result in read("startup").items():
+        parts = [f"{part} {result[part]:g}" for part in ("set-up", "pipeline") if part in result]
+        made.append(f"| {what} | {result['seconds']:g}{' (' + ', '.join(parts) + ')' if parts else ''} |")
     return made
 
 
