@@ -51,5 +51,41 @@ def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
 def test_a_full_gpu_is_told_with_what_to_lower() -> None:
     import torch
 
-    with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA failed with error out of memory"),  # CTranslate2
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ):
+        with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
+            raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. (Cannot allocate memory)"),
+        RuntimeError("mkl_malloc: failed to allocate memory"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_full_memory_is_told_with_what_to_lower(error: Exception, wrapped: bool) -> None:
+    """Also by the loader of a model, whose own words would send the user after a damaged file."""
+    with pytest.raises(SystemExit, match=r"error: out of memory; halve training\.per_device_train_batch_size"), told():
+        if wrapped:
+            raise YoyakError("models/base: the model cannot be loaded") from error
+        raise error
+
+
+def test_a_users_fault_keeps_its_own_words_whatever_caused_it() -> None:
+    with pytest.raises(SystemExit, match=r"error: train\.csv: cannot be read"), told():
+        raise YoyakError("train.csv: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("words", ["can't start new thread", os.strerror(errno.EAGAIN)])
+def test_a_limit_of_threads_is_told(words: str) -> None:
+    with pytest.raises(SystemExit, match="ulimit -u"), told():
+        raise RuntimeError(words)

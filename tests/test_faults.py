@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import re
 import resource
 import runpy
 import shutil
@@ -302,23 +303,30 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         assert files_of(folder, stage) == expected
 
 
-def test_no_memory_is_told(repository: Callable[[str], Path]) -> None:
-    folder = repository("kobart")
-    expected = files_of(folder, "train_kobart")
-    forget(folder, "train_kobart")
-    values = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(("family", "stage"), [("kobart", "train_kobart"), ("kobart", "predict"), ("qlora", "train_qlora")])
+def test_no_memory_is_told(repository: Callable[[str], Path], family: str, stage: str) -> None:
+    """At several limits, since what fails first differs, also from machine to machine; libraries die of some by a signal."""
+    folder = repository(family)
+    expected = files_of(folder, stage)
     original = (folder / "params.yaml").read_bytes()
+    values = YAML(typ="safe").load(original)
     values["training"]["per_device_train_batch_size"] = 40
+    values["generation"]["batch_size"] = 64
     with open(folder / "params.yaml", "w", encoding="utf-8") as file:
         YAML().dump(values, file)
-    attempt = Attempt(folder, "train_kobart", more_memory=250_000_000)
-    assert attempt.end() == 1
-    assert "error: out of memory" in attempt.told() and "Traceback" not in attempt.told(), attempt.told()
-    assert not leftovers(folder)
+    ends = Counter[int]()
+    for more_memory in range(80_000_000, 340_000_000, 40_000_000):
+        forget(folder, stage)
+        attempt = Attempt(folder, stage, more_memory=more_memory)
+        ends[end := attempt.end()] += 1
+        if end > 0:
+            assert re.search("error: (out of memory|memory, or the number)", attempt.told()), attempt.told()
+            assert "Traceback" not in attempt.told() and not leftovers(folder)
+    assert ends[1] > 0, ends
     (folder / "params.yaml").write_bytes(original)
-    attempt = Attempt(folder, "train_kobart")
+    attempt = Attempt(folder, stage)
     assert attempt.end() == 0
-    assert files_of(folder, "train_kobart") == expected
+    assert files_of(folder, stage) == expected
 
 
 DAMAGE = {

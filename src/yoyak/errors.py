@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# What libraries say where memory is full: CTranslate2, C++, and oneDNN, which has no word for it.
+NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to allocate memory", "std::bad_alloc", "could not create a primitive")
+
 
 class YoyakError(Exception):
     """Input, parameters or surroundings that a user can mend. The message names the file, line and id, or the param."""
@@ -15,25 +18,38 @@ def told() -> Iterator[None]:
     """End the program with one clear message, and exit status 1, for what a user can mend. Bugs keep their traceback."""
     try:
         yield
-    except YoyakError as error:
-        raise SystemExit(f"error: {error}") from None
     except Exception as error:
-        number = error.errno if isinstance(error, OSError) else None
-        # safetensors and Arrow report a full disk by their own exceptions, with the system's words in them
-        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-            raise SystemExit(f"error: the disk is full; nothing was left half-written ({error})") from None
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, by name: it is slow to import
-            raise SystemExit(
-                "error: out of GPU memory; halve training.per_device_train_batch_size and double "
-                "training.gradient_accumulation_steps, or lower generation.batch_size; "
-                f"`python -m yoyak doctor` estimates what fits ({error})"
-            ) from None
-        if isinstance(error, MemoryError) or number == errno.ENOMEM or "DefaultCPUAllocator" in str(error):
-            raise SystemExit(
-                "error: out of memory; halve training.per_device_train_batch_size and double "
-                "training.gradient_accumulation_steps, or lower generation.batch_size. What was finished is kept: the same "
-                f"command goes on ({' '.join(str(error).split())[:200]})"
-            ) from None
-        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise SystemExit(f"error: not allowed: {error}") from None
-        raise
+        known = next(filter(None, map(_used_up, _causes(error))), None)  # also behind "the model cannot be loaded"
+        if known is None and getattr(error, "errno", None) in (errno.EACCES, errno.EROFS, errno.EPERM):
+            known = f"not allowed: {error}"
+        if known is None and not isinstance(error, YoyakError):
+            raise
+        raise SystemExit(f"error: {known or error}") from None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _used_up(error: BaseException) -> str | None:
+    """What to tell where disk or memory is full. Libraries raise exceptions of their own for it, known by their words."""
+    number, text = getattr(error, "errno", None), " ".join(str(error).split())
+    if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in text:  # safetensors, Arrow
+        return f"the disk is full; nothing was left half-written ({text})"
+    if "CUDA" in text and ("out of memory" in text or "ALLOC_FAILED" in text):  # torch, CTranslate2, cuBLAS
+        return (
+            "out of GPU memory; halve training.per_device_train_batch_size and double "
+            "training.gradient_accumulation_steps, or lower generation.batch_size; "
+            f"`python -m yoyak doctor` estimates what fits ({text})"
+        )
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+        return (
+            "out of memory; halve training.per_device_train_batch_size and double "
+            "training.gradient_accumulation_steps, or lower generation.batch_size. What was finished is kept: the same "
+            f"command goes on ({text[:200]})"
+        )
+    if "can't start new thread" in text or os.strerror(errno.EAGAIN) in text:
+        return f"memory, or the number of processes (ulimit -u), is at its limit ({text})"
+    return None

@@ -490,12 +490,13 @@ def fit(
         todo(callbacks=[])
         return
     with whole_folder(output) as model_folder, whole_folder(metrics) as metrics_folder:
-        with Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None) as live:
-            try:
-                reached = todo(callbacks=[LiveLog(live), *pruning.reports()])
-            except pruning.PrunedError:
-                shutil.rmtree(checkpoints, ignore_errors=True)
-                raise
+        live = Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None)
+        try:
+            reached = todo(callbacks=[LiveLog(live), *pruning.reports()])
+        except pruning.PrunedError:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
+        live.end()  # not after a fault: it starts a thread, for which Python waits forever where memory is full
         save(model_folder)
         write_json(metrics_folder / "arguments.json", {**reached, **resolved(args)})
 
