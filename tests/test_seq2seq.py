@@ -202,3 +202,18 @@ def test_a_t5_keeps_its_start_trains_and_generates(tiny: Path) -> None:
     inputs = torch.tensor(encoding.encode_inputs(tokenizer, DIALOGUES[:1], 64))
     written = model.generate(input_ids=inputs, max_new_tokens=4, num_beams=2)
     assert written[0, 0] == tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5", "t5 v1.1"])
+def test_an_output_layer_of_its_own_stays_that(tiny: Path, kind: str) -> None:
+    """T5 v1.1's and KoT5's: transformers' config has them tied in any case, and new tokens would put the embeddings there."""
+    if kind != "bart":
+        edit(t5(tiny) / "config.json", tie_word_embeddings=kind == "t5", scale_decoder_outputs=kind == "t5")
+    head = torch.randn_like(load(tiny)[0].get_input_embeddings().weight)
+    change_weights(tiny, lambda weights: {**weights, "lm_head.weight": head.detach()})
+    for folder in (tiny, tiny / "saved"):
+        model, tokenizer = load(folder, *TAGS)
+        assert torch.equal(model.get_output_embeddings().weight[: len(head)], head)
+        assert len(model.get_output_embeddings().weight) == len(tokenizer) > len(head)
+        assert getattr(model.config, "scale_decoder_outputs", None) is {"bart": None, "t5": True, "t5 v1.1": False}[kind]
+        seq2seq.save(model, tokenizer, tiny / "saved")

@@ -3,6 +3,7 @@
 Its vocabulary is the numbers of the tokens, so that our tokenizer's ids go in and come out.
 """
 
+import copy
 import math
 import tempfile
 from collections.abc import Sequence
@@ -93,9 +94,12 @@ class Converted:
             def load_tokenizer(self, *args: Any, **kwargs: Any) -> _Ids:
                 return ids
 
-        # Older configs of BART have two more keys, which the converter asks for. They must not stay: the config is saved too.
-        asked = {"normalize_before": False, "normalize_embedding": True} if config.model_type == "bart" else {}
-        added = {name: value for name, value in asked.items() if not hasattr(config, name)}
+        # What the converter goes by: two keys that older configs of BART have, and for whether T5's outputs are scaled, ties.
+        older = copy.deepcopy(config)
+        if config.model_type == "bart":
+            older.update({"normalize_before": False, "normalize_embedding": True} | config.to_dict())
+        if config.model_type == "t5":
+            older.tie_word_embeddings = config.scale_decoder_outputs
         self.chats = not config.is_encoder_decoder
         ends = model.generation_config.eos_token_id
         self.ends: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
@@ -105,15 +109,14 @@ class Converted:
         self.folder = str(Path(self._keep.name, "model"))
         try:
             config.save_pretrained(self._keep.name)
-            config.update(added)
+            model.config = older  # not to stay: it is saved with the model
             Converter(self._keep.name).convert(self.folder)
         except OSError:  # the disk, not the model
             raise
         except Exception as error:  # torch and CTranslate2 each raise their own kinds
             raise YoyakError(f"CTranslate2 cannot take this {config.model_type}: {short(error)}") from error
         finally:
-            for name in added:
-                config.__dict__.pop(name, None)
+            model.config = config
 
 
 class Writer:

@@ -35,10 +35,18 @@ def load(
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
         raise YoyakError(f"{checkpoint}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        model.resize_token_embeddings(len(tokenizer))
+        _resize(model, len(tokenizer))
     for correction in correct_ids(model, tokenizer):
         print(f"{checkpoint}: corrected from its tokenizer: {correction}", file=sys.stderr, flush=True)
     return model
+
+
+def _resize(model: PreTrainedModel, tokens: int) -> None:
+    """Resizing ties what the config says is tied; T5's says so also where a checkpoint has an output layer of its own."""
+    says = model.config.tie_word_embeddings
+    model.config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    model.resize_token_embeddings(tokens)
+    model.config.tie_word_embeddings = says
 
 
 def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
