@@ -1,6 +1,7 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,10 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     has_bf16 = "bf16" in machine
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "gpu" in machine)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bf16 or "AVX-512" in machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16 and "AMX" not in machine)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: "AMX" in machine)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64" if "ARM" in machine else "x86_64")
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
         ("auto", "cpu bf16", 50_000_000, "bfloat16"),
         ("auto", "cpu bf16", 49_999_999, "float32"),
         ("auto", "cpu", LARGE, "float32"),
+        ("auto", "cpu AVX-512", LARGE, "float32"),  # oneDNN would emulate it
+        ("auto", "cpu AMX bf16", LARGE, "bfloat16"),
+        ("auto", "cpu ARM", LARGE, "float32"),
         ("float32", "gpu bf16", LARGE, "float32"),
         ("float16", "gpu bf16", LARGE, "float16"),
         ("bfloat16", "gpu bf16", SMALL, "bfloat16"),
@@ -111,6 +118,40 @@ def test_choose_attention(
         chosen, why = hardware.choose_attention(asked, precision=precision)
         assert chosen == expected
         assert why
+
+
+def test_an_arm_processor_has_bf16_by_onednns_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "cpu ARM AVX-512")
+    assert hardware.choose_precision("auto", parameters=LARGE)[0] == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("share", "used", "expected"),
+    [
+        (None, None, (8_000_000, 6_000_000)),
+        ("max", "9", (8_000_000, 6_000_000)),
+        ("3072000", "1024000", (3000, 2000)),
+        ("7168000000", "1024", (7_000_000, 6_000_000)),
+        ("1024", "2048", (1, 0)),
+    ],
+)
+def test_memory_is_what_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str | None, used: str | None, expected: tuple[int, int]
+) -> None:
+    """Not what nothing is in: a file that was read stays there until others need its place. Of a container, its share."""
+    monkeypatch.setattr(hardware, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(hardware, "CGROUP", tmp_path)
+    numbers = {"MemTotal": 8_000_000, "MemFree": 100_000, "MemAvailable": 6_000_000}
+    (tmp_path / "meminfo").write_text("".join(f"{name}: {kib} kB\n" for name, kib in numbers.items()))
+    for name, text in (("memory.max", share), ("memory.current", used)):
+        if text is not None:
+            (tmp_path / name).write_text(f"{text}\n")
+    assert hardware.memory() == tuple(kib * 1024 for kib in expected)
+
+
+def test_memory_of_this_machine() -> None:
+    total, available = hardware.memory()
+    assert 0 < available < total
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

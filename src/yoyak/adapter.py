@@ -1,7 +1,6 @@
 """4-bit LoRA of decoder-only models: base and adapter in and out of folders and hubs."""
 
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -95,8 +94,8 @@ def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precis
         )
     except YoyakError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise YoyakError(f"{name}: does not fit into the GPU's memory; python -m yoyak doctor estimates what will") from error
+    except torch.OutOfMemoryError:
+        raise YoyakError(f"{name}: does not fit into the GPU's memory; python -m yoyak doctor estimates what will") from None
     except Exception as error:  # safetensors, torch and the hub each raise their own kinds
         raise YoyakError(f"{name}: the model cannot be loaded: {short(error)}") from error
     if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
@@ -293,8 +292,7 @@ def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedMo
     precision = hardware.usable(base["precision"])
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if model.device.type == "cpu" and model.num_parameters() * 4 <= memory / 2:
+    if model.device.type == "cpu" and model.num_parameters() * 4 <= hardware.memory()[0] / 2:
         return _merged(model, folder, settings, precision), tokenizer
     return attach(model, folder), tokenizer
 

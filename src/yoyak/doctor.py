@@ -44,10 +44,10 @@ def disk_bytes(parameters: int, save_total_limit: int) -> int:
 
 
 def _available_memory() -> int:
-    """Bytes free on the GPU, where there is one, else in RAM."""
+    """Bytes to be had on the GPU, where there is one, else in RAM."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return hardware.memory()[1]
 
 
 def _versions() -> str:

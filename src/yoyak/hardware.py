@@ -3,6 +3,8 @@
 import ctypes
 import os
 import platform
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -10,6 +12,8 @@ from yoyak.errors import YoyakError
 
 # Below this, bf16 on a CPU gains little or loses, from machine to machine (docs/log.md).
 BF16_PAYS_FROM = 50_000_000
+
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def device() -> torch.device:
@@ -38,7 +42,7 @@ def choose_precision(precision: str, *, parameters: int, quantized: bool = False
     """
     gpu = torch.cuda.is_available()
     gpu_bf16 = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    cpu_bf16 = not gpu and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    cpu_bf16 = not gpu and _cpu_has_bf16()
     if precision == "auto":
         if gpu:
             return ("bfloat16", "this GPU has it") if gpu_bf16 else ("float16", "this GPU has no bfloat16")
@@ -52,6 +56,24 @@ def choose_precision(precision: str, *, parameters: int, quantized: bool = False
     if precision == "bfloat16" and gpu and not gpu_bf16:
         raise YoyakError("training.precision: this GPU has no bfloat16; choose auto or float16")
     return precision, "training.precision says so"
+
+
+def _cpu_has_bf16() -> bool:
+    """oneDNN says so of any AVX-512 too, where it is made of float32 and takes twice as long as that (docs/log.md)."""
+    own = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (own or platform.machine() not in ("x86_64", "AMD64"))
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of RAM in all, and of those that can be had now: the machine's, or its container's share (cgroup 2)."""
+    lines = (line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines())
+    kib = {line[0]: int(line[1]) for line in lines}
+    total, available = kib["MemTotal:"] * 1024, kib["MemAvailable:"] * 1024
+    with suppress(OSError, ValueError):  # no such file, or "max"
+        share = int((CGROUP / "memory.max").read_text(encoding="utf-8"))
+        used = int((CGROUP / "memory.current").read_text(encoding="utf-8"))
+        return min(total, share), min(available, max(0, share - used))
+    return total, available
 
 
 def usable(precision: str) -> str:
