@@ -182,6 +182,8 @@ def test_another_param_input_code_or_package_is_another_work(
     keys.append(key())
     monkeypatch.setattr(resume, "SCHEMA", "2")
     keys.append(key())
+    monkeypatch.setenv("WORLD_SIZE", "2")  # by torchrun
+    keys.append(key())
     assert len(set(keys)) == len(keys)
 
 

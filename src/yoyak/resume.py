@@ -34,7 +34,8 @@ def root() -> Path:
 
 
 def key(params: Mapping[str, Section], inputs: Sequence[Path]) -> str:
-    """A hash of everything that a result depends on: params, contents of the input folders, code, packages, processor.
+    """A hash of everything that a result depends on: params, contents of the input folders, code, packages, processor,
+    and the number of processes that train together.
 
     Inputs that were written with SHA256SUMS are known by that; who reads them verifies it.
     """
@@ -44,6 +45,7 @@ def key(params: Mapping[str, Section], inputs: Sequence[Path]) -> str:
     known["code"] = [sha256(path) for folder in CODE for path in sorted(folder.glob("*.py"))]
     known["packages"] = {name: version(name) for name in PACKAGES}
     known["processor"] = _processor()
+    known["processes"] = os.environ.get("WORLD_SIZE", "1")  # that train together; steps of several are larger
     return hashlib.sha256(dumps(known).encode()).hexdigest()[:32]
 
 
