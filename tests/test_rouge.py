@@ -1,6 +1,9 @@
+import multiprocessing
 import os
 import random
 import sys
+import threading
+import time
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +16,7 @@ from rouge_score import rouge_scorer, tokenizers
 
 from tests.conftest import SUMMARIES
 from yoyak import rouge
-from yoyak.errors import YoyakError
+from yoyak.errors import YoyakError, told
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +297,22 @@ def test_many_texts_are_read_as_one_is(mecab: rouge.Morphemes, monkeypatch: pyte
     many = rouge.Morphemes()
     many.read([*texts, *texts])
     assert many._seen == {text: mecab.tokenize(text) for text in texts}
+
+
+def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does where memory is full; nobody would answer for its texts."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+    def kill_one() -> None:
+        while not (readers := [child for child in multiprocessing.active_children() if child.name.startswith("Spawn")]):
+            time.sleep(0.01)
+        readers[0].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    with pytest.raises(SystemExit, match="one of this program's processes was killed"), told():
+        rouge.Morphemes().read(f"{text} {at}번" for at in range(4000) for text in SUMMARIES)
+    killer.join()
 
 
 @pytest.mark.parametrize("text", [*SUMMARIES, "", " ", "KTX 10시, 3.5%", "👋 ㅋㅋ\u3000다", "뷁쉛 𠀀"])

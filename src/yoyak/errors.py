@@ -46,10 +46,14 @@ def _used_up(error: BaseException) -> str | None:
         )
     if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
         return (
-            "out of memory; halve training.per_device_train_batch_size and double "
-            "training.gradient_accumulation_steps, or lower generation.batch_size. What was finished is kept: the same "
-            f"command goes on ({text[:200]})"
+            "out of memory; for training halve training.per_device_train_batch_size and double "
+            "training.gradient_accumulation_steps, for predict lower generation.batch_size. What was finished is kept: "
+            f"the same command goes on ({text[:200]})"
         )
     if "can't start new thread" in text or os.strerror(errno.EAGAIN) in text:
         return f"memory, or the number of processes (ulimit -u), is at its limit ({text})"
+    if (
+        type(error).__name__ == "BrokenProcessPool" or "subprocesses has abruptly died" in text
+    ):  # by name: slow to import; datasets
+        return "one of this program's processes was killed, most often for want of memory; the same command goes on"
     return None

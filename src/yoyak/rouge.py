@@ -6,6 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -72,8 +73,9 @@ class Morphemes:
         new = [text for text in dict.fromkeys(texts) if text not in self._seen]
         processes = min(len(os.sched_getaffinity(0)), len(new) // TEXTS_A_PROCESS)
         if processes > 1:
-            with multiprocessing.get_context("spawn").Pool(processes, _start_reader) as pool:
-                for text, joined in zip(new, pool.imap(_read, new, chunksize=500), strict=True):
+            spawn = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_start_reader) as pool:
+                for text, joined in zip(new, pool.map(_read, new, chunksize=500), strict=True):
                     self._seen[text] = joined.split("\0") if joined else []
 
 
