@@ -33,7 +33,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     outputs = {}
     with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
         size = model.num_parameters()
-        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, parameters=size)
+        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, person_tags=strategy, parameters=size)
         threads = params.hardware.cpu_threads
         writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)

@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 
 from yoyak import foreign, rouge
 from yoyak.ctranslate import Converted, Writer, cannot
-from yoyak.dialogue import copies
+from yoyak.dialogue import PersonTags, copies, restore_person_tags
 from yoyak.encoding import decode
 from yoyak.errors import YoyakError
 from yoyak.params import Generation
@@ -141,6 +141,7 @@ def judge(
     rows: Sequence[dict[str, Any]],
     *,
     settings: Generation,
+    person_tags: PersonTags,
     parameters: int,
 ) -> Callable[[PreTrainedModel | Writer], rouge.Scores]:
     """ROUGE (rows, 3) of what a model of so many `parameters` writes for up to INT8_ROWS (INT8_ROWS_SMALL) of dev's `rows`,
@@ -160,7 +161,7 @@ def judge(
             progress="judge int8",
         )
         return rouge.score_rows(
-            predictions=[output.text for output in outputs],
+            predictions=[restore_person_tags(output.text, person_tags) for output in outputs],
             references=[row["references"] for row in chosen],
             tokenizer=morphemes,
         )
