@@ -333,7 +333,7 @@ def measure_rouge(
         repetition_penalty=1.0,
         length_penalty=1.0,
         no_repeat_ngram_size=0,
-        early_stopping=False,
+        early_stopping=True,
         blocked_scripts=[],
         seed=training.seed,
         batch_size=training.per_device_eval_batch_size,
@@ -407,7 +407,8 @@ def train(
     logging.getLogger("transformers.trainer").addFilter(
         lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
-    goes_on = _last_whole(Path(args.output_dir))
+    with args.main_process_first(local=False):  # it deletes what is damaged
+        goes_on = _last_whole(Path(args.output_dir))
     trainer.add_callback(KeepGoing(trainer.order))
     if goes_on and _had_ended(goes_on):
         print(f"training had ended at step {_step(goes_on)}; its best model is taken from its checkpoint", flush=True)
