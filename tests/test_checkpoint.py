@@ -7,8 +7,8 @@ import torch
 from tokenizers import processors
 from transformers import T5Config, T5ForConditionalGeneration
 
-from tests.conftest import SHARED
-from yoyak import checkpoint
+from tests.conftest import SHARED, SUMMARIES
+from yoyak import checkpoint, encoding
 from yoyak.errors import YoyakError
 
 KOBART = SHARED / "tokenizers" / "kobart"
@@ -108,3 +108,35 @@ def test_input_over_the_positions(tiny: Path) -> None:
 
 def test_a_model_without_positions_takes_any_length(tiny: Path) -> None:
     checkpoint.check_lengths(str(t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
+
+
+@pytest.mark.parametrize(
+    "text", ["안녕하세요 저는 학생입니다", "#Person1#은 학생입니다", "#Person1#: 안녕하세요 #Person2#: 저는"]
+)
+def test_t5s_own_tokenizer_keeps_the_spaces(tmp_path: Path, text: str) -> None:
+    """ROUGE over morphemes would hardly tell: only who reads the summaries sees that they have none."""
+    from transformers import T5Tokenizer
+
+    pieces = ["▁", "▁안녕", "하세요", "▁저는", "▁학생", "입니다", *"#Person12:.은는이가안녕하세요저학생입니다"]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((piece, -1.0) for piece in dict.fromkeys(pieces))]
+    T5Tokenizer(vocab=vocab).save_pretrained(tmp_path)
+    for folder, tags in ((tmp_path, TAGS), (tmp_path / "saved", ())):
+        T5Config().save_pretrained(folder)
+        tokenizer = checkpoint.load_tokenizer(str(folder), None, tags)
+        for given in (text, text.replace(" ", "  "), text.replace(" ", "\n")):
+            ids = encoding.encode_inputs(tokenizer, [given], 64)
+            assert tokenizer.unk_token_id not in ids[0]
+            assert encoding.decode(tokenizer, ids) == [text]
+        tokenizer.save_pretrained(tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", ["T5TokenizerFast", "T5Tokenizer"])
+def test_a_byte_level_tokenizer_that_calls_itself_t5s(tiny: Path, name: str) -> None:
+    """As KoT5's: transformers makes that class for Unigram alone."""
+    edit(tiny / "tokenizer_config.json", tokenizer_class=name)
+    T5Config().save_pretrained(tiny)
+    tokenizer = checkpoint.load_tokenizer(str(tiny), None, TAGS)
+    assert encoding.decode(tokenizer, encoding.encode_inputs(tokenizer, SUMMARIES, 200)) == list(SUMMARIES)
+    tokenizer.save_pretrained(tiny)
+    again = checkpoint.load_tokenizer(str(tiny), None, ())
+    assert encoding.encode_inputs(again, SUMMARIES, 200) == encoding.encode_inputs(tokenizer, SUMMARIES, 200)

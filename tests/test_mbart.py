@@ -38,3 +38,16 @@ def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     settings = load(Path(__file__).parents[1] / "params.yaml").generation
     assert decoding(settings, tokenizer, model).forced_bos_token_id == korean
     assert decoding(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id
+
+
+def test_the_first_mbart_which_ends_texts_with_a_language_is_refused(tmp_path: Path) -> None:
+    from transformers import MBartConfig, MBartTokenizer
+
+    from yoyak import checkpoint
+    from yoyak.errors import YoyakError
+
+    special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    MBartTokenizer(vocab=special + [(f"▁{at}", -1.0) for at in range(50)]).save_pretrained(tmp_path)
+    MBartConfig().save_pretrained(tmp_path)
+    with pytest.raises(YoyakError, match=r"its texts do not end with </s>; use an mBART-50 checkpoint"):
+        checkpoint.load_tokenizer(str(tmp_path), None, ())

@@ -3,16 +3,18 @@ that who only tokenizes imports no model."""
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, pre_tokenizers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.errors import YoyakError
 from yoyak.files import SUMS, verify
 from yoyak.params import Generation, Tokenizer
 
+SPLIT_AND_MARKED = [pre_tokenizers.WhitespaceSplit, pre_tokenizers.Metaspace]
 FEWEST_TOKENS = 50  # of a vocabulary; letters or bytes alone are more, a made-up one has five
 
 
@@ -56,10 +58,7 @@ def load_tokenizer(
     """
     where = locate(checkpoint, revision)
     verify_folder(checkpoint, weights=False)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-    except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
-        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {short(error)}") from error
+    tokenizer = _tokenizer(checkpoint, where)
     if pad_with_eos and tokenizer.pad_token is None and tokenizer.eos_token is not None:
         print(f"{checkpoint}: no padding token; its end of text {tokenizer.eos_token} serves", file=sys.stderr, flush=True)
         tokenizer.pad_token = tokenizer.eos_token
@@ -72,6 +71,8 @@ def load_tokenizer(
     _keep_spacing_at_tags(tokenizer)
     if hasattr(tokenizer, "tgt_lang") and "ko_KR" in tokenizer.get_vocab():  # mBART writes the language it is told
         tokenizer.src_lang = tokenizer.tgt_lang = "ko_KR"
+        if tokenizer.suffix_tokens != [tokenizer.eos_token_id]:  # the first mBART's: the language stands after the text
+            raise YoyakError(f"{checkpoint}: its texts do not end with {tokenizer.eos_token}; use an mBART-50 checkpoint")
     tokenizer.model_max_length = int(1e9)  # lengths are ours to count; otherwise long texts warn
     return tokenizer
 
@@ -110,17 +111,32 @@ def config_of(where: dict[str, Any]) -> PreTrainedConfig:
         raise YoyakError(f"{name}: its config.json cannot be loaded: {short(error)}") from error
 
 
+def _tokenizer(checkpoint: str, where: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """transformers makes a T5Tokenizer for Unigram alone; KoT5's, which names that class, is a byte-level BPE."""
+    try:
+        return AutoTokenizer.from_pretrained(**where)
+    except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
+        with suppress(Exception):
+            return PreTrainedTokenizerFast.from_pretrained(**where)  # tokenizer.json as it stands
+        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {short(error)}") from error
+
+
 def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
     """Let "#Person1#은" come back as it was.
 
     A Metaspace pre-tokenizer (KoBART, T5) puts a space before each piece between added tokens, so that decoding gives
-    "#Person1# 은". Only the text's start needs one.
+    "#Person1# 은". Only the text's start needs one. T5's splits at white space before that, and drops it: with a space at
+    the start alone, all others would be lost, so here white space becomes a space, where Metaspace splits by itself.
     """
-    before = tokenizer.backend_tokenizer.pre_tokenizer
-    parts = [*before] if isinstance(before, pre_tokenizers.Sequence) else [before]  # type: ignore[misc]
-    for part in parts:
-        if isinstance(part, pre_tokenizers.Metaspace) and part.prepend_scheme == "always":
-            part.prepend_scheme = "first"
+    backend = tokenizer.backend_tokenizer
+    before = backend.pre_tokenizer
+    if isinstance(before, pre_tokenizers.Sequence) and [type(part) for part in before] == SPLIT_AND_MARKED:  # type: ignore[attr-defined]
+        before = backend.pre_tokenizer = before[1]
+        spaces = normalizers.Replace(Regex(r"\s+"), " ")
+        backend.normalizer = normalizers.Sequence([backend.normalizer, spaces] if backend.normalizer else [spaces])
+    if isinstance(before, pre_tokenizers.Metaspace) and before.prepend_scheme == "always":
+        before.prepend_scheme = "first"
+        backend.pre_tokenizer = before
 
 
 def short(error: BaseException) -> str:
