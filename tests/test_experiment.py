@@ -1,6 +1,8 @@
 """experiment.py: the parts that need git alone; test_search_dvc.py runs the rest."""
 
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,24 @@ def test_an_earlier_attempt_in_the_log_is_not_taken_for_this_one(tmp_path: Path)
     log.write_text(before + "ERROR: failed to run: x, exited with 1\n", encoding="utf-8")
     assert Outcome(255, log=log).killed
     assert not Outcome(255, log=log, begins=len(before)).killed
+
+
+def test_a_model_is_timed_where_it_was_trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the GPU of its own; and a search that ends takes the timing with it."""
+    clone = object.__new__(experiment.Clone)
+    clone.folder, clone.process, clone.environment = root, None, {"CUDA_VISIBLE_DEVICES": "7"}
+    package = root / "src/yoyak"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import os; print(os.environ['CUDA_VISIBLE_DEVICES'] + '.5 seconds')")
+    assert clone.seconds_per_dialogue(3) == 7.5
+    (package / "__main__.py").write_text("import time; time.sleep(60)")
+
+    def kill() -> None:
+        while not (clone.process and clone.process.returncode is None):
+            time.sleep(0.01)
+        clone.kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(YoyakError, match="python -m yoyak time"):
+        clone.seconds_per_dialogue(3)

@@ -46,7 +46,7 @@ def values_of(name: str) -> dict[str, Any]:
 
 def preset(folder: Path, text: str, name: str = "mine") -> Path:
     """A folder with one preset."""
-    (folder / "presets").mkdir()
+    (folder / "presets").mkdir(parents=True)
     (folder / "presets" / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder / "presets"
 
@@ -125,6 +125,15 @@ def test_a_list_takes_the_place_of_a_list(params: Path, tmp_path: Path, written:
     assert after.startswith(text.partition(line)[0])
     assert after.endswith("  seed: 42 # for do_sample" + text.partition("# for do_sample")[2].replace("size: 32", "size: 7"))
     assert ("# letters" in after) == ("# letters" in LISTS[written])
+
+
+def test_a_value_that_is_a_mapping_is_replaced_as_a_whole(params: Path, tmp_path: Path) -> None:
+    """As a search checks and records it; one scheduler's arguments are another's errors."""
+    polynomial = "training: {lr_scheduler_type: polynomial, lr_scheduler_kwargs: {power: 2}}"
+    cosine = "training: {lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: {min_lr_rate: 0.1}}"
+    for name, text, expected in (("a", polynomial, {"power": 2}), ("b", cosine, {"min_lr_rate": 0.1})):
+        use("mine", folder=preset(tmp_path / name, text), params=params)
+        assert load(params).training.lr_scheduler_kwargs == expected
 
 
 def test_a_list_that_stands_on_lines_of_its_own_can_become_empty(params: Path, tmp_path: Path) -> None:

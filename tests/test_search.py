@@ -384,10 +384,14 @@ def test_jobs_run_together_each_on_a_gpu_of_its_own(root: Path, clone: type[Fake
     assert len({name for name, *_ in clone.runs}) == 4
 
 
-@pytest.mark.parametrize(("given", "listed"), [("2,3", ["2", "3"]), ("", [])])
-def test_the_gpus_are_those_that_are_visible(given: str, listed: list[str], monkeypatch: Any) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+@pytest.mark.parametrize(("given", "listed"), [("2,3", ["2", "3"]), ("", []), (None, ["0", "1"])])
+def test_the_gpus_are_those_that_are_visible(given: str | None, listed: list[str], monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A (UUID: a)'\necho 'GPU 1: A (UUID: b)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert search._gpus() == listed
 
 

@@ -206,6 +206,11 @@ def test_stages_lay_their_keys_over_the_files(tmp_path: Path) -> None:
             "lora.rr: params.yaml has no",
         ),
         ({RATE: {"low": 0.1, "high": 1}}, {"set": {"training.sed": 1}}, "training.sed: params.yaml has no such key"),
+        (
+            {"preset": {"choices": ["kobart-tiny"]}, RATE: {"low": 0.1, "high": 1, "when": {"preset": "kobart-tiny"}}},
+            {},
+            "preset: it stands among `parameters` alone",
+        ),
     ],
 )
 def test_what_cannot_be_searched_stops_before_the_first_trial(
@@ -361,6 +366,15 @@ def test_a_log_range_narrows_on_its_scale() -> None:
     assert at_the_edge.low == 1e-6 and at_the_edge.high == pytest.approx(1e-5)
     choices = Parameter(choices=[1, 2])
     assert choices.around(1, 0.1) is choices
+
+
+@pytest.mark.parametrize("centre", [1e-3, 0.0, -1.0])
+def test_a_range_without_the_value_in_use_narrows_at_its_nearer_end(centre: float) -> None:
+    """params.yaml's own rate is above the range, and 0 has no logarithm."""
+    parameter = Parameter(low=1e-5, high=1e-4, log=True)
+    near = parameter.around(centre, 0.5)
+    expected = [10**-4.25, 1e-4] if centre > 1e-4 else [1e-5, 10**-4.75]
+    assert [near.low, near.high] == pytest.approx(expected)
 
 
 def test_constraints_and_invalid_combinations_say_why(base: dict[str, Any]) -> None:

@@ -125,6 +125,7 @@ class Clone:
     def __init__(self, root: Path, folder: Path, start: Start) -> None:
         self.root, self.folder, self.start = root, folder, start
         self.process: subprocess.Popen[str] | None = None
+        self.environment: Mapping[str, str] = {}  # of the run that was last
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         git(root, "clone", "--quiet", "--local", "--no-checkout", "--no-tags", str(root), str(folder))
@@ -150,6 +151,7 @@ class Clone:
         What `environment` says goes to every stage. The whole group of processes is gone when this returns, however it does.
         """
         self._reset()
+        self.environment = environment
         presets.write(overlay, params=self.folder / "params.yaml", source=name)
         for ref in git(self.folder, "for-each-ref", "--format=%(refname)", self.start.ref).splitlines():
             git(self.folder, "update-ref", "-d", ref)  # of an earlier attempt at the same trial
@@ -205,17 +207,22 @@ class Clone:
 
     def seconds_per_dialogue(self, rows: int) -> float:
         """That the model which ran last takes for the first dev dialogues, by its own decoding; alone in its process."""
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-m", "yoyak", "time", "--rows", str(rows)],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder / "src")},
-            capture_output=True,
+            env={**os.environ, **self.environment, "PYTHONPATH": str(self.folder / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise YoyakError(f"python -m yoyak time: {done.stderr.strip()[-500:]}")
-        return float(done.stdout.split()[0])
+            start_new_session=True,
+        ) as self.process:
+            try:
+                found, said = self.process.communicate()
+            finally:
+                self.kill()
+        if self.process.returncode:
+            raise YoyakError(f"python -m yoyak time: {said.strip()[-500:]}")
+        return float(found.split()[0])
 
     def kill(self) -> None:
         """End what runs now."""

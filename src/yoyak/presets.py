@@ -11,7 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
-from yoyak.params import Params, parse, read
+from yoyak.params import Params, leaves, parse, read
 
 
 def names(folder: Path) -> list[str]:
@@ -92,11 +92,11 @@ def _on_one_line(new: list[Any], values: MutableMapping[str, Any], key: str) -> 
 
 
 def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
-    """Put every leaf of `overlay` into `values`, in place."""
-    changed = []
+    """Put every leaf of `overlay` into `values`, in place; one that is a mapping (lr_scheduler_kwargs) as a whole."""
+    changed, whole = [], leaves()
     for key, new in overlay.items():
         old = values.get(key)
-        if isinstance(new, dict) and new and isinstance(old, dict):
+        if isinstance(new, dict) and isinstance(old, dict) and f"{prefix}{key}" not in whole:
             changed += _overlay(old, new, f"{prefix}{key}.")
         elif old != new:
             changed.append(f"{prefix}{key}: {old} → {new}")

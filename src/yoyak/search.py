@@ -430,13 +430,13 @@ class Search:
                 elif not self._wait_for_others():
                     return
         except BaseException as error:
-            self.stopping = True
+            ended, self.stopping = self.stopping, True
             for clone in self.clones.values():
                 clone.kill()
             if isinstance(error, STORAGE_ERRORS):
                 self.error = f"its storage failed ({' '.join(str(error).split())[:300]}); the same command goes on from here"
             elif isinstance(error, YoyakError):
-                self.error = str(error)
+                self.error = self.error if ended else str(error)  # one that was ended tells of that alone
             else:
                 raise
 
@@ -505,8 +505,8 @@ class Search:
 
 def _gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may say: what it says, or every GPU that nvidia-smi lists."""
-    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return given.split(",")
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:  # empty: none, whatever is there
+        return [gpu for gpu in given.split(",") if gpu]
     if not shutil.which("nvidia-smi"):
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.splitlines()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna import visualization
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yoyak import pruning
 from yoyak.errors import YoyakError
 from yoyak.files import whole_file
-from yoyak.study import apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
+from yoyak.study import STORAGE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
 
 TOP = 10
 SAME = 0.7  # share of the top trials that a choice must have to count as theirs (features.md, S11)
@@ -143,7 +144,9 @@ def write(name: str, path: Path) -> list[str]:
     try:
         study = optuna.load_study(study_name=name, storage=pruning.connect(storage_url(None)))
     except KeyError:
-        raise YoyakError("\n  ".join([f"no study {name}; there are:", *studies()])) from None
+        where = sqlalchemy.engine.make_url(storage_url(None)).render_as_string(hide_password=True)
+        elsewhere = f"one whose file names its storage is found if {STORAGE} says that too"
+        raise YoyakError("\n  ".join([f"no study {name} in {where} ({elsewhere}); there are:", *studies()])) from None
     if "plan" not in study.user_attrs:
         raise YoyakError(f"study {name} is not one of yoyak's")
     plan = study.user_attrs["plan"]

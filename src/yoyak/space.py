@@ -75,6 +75,7 @@ class Parameter(Section):
         if self.choices is not None or share >= 1 or not isinstance(centre, int | float):
             return self
         assert self.low is not None and self.high is not None
+        centre = min(max(centre, self.low), self.high)  # params.yaml's may be elsewhere, also where no logarithm is
         to, back = (math.log, math.exp) if self.log else (float, float)
         half = (to(self.high) - to(self.low)) * share / 2
         low, high = max(self.low, back(to(centre) - half)), min(self.high, back(to(centre) + half))
@@ -398,10 +399,12 @@ def check_plan(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any],
 
 def _unknown(plan: Plan) -> Iterator[str]:
     """Names that params.yaml does not have."""
-    named = [*plan.set, *plan.parameters, *(name for forbidden in plan.constraints.forbid for name in forbidden)]
+    named = [*plan.set, *(name for forbidden in plan.constraints.forbid for name in forbidden)]
     named += [name for parameter in plan.parameters.values() for name in parameter.when]
-    for name in dict.fromkeys(named):
-        if name not in leaves() and not (name == PRESET and name in plan.parameters):
+    for name in dict.fromkeys([*named, *plan.parameters]):
+        if name == PRESET and name in named:
+            yield f"{name}: it stands among `parameters` alone; a condition can name what it sets, as model.family"
+        elif name not in leaves() and name != PRESET:
             yield f"{name}: params.yaml has no such key{nearest(name, Params)}"
 
 
