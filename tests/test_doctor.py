@@ -95,10 +95,21 @@ def test_what_is_wrong_is_told_and_the_rest_is_still_checked(
 
 
 def test_too_little_memory_and_disk(ready: dict[str, Any], capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yoyak import doctor
+    import torch
+
+    from yoyak import doctor, memory
+    from yoyak.errors import YoyakError
 
     monkeypatch.setattr(doctor, "_available_memory", lambda: 1000)
     assert "are free; choose a smaller checkpoint" in report(ready, capsys, step=False)[1]["room"]
+    monkeypatch.undo()
+    monkeypatch.setattr(memory, "peak_of", lambda params: 2**50)
+    assert report(ready, capsys, step=False)[1]["room"].startswith("ok"), "a CPU reads a batch in parts"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(doctor, "_available_memory", lambda: 2**40)
+    model: Any = type("Model", (), {"num_parameters": lambda self: 9})()
+    with pytest.raises(YoyakError, match=r"an estimated peak of 1048576\.0 GiB, 1024\.0 GiB are free; halve"):
+        doctor._room_for_all(model, parse(ready, source="test"))
     monkeypatch.undo()
 
     class Usage:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.test_adapter import make_base
-from yoyak import generation, screening
+from yoyak import generation, rouge, screening
 from yoyak.errors import YoyakError
 
 ROOT = Path(__file__).parents[1]
@@ -77,9 +77,12 @@ def test_what_was_scored_is_not_scored_again_unless_something_changed(place: Pat
     preset.write_text(preset.read_text(encoding="utf-8").replace("max_new_tokens: 8", "max_new_tokens: 9"), encoding="utf-8")
     run(place, "chat")
     assert len(calls) == 2
+    monkeypatch.setattr(rouge, "medoid", lambda *_, **__: "비가 온다.")  # of another train.csv
+    run(place, "chat")
+    assert len(calls) == 3
     shutil.copytree(place / "chat", place / "nowhere")
     assert run(place, "gone")["models"]["gone"]["status"] == "scored"  # a failed one is tried again
-    assert len(calls) == 3
+    assert len(calls) == 4
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,12 @@ def _room_for_all(model: PreTrainedModel, params: Params) -> str:
             f"training needs {needed / GIB:.1f} GiB before activations, {free / GIB:.1f} GiB are free; "
             "choose a smaller checkpoint, or the qlora family"
         )
+    if torch.cuda.is_available() and (peak := memory.peak_of(params)) > free:  # a CPU reads a batch in parts: less
+        raise YoyakError(
+            f"an estimated peak of {peak / GIB:.1f} GiB, {free / GIB:.1f} GiB are free; halve "
+            "training.per_device_train_batch_size and double training.gradient_accumulation_steps, "
+            "or lower generation.batch_size"
+        )
     disk = _disk(disk_bytes(parameters, params.training.save_total_limit))
     return f"{parameters:,} parameters; {needed / GIB:.2f} GiB of {free / GIB:.1f} GiB memory before activations, {disk}"
 
@@ -105,7 +111,8 @@ def _room_for_adapter(params: Params) -> str:
     told = _parts(found)
     if advice := memory.advise(config, params, precision=precision, free=free, made_of=made_of):
         raise YoyakError(f"{told}; {free / GIB:.1f} GiB are free; {advice}")
-    return f"{told} of {free / GIB:.1f} GiB free"
+    disk = _disk(found.adapter * (params.training.save_total_limit + 2))
+    return f"{told} of {free / GIB:.1f} GiB free, {disk}"
 
 
 def _parts(found: memory.Estimate) -> str:

@@ -49,7 +49,9 @@ def key(params: Params, data: Data) -> str:
     """What a result depends on: a result with the same key need not be measured again."""
     sections = params.model_dump(include={"model", "preprocess", "tokenizer", "prompt", "generation", "score"})
     base = adapter.fingerprint(params.model.chosen.checkpoint)
-    return hashlib.sha256(dumps([sections, base, data.dev, [row["topic"] for row in data.test]]).encode()).hexdigest()
+    return hashlib.sha256(
+        dumps([sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]).encode()
+    ).hexdigest()
 
 
 def screen(
@@ -142,7 +144,9 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
 
 def table(results: dict[str, Any]) -> list[str]:
     """One line a model, the best first, the failed ones last; then the strongest baseline."""
-    heads = f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8} {'s/row':>6}"
+    heads = (
+        f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8} {'s/row':>6} {'rows':>5}"
+    )
     lines = [f"{'model':26} {heads}"]
     models = results["models"]
     medoid: dict[str, Any] | None = None
@@ -156,7 +160,8 @@ def table(results: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{name:26} {figures} {scores['rouge_sum']:7.2f} {f'[{low:.1f}, {high:.1f}]':>16} "
                 f"{scores['content']['rouge_sum']:8.2f} {model['outputs']['foreign_share']:8.2%} "
-                f"{model['seconds_a_dialogue']:6.2f}" + (f"  FAILED: {model['why']}" if model["status"] == "failed" else "")
+                f"{model['seconds_a_dialogue']:6.2f} {scores['rows']:5}"
+                + (f"  FAILED: {model['why']}" if model["status"] == "failed" else "")
             )
         else:
             lines.append(f"{name:26} FAILED: {model['why']}")
