@@ -109,7 +109,8 @@ def write(
         texts = [text.replace("\ufffd", "").strip() for text in plainly()]
     else:
         hardware.use_cpu(threads)
-        judge = generation.judge(tokenizer, ids, dev, settings=settings, parameters=model.num_parameters())
+        size = model.num_parameters()
+        judge = generation.judge(tokenizer, ids, dev, settings=settings, person_tags="keep_original", parameters=size)
         writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         chosen["seconds_to_choose"] = round(time.perf_counter() - start, 2)
         start = time.perf_counter()
