@@ -31,7 +31,16 @@ def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str)
     assert "data/processed/train.jsonl" in str(end.value.code)
 
 
-@pytest.mark.parametrize("bug", [ValueError("bug"), KeyError("bug"), OSError(errno.EIO, "bad disk"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ValueError("bug"),
+        KeyError("bug"),
+        RuntimeError("could not create a primitive descriptor for a matmul"),
+        OSError(errno.EIO, "bad disk"),
+        KeyboardInterrupt(),
+    ],
+)
 def test_told_lets_bugs_through(bug: BaseException) -> None:
     with pytest.raises(type(bug)), told():
         raise bug
@@ -54,7 +63,9 @@ def test_a_full_gpu_is_told_with_what_to_lower() -> None:
     for error in (
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("CUDA failed with error out of memory"),  # CTranslate2
+        torch.OutOfMemoryError("HIP out of memory. Tried to allocate 2 GiB"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ):
         with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
             raise error
@@ -89,3 +100,14 @@ def test_a_users_fault_keeps_its_own_words_whatever_caused_it() -> None:
 def test_a_limit_of_threads_is_told(words: str) -> None:
     with pytest.raises(SystemExit, match="ulimit -u"), told():
         raise RuntimeError(words)
+
+
+def test_a_panic_of_a_library_for_want_of_threads_is_told() -> None:
+    """pyo3's PanicException is no Exception."""
+
+    class PanicException(BaseException): ...
+
+    with pytest.raises(SystemExit, match="ulimit -u"), told():
+        raise PanicException(f'ThreadPoolBuildError {{ Os {{ code: 11, message: "{os.strerror(errno.EAGAIN)}" }} }}')
+    with pytest.raises(PanicException), told():
+        raise PanicException("index out of bounds")

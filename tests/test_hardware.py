@@ -126,17 +126,24 @@ def test_an_arm_processor_has_bf16_by_onednns_word(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("share", "used", "expected"),
+    ("share", "used", "files", "expected"),
     [
-        (None, None, (8_000_000, 6_000_000)),
-        ("max", "9", (8_000_000, 6_000_000)),
-        ("3072000", "1024000", (3000, 2000)),
-        ("7168000000", "1024", (7_000_000, 6_000_000)),
-        ("1024", "2048", (1, 0)),
+        (None, None, 0, (8_000_000, 6_000_000)),
+        ("max", "9", 0, (8_000_000, 6_000_000)),
+        ("3072000", "2048000", 0, (3000, 1000)),
+        ("3072000", "2048000", 1024000, (3000, 2000)),
+        ("7168000000", "1024", 0, (7_000_000, 6_000_000)),
+        ("1024", "2048", 0, (1, 0)),
     ],
 )
 def test_memory_is_what_can_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str | None, used: str | None, expected: tuple[int, int]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    share: str | None,
+    used: str | None,
+    files: int,
+    expected: tuple[int, int],
 ) -> None:
     """Not what nothing is in: a file that was read stays there until others need its place. Of a container, its share."""
     monkeypatch.setattr(hardware, "MEMINFO", tmp_path / "meminfo")
@@ -146,6 +153,7 @@ def test_memory_is_what_can_be_had(
     for name, text in (("memory.max", share), ("memory.current", used)):
         if text is not None:
             (tmp_path / name).write_text(f"{text}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 9\ninactive_file {files // 4}\nactive_file {files // 4 * 3}\nfile {files}\n")
     assert hardware.memory() == tuple(kib * 1024 for kib in expected)
 
 

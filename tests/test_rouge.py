@@ -304,8 +304,9 @@ def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
 
     def kill_one() -> None:
-        while not (readers := [child for child in multiprocessing.active_children() if child.name.startswith("Spawn")]):
+        while len(readers := [child for child in multiprocessing.active_children() if child.name.startswith("Spawn")]) < 2:
             time.sleep(0.01)
+        time.sleep(0.2)
         readers[0].kill()
 
     killer = threading.Thread(target=kill_one, daemon=True)

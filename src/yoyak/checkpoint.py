@@ -117,7 +117,10 @@ def _tokenizer(checkpoint: str, where: dict[str, Any]) -> PreTrainedTokenizerBas
         return AutoTokenizer.from_pretrained(**where)
     except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
         with suppress(Exception):
-            return PreTrainedTokenizerFast.from_pretrained(**where)  # tokenizer.json as it stands
+            if isinstance(error, TypeError):
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(**where)
+                print(f"{checkpoint}: its tokenizer is not of the class that it names; tokenizer.json is read", file=sys.stderr)
+                return tokenizer
         raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {short(error)}") from error
 
 

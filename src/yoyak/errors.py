@@ -2,11 +2,14 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What libraries say where memory is full: CTranslate2, C++, and oneDNN, which has no word for it.
-NO_MEMORY = (os.strerror(errno.ENOMEM), "failed to allocate memory", "std::bad_alloc", "could not create a primitive")
+# What libraries say where memory is full: CTranslate2, C++, and oneDNN ("… a primitive descriptor" is another fault of its).
+NO_MEMORY = re.compile(
+    re.escape(os.strerror(errno.ENOMEM)) + r"|failed to allocate memory|std::bad_alloc|could not create a primitive(?! desc)"
+)
 
 
 class YoyakError(Exception):
@@ -18,7 +21,9 @@ def told() -> Iterator[None]:
     """End the program with one clear message, and exit status 1, for what a user can mend. Bugs keep their traceback."""
     try:
         yield
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of the tokenizers library is no Exception
         known = next(filter(None, map(_used_up, _causes(error))), None)  # also behind "the model cannot be loaded"
         if known is None and getattr(error, "errno", None) in (errno.EACCES, errno.EROFS, errno.EPERM):
             known = f"not allowed: {error}"
@@ -38,17 +43,21 @@ def _used_up(error: BaseException) -> str | None:
     number, text = getattr(error, "errno", None), " ".join(str(error).split())
     if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in text:  # safetensors, Arrow
         return f"the disk is full; nothing was left half-written ({text})"
-    if "CUDA" in text and ("out of memory" in text or "ALLOC_FAILED" in text):  # torch, CTranslate2, cuBLAS
+    if (
+        type(error).__name__ == "OutOfMemoryError"  # torch's, by name: it is slow to import
+        or ("CUDA" in text and "out of memory" in text)  # CTranslate2
+        or "STATUS_ALLOC_FAILED" in text  # cuBLAS, cuDNN
+    ):
         return (
             "out of GPU memory; halve training.per_device_train_batch_size and double "
             "training.gradient_accumulation_steps, or lower generation.batch_size; "
             f"`python -m yoyak doctor` estimates what fits ({text})"
         )
-    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
+    if isinstance(error, MemoryError) or NO_MEMORY.search(text):
         return (
             "out of memory; for training halve training.per_device_train_batch_size and double "
             "training.gradient_accumulation_steps, for predict lower generation.batch_size. What was finished is kept: "
-            f"the same command goes on ({text[:200]})"
+            f"the same command goes on ({text[:200] or type(error).__name__})"
         )
     if "can't start new thread" in text or os.strerror(errno.EAGAIN) in text:
         return f"memory, or the number of processes (ulimit -u), is at its limit ({text})"

@@ -215,12 +215,14 @@ class Clone:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-        ) as self.process:
+        ) as process:
+            self.process = process
             try:
-                found, said = self.process.communicate()
+                found, said = process.communicate()
             finally:
                 self.kill()
-        if self.process.returncode:
+                self.process = None
+        if process.returncode:
             raise YoyakError(f"python -m yoyak time: {said.strip()[-500:]}")
         return float(found.split()[0])
 

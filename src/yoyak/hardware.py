@@ -72,6 +72,9 @@ def memory() -> tuple[int, int]:
     with suppress(OSError, ValueError):  # no such file, or "max"
         share = int((CGROUP / "memory.max").read_text(encoding="utf-8"))
         used = int((CGROUP / "memory.current").read_text(encoding="utf-8"))
+        for line in (CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("inactive_file ", "active_file ")):  # files that were read, which go where memory is asked for
+                used -= int(line.split()[1])
         return min(total, share), min(available, max(0, share - used))
     return total, available
 

@@ -436,7 +436,8 @@ class Search:
             if isinstance(error, STORAGE_ERRORS):
                 self.error = f"its storage failed ({' '.join(str(error).split())[:300]}); the same command goes on from here"
             elif isinstance(error, YoyakError):
-                self.error = self.error if ended else str(error)  # one that was ended tells of that alone
+                if not ended:  # else it tells of its end alone
+                    self.error = str(error)
             else:
                 raise
 
