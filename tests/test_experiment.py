@@ -86,7 +86,7 @@ def test_an_earlier_attempt_in_the_log_is_not_taken_for_this_one(tmp_path: Path)
     assert not Outcome(255, log=log, begins=len(before)).killed
 
 
-def test_a_model_is_timed_where_it_was_trained(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_timed_where_it_was_trained(root: Path) -> None:
     """On the GPU of its own; and a search that ends takes the timing with it."""
     clone = object.__new__(experiment.Clone)
     clone.folder, clone.process, clone.environment = root, None, {"CUDA_VISIBLE_DEVICES": "7"}

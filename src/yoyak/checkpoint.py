@@ -116,8 +116,8 @@ def _tokenizer(checkpoint: str, where: dict[str, Any]) -> PreTrainedTokenizerBas
     try:
         return AutoTokenizer.from_pretrained(**where)
     except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any kind
-        with suppress(Exception):
-            if isinstance(error, TypeError):
+        if isinstance(error, TypeError):
+            with suppress(Exception):
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(**where)
                 print(f"{checkpoint}: its tokenizer is not of the class that it names; tokenizer.json is read", file=sys.stderr)
                 return tokenizer

@@ -96,8 +96,8 @@ class Converted:
 
         # What the converter goes by: two keys that older configs of BART have, and for whether T5's outputs are scaled, ties.
         older = copy.deepcopy(config)
-        if config.model_type == "bart":
-            older.update({"normalize_before": False, "normalize_embedding": True} | config.to_dict())
+        asked = {"normalize_before": False, "normalize_embedding": True} if config.model_type == "bart" else {}
+        older.update({name: value for name, value in asked.items() if not hasattr(config, name)})
         if config.model_type == "t5":
             older.tie_word_embeddings = config.scale_decoder_outputs
         self.chats = not config.is_encoder_decoder

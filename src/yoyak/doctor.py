@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak import adapter, checkpoint, encoding, hardware, memory, preprocess, presets, rouge, seq2seq, training
-from yoyak.errors import YoyakError
+from yoyak.errors import SMALLER_BATCHES, YoyakError
 from yoyak.files import read_csv
 from yoyak.memory import GIB
 from yoyak.params import Params
@@ -83,8 +83,7 @@ def _room_for_all(model: PreTrainedModel, params: Params) -> str:
         )
     if torch.cuda.is_available() and (peak := memory.peak_of(params)) > free:  # a CPU reads a batch in parts: less
         raise YoyakError(
-            f"an estimated peak of {peak / GIB:.1f} GiB, {free / GIB:.1f} GiB are free; halve "
-            "training.per_device_train_batch_size and double training.gradient_accumulation_steps, "
+            f"an estimated peak of {peak / GIB:.1f} GiB, {free / GIB:.1f} GiB are free; {SMALLER_BATCHES}, "
             "or lower generation.batch_size"
         )
     disk = _disk(disk_bytes(parameters, params.training.save_total_limit))

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 NO_MEMORY = re.compile(
     re.escape(os.strerror(errno.ENOMEM)) + r"|failed to allocate memory|std::bad_alloc|could not create a primitive(?! desc)"
 )
+SMALLER_BATCHES = (
+    "halve training.per_device_train_batch_size and double training.gradient_accumulation_steps"  # the same training
+)
 
 
 class YoyakError(Exception):
@@ -49,20 +52,17 @@ def _used_up(error: BaseException) -> str | None:
         or "STATUS_ALLOC_FAILED" in text  # cuBLAS, cuDNN
     ):
         return (
-            "out of GPU memory; halve training.per_device_train_batch_size and double "
-            "training.gradient_accumulation_steps, or lower generation.batch_size; "
+            f"out of GPU memory; {SMALLER_BATCHES}, or lower generation.batch_size; "
             f"`python -m yoyak doctor` estimates what fits ({text})"
         )
     if isinstance(error, MemoryError) or NO_MEMORY.search(text):
         return (
-            "out of memory; for training halve training.per_device_train_batch_size and double "
-            "training.gradient_accumulation_steps, for predict lower generation.batch_size. What was finished is kept: "
-            f"the same command goes on ({text[:200] or type(error).__name__})"
+            f"out of memory; for training {SMALLER_BATCHES}, for predict lower generation.batch_size. "
+            f"What was finished is kept: the same command goes on ({text[:200] or type(error).__name__})"
         )
     if "can't start new thread" in text or os.strerror(errno.EAGAIN) in text:
         return f"memory, or the number of processes (ulimit -u), is at its limit ({text})"
-    if (
-        type(error).__name__ == "BrokenProcessPool" or "subprocesses has abruptly died" in text
-    ):  # by name: slow to import; datasets
+    # By name, which is slow to import; and as datasets says it.
+    if type(error).__name__ == "BrokenProcessPool" or "subprocesses has abruptly died" in text:
         return "one of this program's processes was killed, most often for want of memory; the same command goes on"
     return None
