@@ -47,7 +47,7 @@ setup: .venv/ready .dvc/plots/offline.html ## the environment with pinned packag
 	python -m pip check
 	touch $@
 
-.dvc/plots/offline.html: src/yoyak/plots.py .venv/ready
+.dvc/plots/offline.html: src/yoyak/reports/dvc_plots.py .venv/ready
 	python -m yoyak plots-page $@
 
 lock: ## resolve requirements.txt into requirements.lock again; pins that still fit stay

@@ -42,12 +42,12 @@ def run(script: str, names: Sequence[str], arguments: Sequence[str]) -> dict[str
 
 def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[dict[str, Any]]]:
     """The first `counts` rows of each split, preprocessed."""
-    from yoyak import preprocess
+    from yoyak.data import cleaning
 
     found = {}
     for split, count in counts.items():
-        report, guard = preprocess.Report(), preprocess.Guard()
-        cleaned = preprocess.clean_file(data / f"{split}.csv", split=split, settings=settings, guard=guard, report=report)
+        report, guard = cleaning.Report(), cleaning.Guard()
+        cleaned = cleaning.clean_file(data / f"{split}.csv", split=split, settings=settings, guard=guard, report=report)
         found[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
     return found
 
@@ -74,12 +74,12 @@ def trainer_of_yoyak(
     """yoyak's own, without evaluations and checkpoints."""
     from datasets import Dataset
 
-    from yoyak import training
+    from yoyak.training import trainer
 
-    arguments = training.arguments(settings, folder=Path(folder), precision=precision)
+    arguments = trainer.arguments(settings, folder=Path(folder), precision=precision)
     arguments.eval_strategy = arguments.save_strategy = "no"
     arguments.load_best_model_at_end = False
-    return training.SummaryTrainer(
+    return trainer.SummaryTrainer(
         None,
         keep=1,
         model=model,
@@ -101,7 +101,9 @@ def write(
     plainly: Callable[[], list[str]] | None = None,
 ) -> dict[str, Any]:
     """Summaries of `dev` by yoyak, or `plainly`: seconds, ROUGE, memory, texts. Choosing the backend is timed by itself."""
-    from yoyak import generation, hardware, rouge
+    from yoyak.evaluation import rouge
+    from yoyak.inference import decoding
+    from yoyak.system import hardware
 
     chosen: dict[str, Any] = {}
     start = time.perf_counter()
@@ -110,12 +112,12 @@ def write(
     else:
         hardware.use_cpu(threads)
         size = model.num_parameters()
-        judge = generation.judge(tokenizer, ids, dev, settings=settings, person_tags="keep_original", parameters=size)
-        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        judge = decoding.judge(tokenizer, ids, dev, settings=settings, person_tags="keep_original", parameters=size)
+        writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         chosen["seconds_to_choose"] = round(time.perf_counter() - start, 2)
         start = time.perf_counter()
         dialogues = [row["dialogue"] for row in dev]
-        texts = [out.text for out in generation.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
+        texts = [out.text for out in decoding.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
     seconds = time.perf_counter() - start
     references = [row["references"] for row in dev]
     scores = rouge.score_rows(predictions=texts, references=references, tokenizer=rouge.Morphemes())

@@ -46,11 +46,11 @@ WARM_UP = 3  # steps: the system hands out the memory in them, page by page
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak import checkpoint
-    from yoyak.params import load
+    from yoyak.config.params import load
+    from yoyak.models import checkpoints
 
     params = load(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
-    tokenizer = checkpoint.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
+    tokenizer = checkpoints.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
@@ -59,22 +59,22 @@ def model_of(args: argparse.Namespace, tokenizer: Any, folder: Path | None = Non
     import torch
     from transformers import BartConfig, BartForConditionalGeneration
 
-    from yoyak import seq2seq
+    from yoyak.models import encoder_decoder
 
     if folder or not args.shape:
-        return seq2seq.load(str(folder or args.checkpoint), None, tokenizer)
+        return encoder_decoder.load(str(folder or args.checkpoint), None, tokenizer)
     torch.manual_seed(0)
     vocabulary = max(len(tokenizer), SHAPE["vocab_size"])
     model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": vocabulary}))
-    seq2seq.correct_ids(model, tokenizer)
+    encoder_decoder.correct_ids(model, tokenizer)
     return model
 
 
 def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    from yoyak import encoding
+    from yoyak.data import tokenization
 
-    inputs = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
-    targets = encoding.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
+    inputs = tokenization.encode_inputs(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
+    targets = tokenization.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
     pairs = zip(inputs, targets, strict=True)
     return [{"input_ids": a, "labels": b, "length": len(a)} for a, b in pairs]
 
@@ -83,7 +83,9 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
-    from yoyak import hardware, seq2seq, training
+    from yoyak.models import encoder_decoder
+    from yoyak.system import hardware
+    from yoyak.training import trainer
 
     params, tokenizer, rows = prepare(args)
     train_rows, dev = (encoded(params, tokenizer, rows[split]) for split in ("train", "dev"))
@@ -96,7 +98,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
         name: getattr(settings, name)
         for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
     }
-    collate = training.collate_pairs(tokenizer, model)
+    collate = trainer.collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
             hardware.use_cpu(params.hardware.cpu_threads)
@@ -119,7 +121,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
             )
         speed = timed(trainer)
     if args.model and how == "yoyak":
-        seq2seq.save(model, tokenizer, args.model)
+        encoder_decoder.save(model, tokenizer, args.model)
     return {
         **speed,
         "peak_mib": round(contest.peak_mib()),
@@ -171,7 +173,8 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     """Summaries of dev by the model that train-yoyak left, with params.yaml's decoding."""
     import torch
 
-    from yoyak import encoding, generation
+    from yoyak.data import tokenization
+    from yoyak.inference import decoding
 
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
@@ -179,10 +182,10 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
         model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer has not are never written
     backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
-    ids = encoding.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
+    ids = tokenization.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 
     def plainly() -> list[str]:
-        model.generation_config = generation.decoding(settings, tokenizer, model)
+        model.generation_config = decoding.decoding(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
@@ -193,7 +196,7 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
                     return_tensors="pt",
                 ).to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
-                texts += encoding.decode(tokenizer, out[:, 1:].tolist())
+                texts += tokenization.decode(tokenizer, out[:, 1:].tolist())
         return texts
 
     threads = params.hardware.cpu_threads

@@ -23,20 +23,22 @@ CONTENDERS = ["yoyak", "trl", "trl-keeping", "trl-padded", "write-yoyak", "write
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak import checkpoint
-    from yoyak.params import load
+    from yoyak.config.params import load
+    from yoyak.models import checkpoints
 
     params = load(contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
     chosen = params.model.qlora
-    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
+    tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
 
 def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    from yoyak import encoding
+    from yoyak.data import tokenization
 
-    encode = encoding.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])[split]
+    encode = tokenization.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])[
+        split
+    ]
     columns = encode({key: [row.get(key, "") for row in rows] for key in ("fname", "dialogue", "summary", "topic")})
     names = ("input_ids", "labels", "length")
     return [dict(zip(names, cells, strict=True)) for cells in zip(*(columns[name] for name in names), strict=True)]
@@ -45,22 +47,25 @@ def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str)
 def tuned(params: Any, tokenizer: Any) -> Any:
     import torch
 
-    from yoyak import adapter, hardware
+    from yoyak.models import lora
+    from yoyak.system import hardware
 
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-    base, new = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
+    base, new = lora.load_base(params.model.qlora, tokenizer, precision=precision)
     torch.manual_seed(0)
-    return adapter.add_lora(base, params.lora, new_tokens=new, settings=params.model.qlora)
+    return lora.add_lora(base, params.lora, new_tokens=new, settings=params.model.qlora)
 
 
 def loss_of(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
-    from yoyak.training import collate_chats
+    from yoyak.training.trainer import collate_chats
 
     return contest.dev_loss(model, dev, collate_chats(tokenizer.pad_token_id, padding_free=False))
 
 
 def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
-    from yoyak import adapter, hardware, training
+    from yoyak.models import lora
+    from yoyak.system import hardware
+    from yoyak.training import trainer
 
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
@@ -71,13 +76,13 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
         settings = params.training.model_copy(
             update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "label_smoothing_factor": 0.0}
         )
-        collate = training.collate_chats(tokenizer.pad_token_id, padding_free=False)
+        collate = trainer.collate_chats(tokenizer.pad_token_id, padding_free=False)
         trainer = contest.trainer_of_yoyak(
             model, tokenizer, train, settings=settings, folder=folder, precision=precision, collate=collate
         )
         result = timed(trainer, train, lambda: loss_of(model, tokenizer, dev))
     args.adapter.mkdir(parents=True)
-    adapter.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
+    lora.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
     return result
 
 
@@ -143,27 +148,30 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     """Greedy summaries of dev by the adapter that yoyak left: `plain` on its NF4 base, `merged` on what yoyak makes of both."""
     import torch
 
-    from yoyak import adapter, encoding, generation, hardware
+    from yoyak.data import tokenization
+    from yoyak.inference import decoding
+    from yoyak.models import lora
+    from yoyak.system import hardware
 
     params, tokenizer, rows = prepare(args)
     if how == "plain":
         precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-        base, _ = adapter.load_base(params.model.qlora, tokenizer, precision=precision)
-        model: Any = adapter.attach(base, args.adapter)
+        base, _ = lora.load_base(params.model.qlora, tokenizer, precision=precision)
+        model: Any = lora.attach(base, args.adapter)
     else:
-        model, tokenizer = adapter.load(args.adapter)
+        model, tokenizer = lora.load(args.adapter)
     settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
-    ids = encoding.encode_rows(dev, tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])
+    ids = tokenization.encode_rows(dev, tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])
 
     def plainly() -> list[str]:
-        model.generation_config = generation.decoding(settings, tokenizer, model)
+        model.generation_config = decoding.decoding(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
                 rows = {"input_ids": ids[at : at + 32]}
                 batch = tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
-                texts += encoding.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
+                texts += tokenization.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
         return texts
 
     threads = params.hardware.cpu_threads

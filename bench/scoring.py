@@ -18,7 +18,7 @@ import contest
 
 
 def pairs(count: int) -> tuple[list[str], list[str]]:
-    from yoyak.files import read_csv
+    from yoyak.system.files import read_csv
 
     known = [cells["summary"] for _, cells in read_csv(contest.ROOT / "data/sample/train.csv", required=["summary"])]
     draw, seen, texts = random.Random(0), set[str](), list[str]()
@@ -35,7 +35,7 @@ def pairs(count: int) -> tuple[list[str], list[str]]:
 def by_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from yoyak import rouge
+    from yoyak.evaluation import rouge
 
     written, wanted = pairs(args.pairs)
     start = time.perf_counter()

@@ -67,7 +67,7 @@ def batch_of(params: Any, vocabulary: int, model: Any, *, flat: bool) -> dict[st
     """Rows as long as the params allow."""
     import torch
 
-    from yoyak.training import collate_chats
+    from yoyak.training.trainer import collate_chats
 
     length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
     rows = [
@@ -100,10 +100,10 @@ def train(model: Any, params: Any, batch: dict[str, Any], *, precision: str, ste
 
 
 def flops_a_step(config: Any, params: Any) -> float:
-    from yoyak import memory
+    from yoyak.models import memory_estimate
 
     length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
-    weights = sum(wide * high for wide, high in memory.layers_of(config).linears)
+    weights = sum(wide * high for wide, high in memory_estimate.layers_of(config).linears)
     width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     attention = 3 * 4 * config.num_hidden_layers * width * (length + target) / 2
     head = 4 * config.vocab_size * config.hidden_size * target / (length + target)
@@ -146,7 +146,9 @@ def main() -> None:
 
     import torch
 
-    from yoyak import adapter, hardware, memory, presets
+    from yoyak.config import presets
+    from yoyak.models import lora, memory_estimate
+    from yoyak.system import hardware
 
     params = presets.apply(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
     shape = presets.read_preset(args.preset, ROOT / "presets")[1]["shape"]
@@ -161,7 +163,7 @@ def main() -> None:
             "tokenizer": params.tokenizer.model_copy(update={"special_tokens": [], **lengths}),
         }
     )
-    config = memory.config_of_shape(shape)
+    config = memory_estimate.config_of_shape(shape)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     attention, _ = hardware.choose_attention(args.attention, precision=precision)
     hardware.allow_tf32()
@@ -170,14 +172,14 @@ def main() -> None:
         tokenizer = build(shape, folder)
         before = 0.0 if torch.cuda.is_available() else peak_gib()
         settings = params.model.qlora.model_copy(update={"checkpoint": folder, "revision": None, "attention": attention})
-        base, _ = adapter.load_base(settings, tokenizer, precision=precision)
+        base, _ = lora.load_base(settings, tokenizer, precision=precision)
         loaded = peak_gib()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        model = adapter.add_lora(base, params.lora, new_tokens=[], settings=settings)
+        model = lora.add_lora(base, params.lora, new_tokens=[], settings=settings)
     batch = batch_of(params, config.vocab_size, model, flat=attention == "flash_attention_2")
     step = train(model, params, batch, precision=precision, steps=args.steps)
-    estimate = memory.estimate(config, params, precision=precision)
+    estimate = memory_estimate.estimate(config, params, precision=precision)
     tokens = params.training.per_device_train_batch_size * sum(
         (params.tokenizer.max_input_length, params.tokenizer.max_target_length)
     )

@@ -35,10 +35,10 @@ from transformers import (
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
-from yoyak.dialogue import LISTED_TAGS  # noqa: E402
-from yoyak.files import read_csv, write_sums  # noqa: E402
-from yoyak.preprocess import clean_row  # noqa: E402
-from yoyak.prompt import INSTRUCTIONS  # noqa: E402
+from yoyak.data.cleaning import clean_row  # noqa: E402
+from yoyak.data.dialogue import LISTED_TAGS  # noqa: E402
+from yoyak.data.prompts import INSTRUCTIONS  # noqa: E402
+from yoyak.system.files import read_csv, write_sums  # noqa: E402
 
 SEED = 20261120
 VOCABULARY = 4000

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from yoyak.dialogue import restore_person_tags
-from yoyak.errors import YoyakError, told
-from yoyak.files import leave_note, read_jsonl, verify, whole_folder, write_csv, write_json
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.data.dialogue import restore_person_tags
+from yoyak.system.errors import YoyakError, told
+from yoyak.system.files import leave_note, read_jsonl, verify, whole_folder, write_csv, write_json
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
@@ -16,42 +16,47 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         write_json(metrics, {"pruned": params.search.pruned})
         return
 
-    from yoyak import checkpoint, encoding, generation, hardware, postprocess, prompt, resume, trained
+    from yoyak.data import prompts, tokenization
+    from yoyak.inference import decoding, postprocessing
+    from yoyak.models import checkpoints, trained
+    from yoyak.system import hardware, resumable
 
     verify(processed)
     hardware.use_cpu(params.hardware.cpu_threads)
     settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
     source = models / family
     model, tokenizer = trained.load(source, base=params.model.qlora)
-    lengths = checkpoint.lengths_of(family, params.tokenizer, settings)
-    checkpoint.check_positions(model.config, str(source), lengths)
+    lengths = checkpoints.lengths_of(family, params.tokenizer, settings)
+    checkpoints.check_positions(model.config, str(source), lengths)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     read_as: dict[str, Any] = {"family": family, "lengths": params.tokenizer, "ask": params.prompt, "test_rows": rows["test"]}
-    ids = {split: encoding.encode_rows(part, tokenizer, **read_as) for split, part in rows.items()}
+    ids = {split: tokenization.encode_rows(part, tokenizer, **read_as) for split, part in rows.items()}
     read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
     read["model"] = params.model.chosen
     outputs = {}
-    with resume.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
+    with resumable.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
         size = model.num_parameters()
-        judge = generation.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, person_tags=strategy, parameters=size)
+        judge = decoding.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, person_tags=strategy, parameters=size)
         threads = params.hardware.cpu_threads
-        writer, chosen = generation.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
+        writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
         for split, part in rows.items():
-            texts, kept = [row["dialogue"] for row in part], resume.Batches(folder / f"{split}.jsonl")
-            outputs[split] = generation.generate(
+            texts, kept = [row["dialogue"] for row in part], resumable.Batches(folder / f"{split}.jsonl")
+            outputs[split] = decoding.generate(
                 writer, tokenizer, ids[split], texts, settings=settings, progress=f"predict {split}", kept=kept
             )
-    use, report = postprocess.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
+    use, report = postprocessing.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
     if family == "qlora":
-        report["topic"] = prompt.uses_topic(params.prompt, rows["test"])
+        report["topic"] = prompts.uses_topic(params.prompt, rows["test"])
     report |= chosen
-    report["decoding"] = generation.describe(settings, backend=chosen["backend"]) + (",postprocess=on" if use else "")
+    report["decoding"] = decoding.describe(settings, backend=chosen["backend"]) + (",postprocess=on" if use else "")
     with whole_folder(output) as folder:
         for split, split_rows in rows.items():
-            texts = [restore_person_tags(postprocess.finish(item) if use else item.text, strategy) for item in outputs[split]]
+            texts = [
+                restore_person_tags(postprocessing.finish(item) if use else item.text, strategy) for item in outputs[split]
+            ]
             dialogues = [restore_person_tags(row["dialogue"], strategy) for row in split_rows]
-            report[split] = generation.faults(outputs[split], texts, dialogues)
+            report[split] = decoding.faults(outputs[split], texts, dialogues)
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
             table = [{"fname": r["fname"], "summary": t} for r, t in zip(split_rows, texts, strict=True)]

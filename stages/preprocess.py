@@ -2,27 +2,28 @@
 
 from pathlib import Path
 
-from yoyak import preprocess, resume
-from yoyak.errors import told
-from yoyak.files import has_last_end, whole_file, whole_folder, write_json, write_jsonl
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.data import cleaning
+from yoyak.system import resumable
+from yoyak.system.errors import told
+from yoyak.system.files import has_last_end, whole_file, whole_folder, write_json, write_jsonl
 
 
 def main(output: Path, rejects: Path, metrics: Path) -> None:
     params = load()
-    resume.clean()  # what is finished: when all is made anew, by `dvc repro --force`, nothing comes from there
-    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in preprocess.COLUMNS}
-    guard = preprocess.Guard()
+    resumable.clean()  # what is finished: when all is made anew, by `dvc repro --force`, nothing comes from there
+    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in cleaning.COLUMNS}
+    guard = cleaning.Guard()
     with whole_folder(output) as folder:
         with whole_file(rejects) as file:
-            reports = {split: preprocess.Report(file=file) for split in paths}
+            reports = {split: cleaning.Report(file=file) for split in paths}
             for split, path in paths.items():
-                rows = preprocess.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
+                rows = cleaning.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
                 write_jsonl(folder / f"{split}.jsonl", rows)
                 print(f"{path}: {reports[split].rows_in} rows, {reports[split].rows_out} kept", flush=True)
                 if not has_last_end(path):
                     print(f"WARNING: {path}: the last line has no end; was the file cut off?", flush=True)
-        preprocess.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
+        cleaning.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
     write_json(metrics, {split: report.counts() for split, report in reports.items()})
 
 

@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from yoyak import rouge, scoring, submission
-from yoyak.dialogue import restore_person_tags
-from yoyak.errors import told
-from yoyak.files import read_jsonl, verify, write_csv, write_json
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.data.dialogue import restore_person_tags
+from yoyak.evaluation import rouge, scoring, submission
+from yoyak.system.errors import told
+from yoyak.system.files import read_jsonl, verify, write_csv, write_json
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:

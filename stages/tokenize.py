@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from yoyak import encoding
-from yoyak.checkpoint import check_lengths, lengths_of, load_tokenizer
-from yoyak.errors import told
-from yoyak.files import read_jsonl, verify, whole_folder, write_json
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.data import tokenization
+from yoyak.models.checkpoints import check_lengths, lengths_of, load_tokenizer
+from yoyak.system.errors import told
+from yoyak.system.files import read_jsonl, verify, whole_folder, write_json
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
@@ -20,10 +20,10 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     verify(processed)
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens, pad_with_eos=chats)
     with whole_folder(output) as folder:
-        report = encoding.encode_files(
+        report = tokenization.encode_files(
             {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
             folder,
-            encoding.encoders(
+            tokenization.encoders(
                 tokenizer,
                 family=params.model.family,
                 lengths=settings,

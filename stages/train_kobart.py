@@ -3,9 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from yoyak.errors import told
-from yoyak.files import leave_note, verify
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.system.errors import told
+from yoyak.system.files import leave_note, verify
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
@@ -20,31 +20,34 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     from transformers import set_seed
 
-    from yoyak import checkpoint, encoding, hardware, resume, seq2seq, training
+    from yoyak.data import tokenization
+    from yoyak.models import checkpoints, encoder_decoder
+    from yoyak.system import hardware, resumable
+    from yoyak.training import trainer
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
     hardware.use_cpu(params.hardware.cpu_threads)
     verify(tokenized)
-    splits = encoding.load(tokenized)
-    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
-    model = seq2seq.load(chosen.checkpoint, chosen.revision, tokenizer)
+    splits = tokenization.load(tokenized)
+    tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+    model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer)
     precision, why = hardware.choose_precision(settings.precision, parameters=model.num_parameters())
     print(f"{chosen.checkpoint}: {model.num_parameters():,} parameters, {precision} ({why})", flush=True)
     read = {"model": chosen, "tokenizer": params.tokenizer, "training": settings, "hardware": params.hardware}
-    with resume.work("train_kobart", read, [tokenized, Path(chosen.checkpoint)]) as checkpoints:
-        training.fit(
+    with resumable.work("train_kobart", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
+        trainer.fit(
             model,
             tokenizer,
             splits,
-            collate=training.collate_pairs(tokenizer, model),
+            collate=trainer.collate_pairs(tokenizer, model),
             training=settings,
             max_target_length=params.tokenizer.max_target_length,
             precision=precision,
-            checkpoints=checkpoints,
+            checkpoints=unfinished,
             metrics=metrics,
             output=output,
-            save=partial(seq2seq.save, model, tokenizer),
+            save=partial(encoder_decoder.save, model, tokenizer),
         )
 
 

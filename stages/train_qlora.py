@@ -3,9 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from yoyak.errors import told
-from yoyak.files import leave_note, verify
-from yoyak.params import load
+from yoyak.config.params import load
+from yoyak.system.errors import told
+from yoyak.system.files import leave_note, verify
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
@@ -20,20 +20,23 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     from transformers import set_seed
 
-    from yoyak import adapter, checkpoint, encoding, hardware, resume, training
+    from yoyak.data import tokenization
+    from yoyak.models import checkpoints, lora
+    from yoyak.system import hardware, resumable
+    from yoyak.training import trainer
 
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
     hardware.use_cpu(params.hardware.cpu_threads)
     verify(tokenized)
-    splits = encoding.load(tokenized)
-    tokenizer = checkpoint.load_tokenizer(chosen.checkpoint, chosen.revision, special, pad_with_eos=True)
+    splits = tokenization.load(tokenized)
+    tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, special, pad_with_eos=True)
     precision, why = hardware.choose_precision(settings.precision, parameters=0, quantized=True)
     attention, why_attention = hardware.choose_attention(chosen.attention, precision=precision)
-    base, new_tokens = adapter.load_base(chosen, tokenizer, precision=precision)
-    model = adapter.add_lora(base, params.lora, new_tokens=new_tokens, settings=chosen)
+    base, new_tokens = lora.load_base(chosen, tokenizer, precision=precision)
+    model = lora.add_lora(base, params.lora, new_tokens=new_tokens, settings=chosen)
     print(f"{chosen.checkpoint}: {chosen.quantization}, {precision} ({why}), {attention} ({why_attention})", flush=True)
-    print(adapter.describe(model), flush=True)
+    print(lora.describe(model), flush=True)
     flat = chosen.padding_free == "always" or (chosen.padding_free == "auto" and attention == "flash_attention_2")
     read = {
         "model": chosen,
@@ -42,19 +45,19 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
         "hardware": params.hardware,
         "lora": params.lora,
     }
-    with resume.work("train_qlora", read, [tokenized, Path(chosen.checkpoint)]) as checkpoints:
-        training.fit(
+    with resumable.work("train_qlora", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
+        trainer.fit(
             model,
             tokenizer,
             splits,
-            collate=training.collate_chats(tokenizer.pad_token_id, padding_free=flat),
+            collate=trainer.collate_chats(tokenizer.pad_token_id, padding_free=flat),
             training=settings,
             max_target_length=params.tokenizer.max_target_length,
             precision=precision,
-            checkpoints=checkpoints,
+            checkpoints=unfinished,
             metrics=metrics,
             output=output,
-            save=partial(adapter.save, model, tokenizer, settings=chosen, precision=precision),
+            save=partial(lora.save, model, tokenizer, settings=chosen, precision=precision),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from yoyak.params import Params, parse
+from yoyak.config.params import Params, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -152,8 +152,8 @@ def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-    from yoyak.checkpoint import load_tokenizer
-    from yoyak.dialogue import LISTED_TAGS
+    from yoyak.data.dialogue import LISTED_TAGS
+    from yoyak.models.checkpoints import load_tokenizer
 
     special = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
     bpe = Tokenizer(models.BPE(unk_token=None))
@@ -182,8 +182,8 @@ def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def qwen3() -> Any:
     """Qwen3's own tokenizer, where ../shared has it."""
-    from yoyak.checkpoint import load_tokenizer
-    from yoyak.dialogue import LISTED_TAGS
+    from yoyak.data.dialogue import LISTED_TAGS
+    from yoyak.models.checkpoints import load_tokenizer
 
     folder = SHARED / "tokenizers" / "qwen3-4b"
     if not folder.is_dir():

@@ -7,39 +7,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak.dialogue import Noise
-from yoyak.errors import YoyakError, told
-from yoyak.params import Params, load, parse_change
+from yoyak.config.params import Params, load, parse_change
+from yoyak.data.dialogue import Noise
+from yoyak.system.errors import YoyakError, told
 
 if TYPE_CHECKING:
-    from yoyak.space import Plan
+    from yoyak.search.space import Plan
 
 
 def _use(args: argparse.Namespace) -> None:
-    from yoyak import presets
+    from yoyak.config import presets
 
     for line in presets.use(args.name, folder=Path("presets"), params=Path("params.yaml")) or ["nothing to change"]:
         print(line)
 
 
 def _presets(_: argparse.Namespace) -> None:
-    from yoyak import presets
+    from yoyak.config import presets
 
     print("\n".join(presets.names(Path("presets"))))
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    from yoyak import doctor
+    from yoyak.training import preflight
 
     if args.presets:
-        print("\n".join(doctor.presets_table(Path("presets"), Path("params.yaml"), gib=args.gib)))
+        print("\n".join(preflight.presets_table(Path("presets"), Path("params.yaml"), gib=args.gib)))
         return
-    if not doctor.report(load(), step=not args.no_step):
+    if not preflight.report(load(), step=not args.no_step):
         raise SystemExit(1)
 
 
 def _screen(args: argparse.Namespace) -> None:
-    from yoyak import screening
+    from yoyak.inference import screening
 
     results = screening.screen(
         args.names,
@@ -55,18 +55,18 @@ def _screen(args: argparse.Namespace) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    from yoyak import adapter
-    from yoyak.files import whole_folder
+    from yoyak.models import lora
+    from yoyak.system.files import whole_folder
 
     if not (args.model / "adapter_config.json").is_file():
         raise YoyakError(f"{args.model}: no adapter here; train one with model.family: qlora")
     with whole_folder(args.output) as folder:
-        adapter.merge(args.model, folder)
+        lora.merge(args.model, folder)
     print(f"{args.output}: the merged model, for `python -m yoyak summarize --model {args.output}` or any from_pretrained")
 
 
 def _check_submission(args: argparse.Namespace) -> None:
-    from yoyak import submission
+    from yoyak.evaluation import submission
 
     test = args.test or Path(load().data.dir) / "test.csv"
     unfit, look = submission.check(args.file, test=test)
@@ -81,7 +81,7 @@ def _check_submission(args: argparse.Namespace) -> None:
 
 def _as_processed(text: str, clean: Callable[[str, Noise], tuple[str, object]], params: Params) -> str:
     """A dialogue or summary as the pipeline scores it; one that it would reject, as it stands."""
-    from yoyak.dialogue import BadDialogueError
+    from yoyak.data.dialogue import BadDialogueError
 
     try:
         return clean(text, params.preprocess.noise)[0]
@@ -90,9 +90,9 @@ def _as_processed(text: str, clean: Callable[[str, Noise], tuple[str, object]], 
 
 
 def _score(args: argparse.Namespace) -> None:
-    from yoyak import rouge, scoring, submission
-    from yoyak.files import read_csv, write_json
-    from yoyak.preprocess import clean_dialogue, clean_summary, references_of
+    from yoyak.data.cleaning import clean_dialogue, clean_summary, references_of
+    from yoyak.evaluation import rouge, scoring, submission
+    from yoyak.system.files import read_csv, write_json
 
     params = load()
     rows = list(read_csv(args.references, required=["fname"]))
@@ -126,7 +126,7 @@ def _score(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from yoyak import scoring
+    from yoyak.evaluation import scoring
 
     try:
         scores = json.loads(args.file.read_text(encoding="utf-8"))
@@ -136,22 +136,22 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _plots_page(args: argparse.Namespace) -> None:
-    from yoyak import plots
+    from yoyak.reports import dvc_plots
 
-    plots.write_page(args.file)
+    dvc_plots.write_page(args.file)
 
 
 def _decided() -> dict[str, Any]:
     """What predict chose for the model that stands here; nothing, if it has not run."""
-    from yoyak.files import read_json
+    from yoyak.system.files import read_json
 
     path = Path("metrics/predict.json")
     return dict(read_json(path)) if path.is_file() else {}
 
 
 def _summarize(args: argparse.Namespace) -> None:
-    from yoyak.files import check_encoding
-    from yoyak.inference import summarize_csv, summarize_text
+    from yoyak.inference.summarize import summarize_csv, summarize_text
+    from yoyak.system.files import check_encoding
 
     params = load(changes=args.set)
     decided = _decided()
@@ -179,7 +179,7 @@ def _summarize(args: argparse.Namespace) -> None:
 
 
 def _time(args: argparse.Namespace) -> None:
-    from yoyak.inference import seconds_per_dialogue
+    from yoyak.inference.summarize import seconds_per_dialogue
 
     params = load()
     model = Path("models") / params.model.family
@@ -187,9 +187,19 @@ def _time(args: argparse.Namespace) -> None:
     print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
 
 
+def _deps(args: argparse.Namespace) -> None:
+    from yoyak.cli import stage_deps
+
+    stale = stage_deps.update(Path(), write=args.write)
+    for stage in stale:
+        print(f"dvc.yaml: {stage}: its deps are {'corrected' if args.write else 'not what its script imports'}")
+    if stale and not args.write:
+        raise SystemExit("run `yoyak deps --write`")
+
+
 def _check_cache(args: argparse.Namespace) -> None:
-    from yoyak.experiment import cache_of
-    from yoyak.files import damaged_objects
+    from yoyak.search.experiments import cache_of
+    from yoyak.system.files import damaged_objects
 
     found = list(damaged_objects(cache_of(Path())))
     for path in found:
@@ -201,7 +211,7 @@ def _check_cache(args: argparse.Namespace) -> None:
 
 
 def _plans(args: argparse.Namespace) -> "tuple[Path, dict[str, Plan]]":
-    from yoyak import space
+    from yoyak.search import space
 
     path = Path(args.file) if "/" in args.file or args.file.endswith(".yaml") else Path("searches") / f"{args.file}.yaml"
     if not path.is_file():
@@ -218,25 +228,25 @@ def _plans(args: argparse.Namespace) -> "tuple[Path, dict[str, Plan]]":
 
 
 def _search(args: argparse.Namespace) -> None:
-    from yoyak import search
+    from yoyak.search import runner
 
     path, plans = _plans(args)
     if args.stage and args.stage not in plans:
         raise YoyakError(f"{path}: no stage {args.stage}; there are: {', '.join(plans) if '' not in plans else 'none'}")
     try:
-        search.run_file(plans, name=args.name or path.stem, only=args.stage, root=Path.cwd(), source=str(path))
+        runner.run_file(plans, name=args.name or path.stem, only=args.stage, root=Path.cwd(), source=str(path))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
 def _search_report(args: argparse.Namespace) -> None:
-    from yoyak import search_report
+    from yoyak.reports import search_page
 
     if not args.study:
-        print("\n".join(search_report.studies()))
+        print("\n".join(search_page.studies()))
         return
     output = args.output or Path("search_reports") / f"{args.study}.html"
-    print("\n".join(search_report.write(args.study, output)))
+    print("\n".join(search_page.write(args.study, output)))
 
 
 def _add_search(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -303,6 +313,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--test", type=Path, help="the test file (default: data.dir/test.csv)")
     cache = command("check-cache", _check_cache, "find objects of DVC's cache that are cut off or have flipped bits")
     cache.add_argument("--delete", action="store_true", help="delete them, so that dvc pull or dvc repro makes them again")
+    deps = command("deps", _deps, "compare the module deps of dvc.yaml with what each stage imports")
+    deps.add_argument("--write", action="store_true", help="correct dvc.yaml")
     _add_search(command)
     page = command("plots-page", _plots_page, "write the offline page that dvc plots show fills (make setup does)")
     page.add_argument("file", type=Path, nargs="?", default=Path(".dvc/plots/offline.html"))

@@ -1,0 +1,1 @@
+"""params.yaml as typed sections, and presets that change it."""

@@ -1,0 +1,1 @@
+"""Dialogues as text and as token ids: parsing, cleaning, prompts, tokenization."""

@@ -1,0 +1,1 @@
+"""ROUGE over Korean morphemes, baselines, intervals, and the check of a submission."""

@@ -1,0 +1,1 @@
+"""From a trained model to summaries: backends, decoding, post-processing, screening."""

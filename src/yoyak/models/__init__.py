@@ -1,0 +1,1 @@
+"""Checkpoints and models of both families: loading, saving, adapters, memory estimates."""

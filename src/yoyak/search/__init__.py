@@ -1,0 +1,1 @@
+"""Hyperparameter searches: plans, Optuna studies, and trials that run as DVC experiments."""

@@ -1,0 +1,1 @@
+"""Fine-tuning: the trainer, packing, pruning, and the preflight check."""

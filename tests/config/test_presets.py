@@ -1,0 +1,302 @@
+"""Presets write what they say into params.yaml and nothing else."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from yoyak.config.params import load
+from yoyak.config.presets import apply, names, read_preset, use
+from yoyak.system.errors import YoyakError
+
+ROOT = Path(__file__).parents[2]
+PRESETS = ROOT / "presets"
+EVERY = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+OF_QLORA_ALONE = ("model.qlora.", "prompt.", "lora.")  # what a preset of an encoder-decoder has no need to say
+Take = Callable[..., Any]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    """params.yaml as ruamel.yaml lays it out, which is how `dvc exp run -S` leaves it."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 200
+    text = io.StringIO()
+    yaml.dump(yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8")), text)
+    path = tmp_path / "params.yaml"
+    path.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def flat(values: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(values, dict) or not values:
+        return {prefix.removesuffix("."): values}
+    return {name: leaf for key, value in values.items() for name, leaf in flat(value, f"{prefix}{key}.").items()}
+
+
+def values_of(name: str) -> dict[str, Any]:
+    """What a preset's file says, read without the library; `about` is no part of it."""
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    return {key: value for key, value in values.items() if key != "about"}
+
+
+def preset(folder: Path, text: str, name: str = "mine") -> Path:
+    """A folder with one preset."""
+    (folder / "presets").mkdir(parents=True)
+    (folder / "presets" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder / "presets"
+
+
+def test_the_presets_that_the_documents_ask_for_are_there() -> None:
+    assert {"kobart", "kobart-baseline", "kot5", "kobart-tiny", "llama-tiny"} <= set(names(PRESETS))
+    assert names(PRESETS) == sorted(names(PRESETS))
+    assert set(EVERY) <= set(names(PRESETS))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_writes_all_of_its_values_and_nothing_else(params: Path, name: str) -> None:
+    before = flat(load(params).model_dump())
+    overlay = flat(values_of(name))
+    told = use(name, folder=PRESETS, params=params)
+    after = flat(load(params).model_dump())  # load: it is valid
+    assert after == before | overlay
+    assert [line.split(": ")[0] for line in told] == [key for key in overlay if overlay[key] != before[key]]
+    assert [p.name for p in params.parent.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_changes_only_the_lines_that_it_names(params: Path, name: str) -> None:
+    before = params.read_text(encoding="utf-8").splitlines()
+    told = use(name, folder=PRESETS, params=params)
+    after = params.read_text(encoding="utf-8").splitlines()
+    other = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(other) == len(told)
+    for old, new in other:
+        assert old.split(":")[0] == new.split(":")[0]
+        assert old.partition("#")[2] == new.partition("#")[2]  # the comment
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_repeated_use_changes_nothing(params: Path, name: str) -> None:
+    use(name, folder=PRESETS, params=params)
+    first = params.read_bytes()
+    assert use(name, folder=PRESETS, params=params) == []
+    assert params.read_bytes() == first
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_comments_and_quotes_stay_in_the_file_as_it_is_committed(tmp_path: Path, name: str) -> None:
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    use(name, folder=PRESETS, params=tmp_path / "params.yaml")
+    after = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    comments = [line.partition(" # ")[2] for line in text.splitlines() if " # " in line]
+    assert len(comments) > 10
+    assert [comment for comment in comments if comment not in after] == []
+    assert text.count('"') == after.count('"')
+
+
+LISTS = {
+    "an empty one": "  blocked_scripts: [] # letters",
+    "on one line": "  blocked_scripts: [latin, han] # letters",
+    "on lines of their own": "  blocked_scripts: # letters\n  - latin\n  - han",
+    "indented": "  blocked_scripts: # letters\n    - latin\n    - han",
+    "each with a comment": "  blocked_scripts: # letters\n  - latin # ABC\n  - han",
+    "without a comment": "  blocked_scripts:\n  - latin",
+}
+
+
+@pytest.mark.parametrize("new", ["[]", "[kana]", "[latin, han, kana, other]"])
+@pytest.mark.parametrize("written", LISTS)
+def test_a_list_takes_the_place_of_a_list(params: Path, tmp_path: Path, written: str, new: str) -> None:
+    """Wherever it stands; the lines around it stay as they are, also where another value changes with it."""
+    text = params.read_text(encoding="utf-8")
+    (line,) = (line for line in text.splitlines() if line.startswith("  blocked_scripts:"))
+    params.write_text(text.replace(line, LISTS[written]), encoding="utf-8")
+    expected = load(params).model_dump()
+    expected["generation"] |= {"blocked_scripts": YAML(typ="safe", pure=True).load(new), "batch_size": 7}
+    use("mine", folder=preset(tmp_path, f"generation: {{blocked_scripts: {new}, batch_size: 7}}"), params=params)
+    assert load(params).model_dump() == expected
+    after = params.read_text(encoding="utf-8")
+    assert after.startswith(text.partition(line)[0])
+    assert after.endswith("  seed: 42 # for do_sample" + text.partition("# for do_sample")[2].replace("size: 32", "size: 7"))
+    assert ("# letters" in after) == ("# letters" in LISTS[written])
+
+
+def test_a_value_that_is_a_mapping_is_replaced_as_a_whole(params: Path, tmp_path: Path) -> None:
+    """As a search checks and records it; one scheduler's arguments are another's errors."""
+    polynomial = "training: {lr_scheduler_type: polynomial, lr_scheduler_kwargs: {power: 2}}"
+    cosine = "training: {lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: {min_lr_rate: 0.1}}"
+    for name, text, expected in (("a", polynomial, {"power": 2}), ("b", cosine, {"min_lr_rate": 0.1})):
+        use("mine", folder=preset(tmp_path / name, text), params=params)
+        assert load(params).training.lr_scheduler_kwargs == expected
+
+
+def test_a_list_that_stands_on_lines_of_its_own_can_become_empty(params: Path, tmp_path: Path) -> None:
+    use("mine", folder=preset(tmp_path, "tokenizer: {special_tokens: []}"), params=params)
+    assert load(params).tokenizer.special_tokens == []
+
+
+def test_nothing_to_change_leaves_the_file_byte_for_byte(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    assert use("kobart-tiny", folder=PRESETS, params=tmp_path / "params.yaml") == []
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_changes_are_told_as_old_and_new(params: Path) -> None:
+    assert "training.learning_rate: 0.001 → 5e-05" in use("kobart", folder=PRESETS, params=params)
+
+
+@pytest.mark.parametrize(("name", "near"), [("kobrt", "kobart"), ("KoBART-baseline", "kobart-baseline"), ("kot-5", "kot5")])
+@pytest.mark.parametrize("take", [use, apply])
+def test_an_unknown_preset_offers_near_names(params: Path, take: Take, name: str, near: str) -> None:
+    before = params.read_bytes()
+    with pytest.raises(YoyakError, match=f"no preset '{name}'.*did you mean: .*{near}"):
+        take(name, folder=PRESETS, params=params)
+    with pytest.raises(YoyakError, match=f"no preset '{name}'.*did you mean: .*{near}"):
+        read_preset(name, PRESETS)
+    assert params.read_bytes() == before
+
+
+@pytest.mark.parametrize("take", [use, apply])
+def test_a_name_like_no_other_offers_all(params: Path, take: Take) -> None:
+    with pytest.raises(YoyakError) as error:
+        take("zzz", folder=PRESETS, params=params)
+    assert all(name in str(error.value) for name in EVERY)
+
+
+@pytest.mark.parametrize("take", [use, apply])
+def test_a_name_is_no_path(params: Path, tmp_path: Path, take: Take) -> None:
+    (tmp_path / "outside.yaml").write_text("data: {dir: x}\n")
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "a.yaml").write_text("data: {dir: x}\n")
+    with pytest.raises(YoyakError, match="no preset"):
+        take("../outside", folder=tmp_path / "presets", params=params)
+
+
+@pytest.mark.parametrize("take", [use, apply])
+def test_no_presets_says_where_to_run(params: Path, tmp_path: Path, take: Take) -> None:
+    with pytest.raises(YoyakError, match="no presets here; run from the repository's root"):
+        take("kobart", folder=tmp_path / "none", params=params)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "said"),
+    [
+        ("training: {lerning_rate: 1}", "training.lerning_rate: unknown key"),
+        ("training: {learning_rate: fast}", "training.learning_rate"),
+        ("training: 3", "training: "),
+        ("generation: {min_new_tokens: 200}", "generation.min_new_tokens: 200 is more"),
+        ("model: {kobart: null}", "model.kobart"),
+        ("training: [", "not readable as YAML"),
+        ("model: {qlora: {padding_free: always, attention: eager}}", "model.qlora.padding_free: always needs"),
+        ("generation: {blocked_scripts: latin}", "generation.blocked_scripts: "),
+        ("aboot: {sources: []}", "aboot: unknown key"),
+        ("", "no mapping"),
+        ("- about", "no mapping"),
+    ],
+)
+@pytest.mark.parametrize("take", [use, apply])
+def test_an_invalid_overlay_leaves_the_file_untouched(
+    params: Path, tmp_path: Path, take: Take, overlay: str, said: str
+) -> None:
+    folder = preset(tmp_path, overlay, "bad")
+    before = params.read_bytes()
+    with pytest.raises(YoyakError) as error:
+        take("bad", folder=folder, params=params)
+    assert said in str(error.value)
+    assert params.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "data: [", "- 1\n", "data: {dir: x}\n"])
+@pytest.mark.parametrize("take", [use, apply])
+def test_damaged_params_are_told_and_kept(tmp_path: Path, take: Take, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(YoyakError, match=r"params\.yaml"):
+        take("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_text() == content
+
+
+@pytest.mark.parametrize("take", [use, apply])
+def test_missing_params_say_where_to_run(tmp_path: Path, take: Take) -> None:
+    with pytest.raises(YoyakError, match="run from the repository's root"):
+        take("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
+
+
+def test_the_default_params_are_the_preset_of_the_embedded_checkpoint(params: Path) -> None:
+    assert use("kobart-tiny", folder=PRESETS, params=params) == []
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_is_undone_by_the_default_one(params: Path, name: str) -> None:
+    """But for what the preset says of the qlora family alone: kobart reads none of it."""
+    use(name, folder=PRESETS, params=params)
+    use("kobart-tiny", folder=PRESETS, params=params)
+    default, after = flat(load(ROOT / "params.yaml").model_dump()), flat(load(params).model_dump())
+    may_stay = {key for key in flat(values_of(name)) if key.startswith(OF_QLORA_ALONE)}
+    assert {key for key in after if after[key] != default[key]} <= may_stay
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_preset_is_undone_by_the_default_decoder(params: Path, name: str) -> None:
+    use(name, folder=PRESETS, params=params)
+    use("llama-tiny", folder=PRESETS, params=params)
+    default, after = flat(load(ROOT / "params.yaml").model_dump()), flat(load(params).model_dump())
+    assert after == default | {"model.family": "qlora"}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_apply_gives_what_use_would_write_and_leaves_the_file_alone(params: Path, name: str) -> None:
+    before = params.read_bytes()
+    applied = apply(name, folder=PRESETS, params=params)
+    assert params.read_bytes() == before
+    assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+    use(name, folder=PRESETS, params=params)
+    assert load(params) == applied
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_a_preset_says_about_its_model_never_lands_in_the_params(params: Path, name: str) -> None:
+    values, about = read_preset(name, PRESETS)
+    assert set(about) <= {"sources", "shape"}
+    assert "about" not in values
+    assert values == values_of(name)
+    told = use(name, folder=PRESETS, params=params)
+    assert not [line for line in told if line.startswith("about")]
+    assert "about" not in YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
+
+
+ABOUT = """
+about:
+  sources: [a paper]
+  shape: {hidden_size: 8}
+training: {seed: 7}
+"""
+
+
+def test_about_is_read_apart(params: Path, tmp_path: Path) -> None:
+    folder = preset(tmp_path, ABOUT)
+    assert read_preset("mine", folder) == (
+        {"training": {"seed": 7}},
+        {"sources": ["a paper"], "shape": {"hidden_size": 8}},
+    )
+    assert apply("mine", folder=folder, params=params).training.seed == 7
+    assert use("mine", folder=folder, params=params) == ["training.seed: 42 → 7"]
+    assert "a paper" not in params.read_text(encoding="utf-8")
+    assert load(params).training.seed == 7
+
+
+@pytest.mark.parametrize(("text", "about"), [("training: {seed: 7}", {}), ("about:\ntraining: {seed: 7}", {})])
+def test_a_preset_need_not_say_anything_about_its_model(tmp_path: Path, text: str, about: dict[str, Any]) -> None:
+    assert read_preset("mine", preset(tmp_path, text)) == ({"training": {"seed": 7}}, about)
+
+
+def test_a_preset_of_nothing_but_about_changes_nothing(params: Path, tmp_path: Path) -> None:
+    folder, before = preset(tmp_path, "about: {sources: [a paper]}"), params.read_bytes()
+    assert use("mine", folder=folder, params=params) == []
+    assert apply("mine", folder=folder, params=params) == load(params)
+    assert params.read_bytes() == before

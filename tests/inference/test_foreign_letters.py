@@ -1,0 +1,567 @@
+import copy
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+from tests.conftest import DIALOGUES, SUMMARIES
+from yoyak.config.params import Generation, Script
+from yoyak.data.dialogue import LISTED_TAGS, without_tags
+from yoyak.inference import foreign_letters
+from yoyak.inference.decoding import generate
+
+CPU = torch.device("cpu")
+# First bytes of letters of several scripts, or of letters and of emoji. Single bytes of a character are blocked by what they
+# can begin, so that through these a letter can still be written byte by byte: test_no_foreign_letter_is_writable_byte_by_byte.
+SHARED_LEADS = bytes([0xC2, 0xC9, 0xCB, 0xE1, 0xE2, 0xE3, 0xEA, 0xEF, 0xF0])
+
+
+def script(char: str) -> str:
+    """By Unicode's name of the character, where the library goes by ranges. Empty for what is no letter (or radical)."""
+    name = unicodedata.name(char, "")
+    if unicodedata.category(char)[0] != "L" and not name.startswith(("CJK RADICAL", "KANGXI RADICAL")):
+        return ""
+    for words, found in (
+        (("HANGUL",), "hangul"),
+        (("LATIN", "ORDINAL INDICATOR"), "latin"),
+        (("CJK", "KANGXI", "IDEOGRAPHIC"), "han"),
+        (("HIRAGANA", "KATAKANA"), "kana"),
+    ):
+        if any(word in name for word in words):
+            return found
+    return "other"
+
+
+# Letters, and counting them
+
+LETTERS = {
+    "latin": "AzéßŁÅạＡｚ",
+    "han": "漢中国一龥鿿㐀々𠀀",
+    "kana": "あんゔゞアンヴーㇰｱﾝ",
+    "other": "ЖяαΩאعसกကაꀀ𐐀",
+}
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_letters_of_a_script(name: Script) -> None:
+    for char in LETTERS[name]:
+        assert foreign_letters.runs_of((name,)).findall(char) == [char]
+        assert foreign_letters.runs_of(foreign_letters.ALL).findall(char) == [char]
+        for other in {*foreign_letters.ALL} - {name}:
+            assert not foreign_letters.runs_of((other,)).search(char), (char, other)
+
+
+NEVER = {
+    "hangul": "비가 온다 뷁 ㅋㅋ ㅠㅠ ㄱㅏ ㆍ",
+    "decomposed": unicodedata.normalize("NFD", "비가 온다 값"),
+    "old jamo": "ᄀᆞᆯ ꥠ ힰ",
+    "halfwidth": "ﾡￂￜ",
+    "digits": "0123456789 ４５６",
+    "punctuation": ".,!?…·“”‘’「」—–~()[]<>《》_-/\\@#$%^&*+=|`'\"",
+    "symbols": "→★♥※㎏㎡℃㈜ⓐ₩€°±×÷√",
+    "emoji": "😀👍🏽❤️👨‍👩‍👧🇰🇷",
+    "tags": "#Person1# #PhoneNumber# #FlightNumber# #Person12#",
+    "spaces": " \n\t\u3000",
+}
+
+
+@pytest.mark.parametrize("kind", NEVER)
+def test_never_foreign(kind: str) -> None:
+    assert foreign_letters.count([NEVER[kind]], [""]) == {"foreign_share": 0, "with_foreign": 0}
+    if kind != "tags":
+        assert foreign_letters.runs_of(foreign_letters.ALL).findall(NEVER[kind]) == []
+
+
+@pytest.mark.parametrize("number", "①⑩½²Ⅲ㉑")
+def test_numbers_are_no_letters(number: str) -> None:
+    assert foreign_letters.count([f"{number} 회의"], [""]) == {"foreign_share": 0, "with_foreign": 0}
+
+
+@pytest.mark.parametrize("char", ["\uf900", "\uf914", "\uf9f7", "\ufad9"])
+def test_compatibility_ideographs_are_han(char: str) -> None:
+    """KS X 1001 has 268 of them: hanja with a second reading."""
+    assert script(char) == "han"
+    assert foreign_letters.runs_of(("han",)).findall(char) == [char]
+
+
+def test_every_letter_but_hangul_is_of_a_script() -> None:
+    found = foreign_letters.runs_of(foreign_letters.ALL)
+    for point in (*range(0xD800), *range(0xE000, 0x32000)):
+        char = chr(point)
+        if kind := script(char):
+            assert bool(found.fullmatch(char)) == (kind != "hangul"), hex(point)
+
+
+def test_share_by_hand() -> None:
+    texts = ["#Person1#은 Netflix를 봅니다, 漢字.", "비가 온다.", "#Person2#는 KTX로 갑니다."]
+    # Without tags and spaces: 은Netflix를봅니다,漢字. / 비가온다. / 는KTX로갑니다.
+    counts = foreign_letters.count(texts, ["", "", ""])
+    assert counts == {"foreign_share": round((7 + 2 + 3) / (16 + 5 + 9), 6), "with_foreign": 2}
+
+
+def test_the_dialogues_own_words_are_not_foreign() -> None:
+    dialogue = "#Person1#: KTX에서 netflix를 봤어. Wi-Fi도 되고 漢字도 배웠어."
+    assert (
+        foreign_letters.count(["#Person1#은 KTX에서 Netflix를 보고 WI-FI로 漢字를 배웁니다."], [dialogue])["with_foreign"] == 0
+    )
+    for word in ("SRT", "KTXs", "Net", "漢", "字漢"):
+        assert foreign_letters.count([f"{word}입니다"], [dialogue]) == {
+            "foreign_share": round(len(word) / (len(word) + 3), 6),
+            "with_foreign": 1,
+        }
+
+
+def test_words_of_another_rows_dialogue_are_foreign() -> None:
+    assert foreign_letters.count(["KTX", "KTX"], ["KTX 있어?", "버스 있어?"]) == {"foreign_share": 0.5, "with_foreign": 1}
+
+
+@pytest.mark.parametrize("texts", [[""], [" \n"], ["#Person1#"], []])
+def test_texts_of_nothing_have_none(texts: list[str]) -> None:
+    assert foreign_letters.count(texts, [""] * len(texts)) == {"foreign_share": 0, "with_foreign": 0}
+
+
+def test_texts_and_dialogues_that_do_not_match_raise() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        foreign_letters.count(["가", "나"], ["다"])
+
+
+# Tokens
+
+
+class Vocabulary:
+    """A tokenizer and the texts of its tokens."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.texts: list[str] = tokenizer.batch_decode([[id_] for id_ in range(len(tokenizer))])
+        self.ids: dict[str, int] = tokenizer.get_vocab()
+        added = tokenizer.added_tokens_decoder
+        self.special = {id_ for id_, token in added.items() if token.special} | set(tokenizer.all_special_ids)
+        self.tags = {self.ids[tag] for tag in LISTED_TAGS if tag in self.ids}
+        self.symbols = bytes_to_unicode()
+        self.bytes_of = {symbol: byte for byte, symbol in self.symbols.items()}
+
+    @functools.cache  # noqa: B019  as long as the tests
+    def blocked(self, *scripts: Script) -> foreign_letters.Blocked:
+        return foreign_letters.Blocked(self.tokenizer, scripts)
+
+    def ordinary(self) -> Iterator[tuple[int, str]]:
+        for id_, text in enumerate(self.texts):
+            if id_ not in self.special | self.tags:
+                yield id_, text
+
+    def id_of(self, raw: bytes | int) -> int:
+        raw = bytes([raw]) if isinstance(raw, int) else raw
+        return self.ids["".join(self.symbols[byte] for byte in raw)]
+
+    def raw(self, id_: int) -> bytes:
+        return bytes(self.bytes_of[symbol] for symbol in self.tokenizer.convert_ids_to_tokens(id_))
+
+    def writable(self, blocked: foreign_letters.Blocked, ids: Sequence[int], dialogue: str = "#Person1#: 네") -> bool:
+        """Whether a model can write these tokens one after the other."""
+        processor = blocked.processor([dialogue], columns=len(self.tokenizer), device=CPU)
+        written = list(self.tokenizer("네").input_ids)
+        for id_ in ids:
+            if processor(torch.tensor([written]), torch.zeros(1, len(self.tokenizer)))[0, id_] != 0:
+                return False
+            written.append(id_)
+        return True
+
+
+@pytest.fixture(scope="module")
+def chat(chat_tokenizer: Any) -> Vocabulary:
+    return Vocabulary(chat_tokenizer)
+
+
+@pytest.fixture(scope="module")
+def qwen(qwen3: Any) -> Vocabulary:
+    return Vocabulary(qwen3)
+
+
+@pytest.fixture(params=["chat", "qwen"])
+def vocabulary(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+CHOICES: tuple[tuple[Script, ...], ...] = (foreign_letters.ALL, ("latin",), ("han", "kana"))
+
+
+def blocks(scripts: tuple[Script, ...], char: str) -> bool:
+    """Whether a character is one of `scripts`, but of the rarest (ligatures, subscripts, and the compatibility ideographs of
+    the test above) only if all scripts are blocked."""
+    rare = "\u0250" <= char < "\u1e00" or "\u2000" <= char < "\u2e80" or char == "〻" or "\ua000" <= char < "\uff00"
+    return script(char) in scripts and (scripts == foreign_letters.ALL or not rare)
+
+
+@pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
+def test_every_token_with_a_letter_of_a_blocked_script_is_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
+    blocked = set(vocabulary.blocked(*scripts).ids.tolist())
+    expected = {id_ for id_, text in vocabulary.ordinary() if any(blocks(scripts, char) for char in text)}
+    assert len(expected) >= 20
+    assert expected - blocked == set()
+
+
+@pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
+def test_no_other_whole_token_is_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
+    """Hangul, digits, punctuation, spaces, emoji; with some scripts blocked also the letters of others."""
+    blocked = set(vocabulary.blocked(*scripts).ids.tolist())
+    free = {
+        id_
+        for id_, text in vocabulary.ordinary()
+        if "\ufffd" not in text
+        and not any(script(char) in scripts for char in text)
+        and not any(unicodedata.category(char) in ("No", "Nl") for char in text)  # test_numbers_are_no_letters
+    }
+    assert len(free) > 100
+    assert free & blocked == set()
+
+
+@pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
+def test_ends_special_tokens_and_tags_are_never_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
+    tokenizer = vocabulary.tokenizer
+    never = vocabulary.special | vocabulary.tags
+    assert {tokenizer.eos_token_id, tokenizer.pad_token_id} <= never
+    assert len(vocabulary.tags) == len(LISTED_TAGS)
+    assert never & set(vocabulary.blocked(*scripts).ids.tolist()) == set()
+    for tag in LISTED_TAGS:
+        assert vocabulary.writable(vocabulary.blocked(*scripts), tokenizer(f"{tag}은", add_special_tokens=False).input_ids)
+
+
+def test_a_tag_of_ones_own_is_not_blocked(chat_tokenizer: Any) -> None:
+    tokenizer = copy.deepcopy(chat_tokenizer)
+    tokenizer.add_tokens([AddedToken("#FlightNumber#", special=False, normalized=False)])
+    assert tokenizer.convert_tokens_to_ids("#FlightNumber#") not in foreign_letters.Blocked(tokenizer, ["latin"]).ids.tolist()
+
+
+def test_a_byte_that_begins_only_foreign_letters_is_blocked(vocabulary: Vocabulary) -> None:
+    everything, han = (set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL, ("han", "kana")))
+    for byte in range(0xE4, 0xEA):
+        assert vocabulary.id_of(byte) in han
+    for byte in (*range(0xC3, 0xCA), *range(0xD0, 0xD5), *range(0xD8, 0xDC), 0xE0, *range(0xE4, 0xEA)):
+        assert vocabulary.id_of(byte) in everything, hex(byte)
+
+
+def test_a_byte_that_begins_hangul_or_goes_on_is_never_blocked(vocabulary: Vocabulary) -> None:
+    everything = set(vocabulary.blocked(*foreign_letters.ALL).ids.tolist())
+    for byte in (0xE1, 0xE3, *range(0xEA, 0xEE), 0xEF, *range(0x80, 0xC0)):
+        assert vocabulary.id_of(byte) not in everything, hex(byte)
+
+
+def test_tokens_that_end_within_a_character(vocabulary: Vocabulary) -> None:
+    """By trying every character: blocked if only foreign letters start so, never if Hangul or an emoji does."""
+    everything, han = (set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL, ("han", "kana")))
+    starts: dict[bytes, set[str]] = {}
+    for point in (*range(0x80, 0xD800), *range(0xE000, 0x32000)):
+        if unicodedata.category(chr(point)) not in ("Cn", "Co"):
+            raw = chr(point).encode()
+            for length in range(1, len(raw)):
+                starts.setdefault(raw[:length], set()).add(script(chr(point)) if chr(point).isalpha() else "none")
+    halves = 0
+    for id_, text in vocabulary.ordinary():
+        if "\ufffd" not in text:
+            continue
+        raw = vocabulary.raw(id_)
+        half = next((raw[-length:] for length in (3, 2, 1) if raw[-length:] in starts), None)
+        whole = {script(char) for char in text} - {"", "hangul"}
+        if half is None:
+            if not whole:
+                assert id_ not in everything, raw
+            continue
+        halves += 1
+        if starts[half] <= {"han", "kana"} and half[0] != 0xEF:  # test_compatibility_ideographs_are_han
+            assert id_ in han, raw
+        if starts[half] <= {"latin", "han", "kana", "other"}:
+            assert id_ in everything, raw
+        if "hangul" in starts[half] and not whole:
+            assert id_ not in everything, raw
+        if half.startswith(b"\xf0\x9f") and not whole:
+            assert id_ not in everything, raw
+    assert halves > 60
+
+
+def byte_fallback() -> PreTrainedTokenizerFast:
+    """As Llama 2's and SOLAR's: SentencePiece, what has no piece is written in <0xE4>."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "가", "▁가", "A", "▁The", "中"]
+    bpe = Tokenizer(models.BPE({piece: id_ for id_, piece in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True))
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def test_bytes_of_a_sentencepiece_vocabulary() -> None:
+    tokenizer = byte_fallback()
+    pieces = tokenizer.convert_ids_to_tokens(foreign_letters.Blocked(tokenizer, ["latin", "han"]).ids.tolist())
+    assert {"A", "▁The", "中", "<0x41>", "<0x7A>", "<0xC3>", "<0xE4>", "<0xE9>"} <= set(pieces)
+    free = {
+        "▁",
+        "가",
+        "▁가",
+        "<0x0A>",
+        "<0x30>",
+        "<0xEA>",
+        "<0xED>",
+        "<0xE3>",
+        "<0xD0>",
+        "<0x80>",
+        "<0xBF>",
+        "<s>",
+        "</s>",
+        "<unk>",
+    }
+    assert free & set(pieces) == set()
+
+
+WRITTEN_BY_BYTES = [
+    *"é中漢鿿Жعส",
+    *(
+        pytest.param(
+            char,
+            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="its first byte begins Hangul or emoji too"),
+        )
+        for char in "あア㐀Ａｱကაꀀ𠀀𐐀"
+    ),
+]
+
+
+@pytest.mark.parametrize("char", WRITTEN_BY_BYTES)
+def test_no_foreign_letter_is_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
+    """A model whose whole tokens are blocked goes on to the next likely ones: the bytes of the same letter."""
+    ids = [vocabulary.id_of(byte) for byte in char.encode()]
+    assert vocabulary.tokenizer.decode(ids) == char
+    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids)
+
+
+def test_a_first_byte_is_taken_for_what_utf_8_lets_it_begin(vocabulary: Vocabulary) -> None:
+    ids = [vocabulary.id_of(byte) for byte in "ส".encode()]
+    assert not vocabulary.writable(vocabulary.blocked("han", "kana", "other"), ids)
+
+
+KOREAN = "비가 온다. ‘네’, “아니요”… 1,000원 ㅋㅋ ㅠㅠ · ~ → ★ ♥ ※ 20℃ ㎏ 😀 👍🏽 ❤️ 뷁"
+
+
+def test_korean_text_is_writable_with_qwen3(qwen: Vocabulary) -> None:
+    for text in (KOREAN, *SUMMARIES, *DIALOGUES):
+        assert qwen.writable(qwen.blocked(*foreign_letters.ALL), qwen.tokenizer(text).input_ids), text
+
+
+@pytest.mark.parametrize("char", ["😀", "👍"])
+def test_emoji_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
+    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), [vocabulary.id_of(byte) for byte in char.encode()])
+
+
+@pytest.mark.parametrize("char", "…’·★")
+def test_marks_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
+    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), [vocabulary.id_of(byte) for byte in char.encode()])
+
+
+def test_a_degree_sign_after_a_space_is_writable(qwen: Vocabulary) -> None:
+    assert qwen.writable(qwen.blocked(*foreign_letters.ALL), qwen.tokenizer("20 ℃").input_ids)
+
+
+# The dialogue's own words
+
+
+@pytest.mark.parametrize("word", ["KTX", "Netflix"])
+def test_a_word_of_the_dialogue_is_writable(vocabulary: Vocabulary, word: str) -> None:
+    blocked = vocabulary.blocked(*foreign_letters.ALL)
+    inside, outside = f"#Person1#: {word}에서 봤어.", "#Person1#: 거기서 봤어."
+    for text in (word, f" {word}", f"{word}를", f"가 {word} {word}"):
+        ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
+        assert vocabulary.writable(blocked, ids, inside), text
+        assert not vocabulary.writable(blocked, ids, outside), text
+    pieces = vocabulary.tokenizer(["(", word, ")"], add_special_tokens=False).input_ids
+    assert vocabulary.writable(blocked, [id_ for piece in pieces for id_ in piece], inside)
+
+
+@pytest.mark.parametrize("word", ["中国", "ひらがな", "Привет", "Café"])
+def test_a_word_of_another_script_is_writable(vocabulary: Vocabulary, word: str) -> None:
+    ids = vocabulary.tokenizer(f" {word}", add_special_tokens=False).input_ids
+    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids, f"#Person1#: {word}?")
+    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids)
+
+
+@pytest.mark.parametrize(("name", "text"), [("chat", "龘"), ("qwen", "龘"), ("qwen", " 漢字")])
+def test_a_word_that_is_written_by_half_characters_is_writable(request: pytest.FixtureRequest, name: str, text: str) -> None:
+    vocabulary: Vocabulary = request.getfixturevalue(name)
+    ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
+    assert any("\ufffd" in vocabulary.texts[id_] for id_ in ids)
+    assert vocabulary.writable(vocabulary.blocked("han"), ids, f"#Person1#:{text}?")
+
+
+def test_a_token_with_the_beginning_of_another_letter_is_no_word(chat: Vocabulary) -> None:
+    ids = [chat.id_of(b"f\xc3"), chat.id_of(0xB6)]
+    assert chat.tokenizer.decode(ids) == "fö"
+    assert not chat.writable(chat.blocked("latin"), ids, "#Person1#: 버스 있어?")
+
+
+def test_a_dialogues_tags_do_not_allow_other_words(vocabulary: Vocabulary) -> None:
+    for word in ("Netflix", "KTX", "Hello"):
+        ids = vocabulary.tokenizer(word, add_special_tokens=False).input_ids
+        assert not vocabulary.writable(vocabulary.blocked("latin"), ids, "\n".join(DIALOGUES))
+
+
+@pytest.mark.parametrize("word", ["Email", "Person", "SSN", "Address"])
+def test_pieces_of_tags_are_not_words_where_tags_are_tokens(vocabulary: Vocabulary, word: str) -> None:
+    ids = vocabulary.tokenizer(f"{word}을", add_special_tokens=False).input_ids
+    assert foreign_letters.count([f"{word}을"], ["버스 있어?"])["with_foreign"] == 1
+    assert not vocabulary.writable(vocabulary.blocked("latin"), ids, "버스 있어?")
+
+
+def test_tags_are_writable_where_they_are_no_tokens() -> None:
+    vocabulary = Vocabulary(byte_fallback())
+    for tag in LISTED_TAGS:
+        ids = vocabulary.tokenizer(f"{tag}가").input_ids
+        assert len(ids) > 4
+        assert vocabulary.writable(vocabulary.blocked("latin"), ids)
+    assert not vocabulary.writable(vocabulary.blocked("latin"), vocabulary.tokenizer("KTX").input_ids)
+
+
+def test_a_dialogues_tags_are_not_its_words(vocabulary: Vocabulary) -> None:
+    """A model that writes Person1 for #Person1# has lost the tag."""
+    text, dialogue = "Person은 갑니다.", "#Person1#: 버스 있어?"
+    ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
+    assert (
+        foreign_letters.count([text], [dialogue])["with_foreign"],
+        vocabulary.writable(vocabulary.blocked("latin"), ids, dialogue),
+    ) == (
+        1,
+        False,
+    )
+
+
+def free_columns(scores: torch.Tensor) -> list[set[int]]:
+    return [set(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_each_row_has_its_own_words_for_all_its_beams(vocabulary: Vocabulary, beams: int) -> None:
+    blocked, columns = vocabulary.blocked("latin", "han"), len(vocabulary.tokenizer) + 7
+    dialogues = ["#Person1#: KTX 타자.", "#Person1#: 버스 타자.", "#Person1#: Netflix 漢字 보자."]
+    alone = [
+        free_columns(blocked.processor([text], columns=columns, device=CPU)(torch.zeros(1, 1), torch.zeros(1, columns)))[0]
+        for text in dialogues
+    ]
+    assert alone[1] < alone[0]
+    assert alone[1] < alone[2]
+    rows = len(dialogues) * beams
+    processor = blocked.processor(dialogues, columns=columns, device=CPU)
+    found = free_columns(processor(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, columns)))
+    assert found == [free for free in alone for _ in range(beams)]
+    for own, word in ((alone[0] - alone[1], "KTX"), (alone[2] - alone[1], "Netflix漢字")):
+        assert all(char in word for id_ in own for char in vocabulary.texts[id_] if script(char) in ("latin", "han"))
+
+
+def test_scores_that_are_not_blocked_stay_as_they_are(chat: Vocabulary) -> None:
+    columns = len(chat.tokenizer)
+    scores = torch.randn(2, columns, generator=torch.Generator().manual_seed(1))
+    before = scores.clone()
+    after = chat.blocked("latin").processor(["가", "나"], columns=columns, device=CPU)(torch.zeros(2, 1), scores)
+    assert torch.equal(scores, before)
+    assert torch.isneginf(after[:, chat.blocked("latin").ids]).any()
+    kept = ~torch.isneginf(after)
+    assert torch.equal(after[kept], before[kept])
+
+
+# Models
+
+
+@pytest.fixture(scope="module")
+def model(chat_tokenizer: Any) -> Any:
+    """A random Llama with more columns than tokens; it writes all tokens about as often."""
+    config = LlamaConfig(
+        vocab_size=len(chat_tokenizer) + 9,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=1024,
+        bos_token_id=chat_tokenizer.bos_token_id,
+        eos_token_id=chat_tokenizer.eos_token_id,
+        pad_token_id=chat_tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return LlamaForCausalLM(config).eval()
+
+
+def letters(texts: Sequence[str]) -> dict[str, set[str]]:
+    """The letters by script, without tags and Hangul."""
+    found: dict[str, set[str]] = {}
+    for char in re.sub("|".join(LISTED_TAGS), "", " ".join(texts)):
+        if script(char) not in ("", "hangul"):
+            found.setdefault(script(char), set()).add(char)
+    return found
+
+
+def sampled(model: Any, tokenizer: Any, values: dict[str, Any], scripts: Sequence[Script], beams: int) -> list[str]:
+    changes = {"do_sample": True, "top_k": 0, "min_new_tokens": 200, "max_new_tokens": 200, "num_beams": beams}
+    settings = Generation(**(values["generation"] | changes | {"blocked_scripts": [*scripts], "batch_size": 8}))
+    dialogues = [without_tags(text) for text in DIALOGUES]  # test_a_dialogues_tags_are_not_its_words
+    ids = [tokenizer(text).input_ids for text in dialogues]
+    outputs = generate(model, tokenizer, ids, dialogues, settings=settings, progress="test")
+    assert all(any("가" <= char <= "힣" for char in output.text) for output in outputs)
+    return [output.text for output in outputs]
+
+
+def test_without_blocking_a_random_model_writes_all_scripts(model: Any, chat_tokenizer: Any, values: dict[str, Any]) -> None:
+    assert {*letters(sampled(model, chat_tokenizer, values, [], 1))} == {"latin", "han", "kana", "other"}
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+@pytest.mark.parametrize("scripts", [("latin",), ("han", "kana", "other"), foreign_letters.ALL], ids="+".join)
+def test_a_model_writes_no_letter_of_a_blocked_script(
+    model: Any, chat_tokenizer: Any, values: dict[str, Any], scripts: tuple[Script, ...], beams: int
+) -> None:
+    texts = sampled(model, chat_tokenizer, values, scripts, beams)
+    found = letters(texts)
+    for name in scripts:
+        closed = {char for char in found.get(name, ()) if blocks(scripts, char) and char.encode()[0] not in SHARED_LEADS}
+        assert closed == set()
+    for name in {*foreign_letters.ALL} - {*scripts}:
+        assert found[name]
+    if "kana" in scripts:
+        assert not re.search("[ぁ-ゖァ-ヺ]{2}", " ".join(texts))
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_each_dialogue_of_a_batch_gives_its_own_words(
+    model: Any, chat_tokenizer: Any, values: dict[str, Any], beams: int
+) -> None:
+    """A model that would write KTX, else Netflix, else 다: batches are not in the rows' order."""
+    wishes = chat_tokenizer.convert_tokens_to_ids(
+        ["KTX", chat_tokenizer.tokenize(" Netflix")[0], chat_tokenizer.tokenize("다")[0]]
+    )
+    model = copy.deepcopy(model)
+    model.lm_head = torch.nn.Linear(16, len(chat_tokenizer) + 9)
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+        model.lm_head.bias.zero_()
+        model.lm_head.bias[wishes] = torch.tensor([60.0, 40.0, 20.0])
+    dialogues = [
+        "버스",
+        "KTX를 타자",
+        "우리는 오늘 저녁에 Netflix를 보자",
+        "택시를 타고 가자",
+        "Netflix하고 KTX",
+        "아주 긴 ktx 말입니다, 그리고",
+    ]
+    ids = [chat_tokenizer(text).input_ids for text in dialogues]
+    settings = Generation(
+        **(values["generation"] | {"blocked_scripts": ["latin"], "num_beams": beams, "batch_size": 4, "max_new_tokens": 3})
+    )
+    outputs = generate(model, chat_tokenizer, ids, dialogues, settings=settings, progress="test")
+    assert [output.text for output in outputs] == [
+        "다다다",
+        "KTXKTXKTX",
+        "Netflix Netflix Netflix",
+        "다다다",
+        "KTXKTXKTX",
+        "다다다",
+    ]

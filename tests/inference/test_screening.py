@@ -1,0 +1,164 @@
+"""screening.py: real models scored as they are, one table, failures that stay failures, and runs that go on."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.models.test_lora import make_base
+from yoyak.evaluation import rouge
+from yoyak.inference import decoding, screening
+from yoyak.system.errors import YoyakError
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and presets of three small random models: one of each family, and one that is not there."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("dir: data/sample", f"dir: {ROOT / 'data/sample'}")
+    (tmp_path / "params.yaml").write_text(text.replace("bootstrap_samples: 1000", "bootstrap_samples: 100"), encoding="utf-8")
+    make_base(tmp_path / "chat", "llama")
+    (tmp_path / "presets").mkdir()
+    short = "generation: {max_new_tokens: 8, num_beams: 1}\ntokenizer: {max_input_length: 128}\n"
+    for name, model in {
+        "chat": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'chat'}, revision: null}}}}",
+        "bart": f"model: {{family: kobart, kobart: {{checkpoint: {tiny}, revision: null}}}}",
+        "gone": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'nowhere'}, revision: null}}}}",
+    }.items():
+        (tmp_path / f"presets/{name}.yaml").write_text(f"{model}\n{short}", encoding="utf-8")
+    return tmp_path
+
+
+def run(place: Path, *names: str, **more: Any) -> dict[str, Any]:
+    return screening.screen(
+        names, folder=place / "presets", params=place / "params.yaml", output=place / "screen.json", rows=6, **more
+    )
+
+
+def test_models_of_both_families_in_one_table_and_a_missing_one_fails(place: Path) -> None:
+    results = run(place, "chat", "gone", "bart")
+    models = results["models"]
+    assert json.loads((place / "screen.json").read_text(encoding="utf-8")) == results
+    for name in ("chat", "bart"):
+        assert models[name]["scores"]["rows"] == models[name]["outputs"]["rows"] == 6
+        assert models[name]["scores"]["baselines"].keys() == {"lead1", "lead2", "lead3", "constant", "medoid"}
+        assert models[name]["seconds_a_dialogue"] > 0
+    assert models["gone"]["status"] == "failed" and "no such folder" in models["gone"]["why"]
+    lines = screening.table(results)
+    sums = [models[line.split()[0]]["scores"]["rouge_sum"] for line in lines[1:3]]
+    assert sums == sorted(sums, reverse=True)
+    assert lines[3].startswith("gone") and "FAILED: model checkpoint" in lines[3]
+    assert lines[4].startswith("(medoid baseline)")
+
+
+def test_what_was_scored_is_not_scored_again_unless_something_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(place, "chat", "gone")
+    calls: list[str] = []
+    real = decoding.generate
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(kwargs["progress"])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(decoding, "generate", counted)
+    run(place, "chat", "gone")
+    assert not calls
+    make_base(place / "chat", "llama", seed=4)  # other weights in the same folder
+    run(place, "chat")
+    assert len(calls) == 1
+    preset = place / "presets/chat.yaml"
+    preset.write_text(preset.read_text(encoding="utf-8").replace("max_new_tokens: 8", "max_new_tokens: 9"), encoding="utf-8")
+    run(place, "chat")
+    assert len(calls) == 2
+    monkeypatch.setattr(rouge, "medoid", lambda *_, **__: "비가 온다.")  # of another train.csv
+    run(place, "chat")
+    assert len(calls) == 3
+    shutil.copytree(place / "chat", place / "nowhere")
+    assert run(place, "gone")["models"]["gone"]["status"] == "scored"  # a failed one is tried again
+    assert len(calls) == 4
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = screening._score_one
+
+    def stopped(params: Any, *args: Any) -> Any:
+        if params.model.family == "kobart":
+            raise KeyboardInterrupt
+        return real(params, *args)
+
+    monkeypatch.setattr(screening, "_score_one", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(place, "chat", "bart")
+    assert json.loads((place / "screen.json").read_text(encoding="utf-8"))["models"].keys() == {"chat"}
+    scored: list[str] = []
+
+    def noted(params: Any, *args: Any) -> Any:
+        scored.append(params.model.family)
+        return real(params, *args)
+
+    monkeypatch.setattr(screening, "_score_one", noted)
+    assert run(place, "chat", "bart")["models"].keys() == {"chat", "bart"}
+    assert scored == ["kobart"]
+
+
+def test_empty_outputs_are_failures(place: Path) -> None:
+    """A model whose first token is always its end writes nothing."""
+    weights = place / "chat/model.safetensors"
+    state = load_file(weights)
+    eos = json.loads((place / "chat/config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    state["model.norm.weight"] = torch.zeros_like(state["model.norm.weight"])
+    save_file(state, weights, metadata={"format": "pt"})  # all logits 0: greedy takes the first id
+    result = run(place, "chat")["models"]["chat"]
+    assert eos == 1 and result["status"] == "failed"
+    assert result["why"] == "6 of 6 outputs are empty"
+
+
+def test_an_unknown_preset_stops_before_any_work(place: Path) -> None:
+    with pytest.raises(YoyakError, match="did you mean: chat"):
+        run(place, "bart", "chatt")
+    assert not (place / "screen.json").exists()
+
+
+def fake_cache(root: Path, name: str) -> Path:
+    """What the hub's client leaves in its cache for one model at one commit."""
+    repo = root / f"models--{name.replace('/', '--')}"
+    commit = name[-1] * 40
+    for folder in ("blobs", "refs", f"snapshots/{commit}"):
+        (repo / folder).mkdir(parents=True)
+    (repo / "blobs/1").write_bytes(b"x" * 1000)
+    (repo / f"snapshots/{commit}/model.safetensors").symlink_to("../../blobs/1")
+    (repo / "refs/main").write_text(commit, encoding="utf-8")
+    return repo
+
+
+def test_the_cache_of_a_hub_model_is_removed_and_of_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    import huggingface_hub.utils._cache_manager as manager
+
+    monkeypatch.setattr(manager, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
+    one, other = fake_cache(tmp_path / "hub", "team/a"), fake_cache(tmp_path / "hub", "team/b")
+    assert screening.remove_from_cache("team/a", "b" * 40) == 0 and one.exists()
+    assert screening.remove_from_cache("team/a", "a" * 40) == 1000
+    assert not one.exists() and other.exists()
+    assert screening.remove_from_cache("team/none", "a" * 40) == 0
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"y")
+    assert screening.remove_from_cache(str(folder), None) == 0 and (folder / "weights").exists()
+
+
+def test_remove_cache_runs_after_each_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(screening, "remove_from_cache", lambda name, _: removed.append(name))
+    run(place, "chat", "gone", remove_cache=True)
+    assert removed == [str(place / "chat"), str(place / "nowhere")]

@@ -1,0 +1,113 @@
+"""How a program ends: one message for what a user can mend, a traceback for a bug."""
+
+import errno
+import os
+
+import pytest
+
+from yoyak.system.errors import YoyakError, told
+
+
+def test_told_turns_a_users_fault_into_one_message() -> None:
+    with pytest.raises(SystemExit) as end, told():
+        raise YoyakError("train.csv: line 3: 망가졌음")
+    assert end.value.code == "error: train.csv: line 3: 망가졌음"  # text as code: Python prints it and exits with 1
+    assert end.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "disk is full"),
+        (errno.EACCES, "not allowed"),
+        (errno.EROFS, "not allowed"),
+    ],
+)
+def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str) -> None:
+    with pytest.raises(SystemExit) as end, told():
+        raise OSError(number, "as the system says it", "data/processed/train.jsonl")
+    assert said in str(end.value.code)
+    assert "data/processed/train.jsonl" in str(end.value.code)
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ValueError("bug"),
+        KeyError("bug"),
+        RuntimeError("could not create a primitive descriptor for a matmul"),
+        OSError(errno.EIO, "bad disk"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_told_lets_bugs_through(bug: BaseException) -> None:
+    with pytest.raises(type(bug)), told():
+        raise bug
+
+
+def test_told_is_silent_without_a_fault() -> None:
+    with told():
+        pass
+
+
+def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
+    """safetensors and Arrow raise no OSError with a number."""
+    with pytest.raises(SystemExit, match="disk is full"), told():
+        raise RuntimeError(f"Io: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")
+
+
+def test_a_full_gpu_is_told_with_what_to_lower() -> None:
+    import torch
+
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA failed with error out of memory"),  # CTranslate2
+        torch.OutOfMemoryError("HIP out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ):
+        with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
+            raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. (Cannot allocate memory)"),
+        RuntimeError("mkl_malloc: failed to allocate memory"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_full_memory_is_told_with_what_to_lower(error: Exception, wrapped: bool) -> None:
+    """Also by the loader of a model, whose own words would send the user after a damaged file."""
+    with pytest.raises(SystemExit, match=r"^error: out of memory; for training halve training\.per_device"), told():
+        if wrapped:
+            raise YoyakError("models/base: the model cannot be loaded") from error
+        raise error
+
+
+def test_a_users_fault_keeps_its_own_words_whatever_caused_it() -> None:
+    with pytest.raises(SystemExit, match=r"error: train\.csv: cannot be read"), told():
+        raise YoyakError("train.csv: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.parametrize("words", ["can't start new thread", os.strerror(errno.EAGAIN)])
+def test_a_limit_of_threads_is_told(words: str) -> None:
+    with pytest.raises(SystemExit, match="ulimit -u"), told():
+        raise RuntimeError(words)
+
+
+def test_a_panic_of_a_library_for_want_of_threads_is_told() -> None:
+    """pyo3's PanicException is no Exception."""
+
+    class PanicException(BaseException): ...
+
+    with pytest.raises(SystemExit, match="ulimit -u"), told():
+        raise PanicException(f'ThreadPoolBuildError {{ Os {{ code: 11, message: "{os.strerror(errno.EAGAIN)}" }} }}')
+    with pytest.raises(PanicException), told():
+        raise PanicException("index out of bounds")

@@ -1,0 +1,360 @@
+"""Text files: exact complaints on the way in, whole or nothing on the way out."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yoyak.config import params
+from yoyak.system import files
+from yoyak.system.errors import YoyakError
+from yoyak.system.files import (
+    SUMS,
+    Row,
+    damaged_objects,
+    read_csv,
+    read_json,
+    read_jsonl,
+    verify,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+    write_jsonl,
+)
+
+HEAD = "fname,dialogue\n"
+GOOD = HEAD + '가_0,"#Person1#: 안녕\n#Person2#: 그래"\n'
+
+
+def rows(path: Path) -> list[Row]:
+    return list(read_csv(path, required=["fname", "dialogue"]))
+
+
+def test_read_csv_gives_the_line_that_a_row_starts_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes('fname,"dia\nlogue",dialogue\r\n가,"하나\r\n둘","a,""b"""\r\n\r\n나,,x\n'.encode())
+    assert rows(path) == [
+        Row(3, {"fname": "가", "dia\nlogue": "하나\r\n둘", "dialogue": 'a,"b"'}),
+        Row(6, {"fname": "나", "dia\nlogue": "", "dialogue": "x"}),
+    ]
+
+
+def test_read_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
+    cell = " \t#Person1#: 앗\\n \b ㅋㅋ\u200b \r\n" + "가" * 200_000
+    write_csv(tmp_path / "a.csv", [{"fname": "1", "dialogue": cell}], columns=["fname", "dialogue"])
+    assert rows(tmp_path / "a.csv")[0].cells["dialogue"] == cell
+
+
+@pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), GOOD.rstrip("\n"), GOOD + "\n\n"])
+def test_read_csv_takes_every_line_end(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    (row,) = rows(tmp_path / "a.csv")
+    assert row.cells["dialogue"].split() == ["#Person1#:", "안녕", "#Person2#:", "그래"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", ["the file is empty"]),
+        (HEAD.encode(), ["a header, but no rows"]),
+        (b"\n", ["line 1", "no column fname, dialogue"]),
+        (b"fname,summary\n1,2\n", ["line 1", "no column dialogue", "the columns are: fname, summary"]),
+        (b"fname;dialogue\n1;2\n", ["line 1", "no column fname, dialogue", "fname;dialogue"]),
+        (b"fname,dialogue,dialogue\n1,2,3\n", ["line 1", "occurs twice"]),
+        (GOOD.encode("utf-16"), ["line 1", "UTF-16"]),
+        (b"\xfe\xff" + GOOD.encode("utf-16-be"), ["line 1", "UTF-16"]),
+        (GOOD.encode("utf-16-le"), ["line 1", "NUL"]),
+        (GOOD.encode("utf-8-sig"), ["line 1", "byte order mark"]),
+        (b"PK\x03\x04....", ["line 1", "Excel"]),
+        (GOOD.encode("cp949"), ["line 2", "not UTF-8", "CP949"]),
+        (GOOD.encode() + b"2,\xff\n", ["line 4", "not UTF-8"]),
+        (GOOD.encode() + b"2,a\0b\n", ["line 4", "NUL"]),
+        (GOOD.encode() + b"fn_2\n", ["line 4", "1 cells where the header has 2", "fn_2"]),
+        (GOOD.encode() + b"fn_2,a,b\n", ["line 4", "3 cells where the header has 2", "fn_2"]),
+        (GOOD.encode() + b'2,"never closed\n3,a\n', ["line 4", "unbalanced quote"]),
+        (GOOD.encode() + b'2,"closed" too early"\n3,a\n', ["line 4", "unbalanced quote"]),
+        (GOOD.encode() + b'2,"a\nb\nc" d\n3,a\n', ["line 4", "unbalanced quote"]),
+        (b"fname,dialogue\r1,a\r2,b\r", ["line 1", "carriage return"]),
+    ],
+)
+def test_read_csv_names_file_line_and_fault(tmp_path: Path, content: bytes, said: list[str]) -> None:
+    path = tmp_path / "자료.csv"
+    path.write_bytes(content)
+    with pytest.raises(YoyakError) as error:
+        rows(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert [part for part in said if part not in str(error.value)] == []
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "said"), [("none.csv", "no such file"), ("", "is a folder"), ("a.csv/b.csv", "not a folder")])
+def test_read_csv_names_a_file_that_is_none(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "a.csv").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(YoyakError, match=said):
+        rows(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "/dev/zero", "/dev/null"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A pipe without a writer would wait for ever, and /dev/zero never end."""
+    path = tmp_path / "a.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    else:
+        path.symlink_to(kind)
+    for read in (rows, lambda it: list(read_jsonl(it)), read_json, params.read):
+        with pytest.raises(YoyakError, match="is a pipe, a socket or a device"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["loop.csv", "x" * 5000])
+def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(YoyakError, match="cannot be read") as error:
+        rows(tmp_path / name)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("unit", [b"x", b"\n", b'""', b'\n","'])
+def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
+) -> None:
+    monkeypatch.setattr(files, "LONGEST_ROW", 1000)
+    path = tmp_path / "a.csv"
+    path.write_bytes(GOOD.encode() * 10 + b'2,"' + unit * 2000)
+    with pytest.raises(YoyakError, match=r"line \d+: a row of over 1,000 bytes; look for an unbalanced quote"):
+        for row in read_csv(path, required=["fname"]):
+            assert row.line <= 31
+    path.write_bytes(GOOD.encode() + b"1,a\n" * 1000)  # many rows are not one that is long
+    assert len(rows(path)) == 1001
+
+
+def test_rows_before_a_fault_are_given_first(tmp_path: Path) -> None:
+    """Files are streamed: the fault comes when its line is reached."""
+    (tmp_path / "a.csv").write_text(GOOD + "2\n", encoding="utf-8")
+    reader = read_csv(tmp_path / "a.csv", required=["fname"])
+    assert next(reader).cells["fname"] == "가_0"
+    with pytest.raises(YoyakError, match="line 4"):
+        next(reader)
+
+
+@settings(deadline=None, max_examples=20, database=None, derandomize=True)
+@given(st.lists(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=2, max_size=2), min_size=1))
+def test_written_csv_is_read_back_the_same(tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]) -> None:
+    path = tmp_path_factory.getbasetemp() / "round.csv"
+    given_rows = [dict(zip(("fname", "dialogue"), cells, strict=True)) for cells in table]
+    write_csv(path, given_rows, columns=["fname", "dialogue"])
+    assert [row.cells for row in rows(path)] == given_rows
+
+
+def test_write_csv_is_what_other_readers_expect(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [{"fname": "1", "summary": '쉼표, "따옴표"\n줄'}], columns=["fname", "summary"])
+    assert (tmp_path / "a.csv").read_bytes() == 'fname,summary\n1,"쉼표, ""따옴표""\n줄"\n'.encode()
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == [{"fname": "1", "summary": '쉼표, "따옴표"\n줄'}]
+
+
+def test_write_csv_refuses_an_unknown_column(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="topic"):
+        write_csv(tmp_path / "a.csv", [{"fname": "1", "topic": "x"}], columns=["fname"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jsonl_keeps_korean_readable_and_every_line_its_own(tmp_path: Path) -> None:
+    values: list[dict[str, Any]] = [{"요약": "가\n나\u2028다", "b": [1, 2.5, None]}, {"요약": ""}]
+    write_jsonl(tmp_path / "a.jsonl", values)
+    text = (tmp_path / "a.jsonl").read_text(encoding="utf-8")
+    assert "요약" in text
+    assert text.count("\n") == 2
+    assert list(read_jsonl(tmp_path / "a.jsonl")) == values
+
+
+@pytest.mark.parametrize("damage", [b'{"a": \n', b'{"a": "\xff"}\n', b"\n", b'{"a": "\xea\xb0\n'])
+def test_read_jsonl_names_the_damaged_line(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + damage + b'{"a": 2}\n')
+    with pytest.raises(YoyakError, match=f"{path}: line 2: not JSON"):
+        list(read_jsonl(path))
+
+
+def test_read_jsonl_names_a_missing_or_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for name, said in (("empty.jsonl", "empty"), ("none.jsonl", "no such file")):
+        with pytest.raises(YoyakError, match=said):
+            list(read_jsonl(tmp_path / name))
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"rouge1": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+    write_json(tmp_path / "a.json", {"b": 1, "a": "가"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "가"\n}\n'
+
+
+class Stopped(BaseException):
+    """Stands for Ctrl-C: no Exception."""
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+@pytest.mark.parametrize("error", [ValueError, Stopped])
+def test_whole_file_is_all_or_nothing(tmp_path: Path, before: str | None, error: type[BaseException]) -> None:
+    path = tmp_path / "new" / "a.txt"
+    if before:
+        with whole_file(path) as file:
+            file.write(before)
+    with pytest.raises(error), whole_file(path) as file:
+        file.write("half")
+        file.flush()
+        assert (path.read_text() if path.exists() else None) == before
+        raise error
+    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == ([("a.txt", "old")] if before else [])
+
+
+def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
+    def failing() -> Iterator[dict[str, str]]:
+        yield {"fname": "1"}
+        raise YoyakError("line 2")
+
+    with pytest.raises(YoyakError):
+        write_jsonl(tmp_path / "a", failing())
+    with pytest.raises(YoyakError):
+        write_csv(tmp_path / "b", failing(), columns=["fname"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whole_file_takes_over_what_a_killed_run_left(tmp_path: Path) -> None:
+    (tmp_path / ".a.txt.x1.tmp").mkdir()
+    (tmp_path / ".a.txt.x1.tmp" / "a.txt").write_text("much more than what is written now")
+    with whole_file(tmp_path / "a.txt") as file:
+        file.write("new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
+
+
+def test_whole_file_writes_utf8_and_line_ends_as_given(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.txt") as file:
+        file.write("가\n나\r\n")
+    assert (tmp_path / "a.txt").read_bytes() == "가\n나\r\n".encode()
+
+
+@pytest.mark.parametrize("error", [ValueError, Stopped])
+@pytest.mark.parametrize("before", [False, True])
+def test_whole_folder_is_all_or_nothing(tmp_path: Path, before: bool, error: type[BaseException]) -> None:
+    path = tmp_path / "data" / "out"
+    if before:
+        with whole_folder(path) as folder:
+            (folder / "old.txt").write_text("old")
+    with pytest.raises(error), whole_folder(path) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "half.txt").write_text("half")
+        raise error
+    assert [p.name for p in path.parent.iterdir()] == (["out"] if before else [])
+    assert sorted((p.name for p in path.rglob("*")), reverse=True) == (["old.txt", SUMS] if before else [])
+
+
+def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    (path / "sub").mkdir(parents=True)
+    (path / "sub" / "old.txt").write_text("old")
+    (tmp_path / ".out.x1.tmp").mkdir()
+    (tmp_path / ".out.x1.tmp" / "left by a killed run.txt").write_text("half")
+    with whole_folder(path) as folder:
+        (folder / "new.txt").write_text("new")
+        assert (path / "sub" / "old.txt").exists()  # until the end the old one stands
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{SUMS}", "out/new.txt"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "a.json", 1)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_json(tmp_path / "a.json", 2)
+    with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "out") as folder:
+        (folder / "a").touch()
+    assert [(p.name, json.loads(p.read_text())) for p in tmp_path.iterdir()] == [("a.json", 1)]
+
+
+def test_what_another_living_process_makes_is_left_alone(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as first, whole_folder(tmp_path / "out") as second:
+        for folder, text in ((first, "first"), (second, "second")):
+            (folder / "a.txt").write_text(text)
+        assert first != second and first.exists()
+    assert (tmp_path / "out" / "a.txt").read_text() == "first", "the last one to end"
+    verify(tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_links_that_somebody_put_there_are_not_followed(tmp_path: Path) -> None:
+    """A repository of a stranger's can hold links where our files go."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").write_text("mine")
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in ("a.json", ".a.json.tmp", ".a.json.x.tmp"):
+        (place / name).symlink_to(tmp_path / "precious/file")
+    for name in ("out", ".out.tmp", ".out.x.tmp"):
+        (place / name).symlink_to(tmp_path / "precious")
+    write_json(place / "a.json", 1)
+    with whole_folder(place / "out") as folder:
+        (folder / "b").touch()
+    assert (tmp_path / "precious/file").read_text() == "mine"
+    assert [p.name for p in (tmp_path / "precious").iterdir()] == ["file"]
+    assert not (place / "a.json").is_symlink() and not (place / "out").is_symlink()
+
+
+def test_verify_names_what_is_damaged_or_missing(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "가 나.txt").write_text("text")
+        (folder / "empty").touch()
+    verify(tmp_path / "out")
+    path = tmp_path / "out" / "sub" / "가 나.txt"
+    for text in ("texu", "tex", "text\n", ""):
+        path.write_text(text)
+        with pytest.raises(YoyakError, match=rf"{path}: damaged"):
+            verify(tmp_path / "out")
+    path.unlink()
+    with pytest.raises(YoyakError, match=rf"{path}: missing"):
+        verify(tmp_path / "out")
+    (tmp_path / "out" / SUMS).write_text("0" * 63 + "  empty\n")
+    with pytest.raises(YoyakError, match=rf"{SUMS}: line 1: damaged"):
+        verify(tmp_path / "out")
+    (tmp_path / "out" / SUMS).unlink()
+    with pytest.raises(YoyakError, match=f"{SUMS}: no such file"):
+        verify(tmp_path / "out")
+
+
+def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "a b.txt").write_text("text")
+    subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "out", check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "＝1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
+    write_csv(tmp_path / "a.csv", [{"fname": "1", "summary": text, "score": -1.5}], columns=["fname", "summary", "score"])
+    assert next(read_csv(tmp_path / "a.csv", required=[])).cells == {"fname": "1", "summary": f"'{text}", "score": "-1.5"}
+
+
+def test_objects_of_a_cache_that_are_not_what_their_names_say(tmp_path: Path) -> None:
+    objects = tmp_path / "files/md5"
+    for name, data in (("5d/41402abc4b2a76b9719d911017c592", b"hello"), ("5d/41402abc4b2a76b9719d911017c593.dir", b"hello")):
+        (objects / name).parent.mkdir(parents=True, exist_ok=True)
+        (objects / name).write_bytes(data)
+    assert [path.name for path in damaged_objects(tmp_path)] == ["41402abc4b2a76b9719d911017c593.dir"]
