@@ -24,7 +24,7 @@ import contest
 
 
 def write_csv(folder: Path, rows: int) -> None:
-    from yoyak.system.files import read_csv
+    from yoyak.system.text_files import read_csv
 
     sample = contest.ROOT / "data/sample"
     known = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]

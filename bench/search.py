@@ -66,7 +66,7 @@ def study_of(folder: Path, name: str) -> optuna.Study:
 
 def grid(folder: Path) -> list[dict[str, Any]]:
     """Every point of the space: its params, ROUGE on dev after each epoch, and its score."""
-    from yoyak.system.files import dumps
+    from yoyak.system.text_files import dumps
 
     plan = {
         "parameters": {name: {"choices": values} for name, values in SPACE.items()},
@@ -155,7 +155,7 @@ def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:
 
 def overhead(folder: Path, trials: int) -> dict[str, Any]:
     """Seconds of trials that train nothing, at the beginning and at the end of a long study, and of dvc exp show."""
-    from yoyak.system.files import dumps
+    from yoyak.system.text_files import dumps
 
     plan = {
         "parameters": {"training.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}},

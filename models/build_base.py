@@ -38,7 +38,8 @@ sys.path.insert(0, str(HERE.parent / "src"))
 from yoyak.data.cleaning import clean_row  # noqa: E402
 from yoyak.data.dialogue import LISTED_TAGS  # noqa: E402
 from yoyak.data.prompts import INSTRUCTIONS  # noqa: E402
-from yoyak.system.files import read_csv, write_sums  # noqa: E402
+from yoyak.system.checksums import write_checksums  # noqa: E402
+from yoyak.system.text_files import read_csv  # noqa: E402
 
 SEED = 20261120
 VOCABULARY = 4000
@@ -312,7 +313,7 @@ def main() -> None:
         folder = args.out / name
         model.half().save_pretrained(folder)  # half precision on the disk; training loads it as float32
         tokenizer.save_pretrained(folder)
-        write_sums(folder)
+        write_checksums(folder)
 
 
 if __name__ == "__main__":

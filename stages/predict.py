@@ -5,8 +5,10 @@ from typing import Any
 
 from yoyak.config.params import load
 from yoyak.data.dialogue import restore_person_tags
-from yoyak.system.errors import YoyakError, told
-from yoyak.system.files import leave_note, read_jsonl, verify, whole_folder, write_csv, write_json
+from yoyak.system.atomic import atomic_folder, leave_note
+from yoyak.system.errors import YoyakError, exit_with_message
+from yoyak.system.integrity import verify_checksums
+from yoyak.system.text_files import read_jsonl, write_csv, write_json
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
@@ -21,7 +23,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.models import checkpoints, trained
     from yoyak.system import hardware, resumable
 
-    verify(processed)
+    verify_checksums(processed)
     hardware.use_cpu(params.hardware.cpu_threads)
     settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
     source = models / family
@@ -50,7 +52,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         report["topic"] = prompts.uses_topic(params.prompt, rows["test"])
     report |= chosen
     report["decoding"] = decoding.describe(settings, backend=chosen["backend"]) + (",postprocess=on" if use else "")
-    with whole_folder(output) as folder:
+    with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
             texts = [
                 restore_person_tags(postprocessing.finish(item) if use else item.text, strategy) for item in outputs[split]
@@ -67,5 +69,5 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(Path("data/processed"), Path("models"), Path("data/predictions"), Path("metrics/predict.json"))

@@ -5,8 +5,9 @@ from pathlib import Path
 from yoyak.config.params import load
 from yoyak.data import cleaning
 from yoyak.system import resumable
-from yoyak.system.errors import told
-from yoyak.system.files import has_last_end, whole_file, whole_folder, write_json, write_jsonl
+from yoyak.system.atomic import atomic_file, atomic_folder
+from yoyak.system.errors import exit_with_message
+from yoyak.system.text_files import has_last_end, write_json, write_jsonl
 
 
 def main(output: Path, rejects: Path, metrics: Path) -> None:
@@ -14,8 +15,8 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
     resumable.clean()  # what is finished: when all is made anew, by `dvc repro --force`, nothing comes from there
     paths = {split: Path(params.data.dir) / f"{split}.csv" for split in cleaning.COLUMNS}
     guard = cleaning.Guard()
-    with whole_folder(output) as folder:
-        with whole_file(rejects) as file:
+    with atomic_folder(output) as folder:
+        with atomic_file(rejects) as file:
             reports = {split: cleaning.Report(file=file) for split in paths}
             for split, path in paths.items():
                 rows = cleaning.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split])
@@ -28,5 +29,5 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(Path("data/processed"), Path("data/rejects/rows.jsonl"), Path("metrics/preprocess.json"))

@@ -6,8 +6,9 @@ from pathlib import Path
 from yoyak.config.params import load
 from yoyak.data.dialogue import restore_person_tags
 from yoyak.evaluation import rouge, scoring, submission
-from yoyak.system.errors import told
-from yoyak.system.files import read_jsonl, verify, write_csv, write_json
+from yoyak.system.errors import exit_with_message
+from yoyak.system.integrity import verify_checksums
+from yoyak.system.text_files import read_jsonl, write_csv, write_json
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:
@@ -18,8 +19,8 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
         write_json(scores, {"pruned": params.search.pruned})
         return
 
-    verify(processed)
-    verify(predictions)
+    verify_checksums(processed)
+    verify_checksums(predictions)
     strategy = params.preprocess.person_tags
     rows = list(read_jsonl(processed / "dev.jsonl"))
     tokenizer = rouge.Morphemes()
@@ -46,7 +47,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(
             Path("data/processed"),
             Path("data/predictions"),

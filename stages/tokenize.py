@@ -6,8 +6,10 @@ from pathlib import Path
 from yoyak.config.params import load
 from yoyak.data import tokenization
 from yoyak.models.checkpoints import check_lengths, lengths_of, load_tokenizer
-from yoyak.system.errors import told
-from yoyak.system.files import read_jsonl, verify, whole_folder, write_json
+from yoyak.system.atomic import atomic_folder
+from yoyak.system.errors import exit_with_message
+from yoyak.system.integrity import verify_checksums
+from yoyak.system.text_files import read_jsonl, write_json
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
@@ -17,9 +19,9 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):
         print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not see when it changes", flush=True)
     check_lengths(chosen.checkpoint, chosen.revision, lengths_of(params.model.family, settings, None))
-    verify(processed)
+    verify_checksums(processed)
     tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, settings.special_tokens, pad_with_eos=chats)
-    with whole_folder(output) as folder:
+    with atomic_folder(output) as folder:
         report = tokenization.encode_files(
             {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
             folder,
@@ -40,5 +42,5 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(Path("data/processed"), Path("data/tokenized"), Path("metrics/tokenize.json"))

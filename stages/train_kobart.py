@@ -4,8 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from yoyak.config.params import load
-from yoyak.system.errors import told
-from yoyak.system.files import leave_note, verify
+from yoyak.system.atomic import leave_note
+from yoyak.system.errors import exit_with_message
+from yoyak.system.integrity import verify_checksums
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
@@ -28,7 +29,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
     hardware.use_cpu(params.hardware.cpu_threads)
-    verify(tokenized)
+    verify_checksums(tokenized)
     splits = tokenization.load(tokenized)
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
     model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer)
@@ -52,5 +53,5 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(Path("data/tokenized"), Path("models/kobart"), Path("metrics/train/kobart"))

@@ -4,8 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from yoyak.config.params import load
-from yoyak.system.errors import told
-from yoyak.system.files import leave_note, verify
+from yoyak.system.atomic import leave_note
+from yoyak.system.errors import exit_with_message
+from yoyak.system.integrity import verify_checksums
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
@@ -28,7 +29,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
     hardware.use_cpu(params.hardware.cpu_threads)
-    verify(tokenized)
+    verify_checksums(tokenized)
     splits = tokenization.load(tokenized)
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, special, pad_with_eos=True)
     precision, why = hardware.choose_precision(settings.precision, parameters=0, quantized=True)
@@ -62,5 +63,5 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with told():
+    with exit_with_message():
         main(Path("data/tokenized"), Path("models/qlora"), Path("metrics/train/qlora"))

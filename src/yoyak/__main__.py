@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoyak.config.params import Params, load, parse_change
 from yoyak.data.dialogue import Noise
-from yoyak.system.errors import YoyakError, told
+from yoyak.system.errors import YoyakError, exit_with_message
 
 if TYPE_CHECKING:
     from yoyak.search.space import Plan
@@ -56,11 +56,11 @@ def _screen(args: argparse.Namespace) -> None:
 
 def _merge(args: argparse.Namespace) -> None:
     from yoyak.models import lora
-    from yoyak.system.files import whole_folder
+    from yoyak.system.atomic import atomic_folder
 
     if not (args.model / "adapter_config.json").is_file():
         raise YoyakError(f"{args.model}: no adapter here; train one with model.family: qlora")
-    with whole_folder(args.output) as folder:
+    with atomic_folder(args.output) as folder:
         lora.merge(args.model, folder)
     print(f"{args.output}: the merged model, for `python -m yoyak summarize --model {args.output}` or any from_pretrained")
 
@@ -92,7 +92,7 @@ def _as_processed(text: str, clean: Callable[[str, Noise], tuple[str, object]], 
 def _score(args: argparse.Namespace) -> None:
     from yoyak.data.cleaning import clean_dialogue, clean_summary, references_of
     from yoyak.evaluation import rouge, scoring, submission
-    from yoyak.system.files import read_csv, write_json
+    from yoyak.system.text_files import read_csv, write_json
 
     params = load()
     rows = list(read_csv(args.references, required=["fname"]))
@@ -143,7 +143,7 @@ def _plots_page(args: argparse.Namespace) -> None:
 
 def _decided() -> dict[str, Any]:
     """What predict chose for the model that stands here; nothing, if it has not run."""
-    from yoyak.system.files import read_json
+    from yoyak.system.text_files import read_json
 
     path = Path("metrics/predict.json")
     return dict(read_json(path)) if path.is_file() else {}
@@ -151,7 +151,7 @@ def _decided() -> dict[str, Any]:
 
 def _summarize(args: argparse.Namespace) -> None:
     from yoyak.inference.summarize import summarize_csv, summarize_text
-    from yoyak.system.files import check_encoding
+    from yoyak.system.text_files import check_encoding
 
     params = load(changes=args.set)
     decided = _decided()
@@ -199,7 +199,7 @@ def _deps(args: argparse.Namespace) -> None:
 
 def _check_cache(args: argparse.Namespace) -> None:
     from yoyak.search.experiments import cache_of
-    from yoyak.system.files import damaged_objects
+    from yoyak.system.integrity import damaged_objects
 
     found = list(damaged_objects(cache_of(Path())))
     for path in found:
@@ -323,7 +323,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = parser().parse_args()
-    with told():
+    with exit_with_message():
         args.run(args)
 
 

@@ -14,7 +14,7 @@ from stages import preprocess as stage
 from yoyak.data.cleaning import FirstSeen, Guard, Report, check, clean_row, clean_rows, references_of
 from yoyak.data.dialogue import MAX_CHARACTERS, BadDialogueError, Noise, PersonTags
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import Row, write_csv
+from yoyak.system.text_files import Row, write_csv
 
 ROOT = Path(__file__).parents[2]
 TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."

@@ -24,7 +24,7 @@ from yoyak.data.dialogue import (
     to_text,
     without_tags,
 )
-from yoyak.system.files import read_csv
+from yoyak.system.text_files import read_csv
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "korean-dialogsum"
 NOISES: tuple[Noise, ...] = ("minimal", "moderate", "aggressive")

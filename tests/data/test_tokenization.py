@@ -12,7 +12,7 @@ from yoyak.config.params import Prompt, Tokenizer
 from yoyak.data import tokenization
 from yoyak.models.checkpoints import load_tokenizer
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import write_jsonl
+from yoyak.system.text_files import write_jsonl
 
 KOBART = SHARED / "tokenizers" / "kobart"
 TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")

@@ -12,7 +12,7 @@ from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.config.params import Prompt, Tokenizer
 from yoyak.data import prompts, tokenization
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import write_jsonl
+from yoyak.system.text_files import write_jsonl
 
 STYLES = ("structured", "plain", "instruction")
 LONG = "\n".join(f"#Person{at % 3 + 1}#: {at}번째 말입니다. {'그리고 ' * (at % 5)}끝." for at in range(30))

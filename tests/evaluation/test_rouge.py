@@ -16,7 +16,7 @@ from rouge_score import rouge_scorer, tokenizers
 
 from tests.conftest import SUMMARIES
 from yoyak.evaluation import rouge
-from yoyak.system.errors import YoyakError, told
+from yoyak.system.errors import YoyakError, exit_with_message
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    with pytest.raises(SystemExit, match="one of this program's processes was killed"), told():
+    with pytest.raises(SystemExit, match="one of this program's processes was killed"), exit_with_message():
         rouge.Morphemes().read(f"{text} {at}번" for at in range(4000) for text in SUMMARIES)
     killer.join()
 

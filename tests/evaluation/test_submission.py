@@ -6,7 +6,7 @@ import pytest
 
 from yoyak.evaluation.submission import check, faults, read_predictions
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import write_csv
+from yoyak.system.text_files import write_csv
 
 DIALOGUE = "#Person1#: 내일 아침 열 시에 학교 앞 카페에서 만나서 같이 갈까?\n#Person2#: 좋아요, #PhoneNumber#로 전화하세요."
 GOOD = "#Person1#은 #Person2#에게 내일 만나자고 합니다."

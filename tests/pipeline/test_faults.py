@@ -26,7 +26,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.pipeline.test_pipeline import command, copy_repository
-from yoyak.system.files import SUMS
+from yoyak.system.checksums import SUMS
 
 pytestmark = pytest.mark.slow
 

@@ -28,7 +28,7 @@ from yoyak.evaluation import submission
 from yoyak.inference import foreign_letters, postprocessing
 from yoyak.inference.decoding import Output
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import Row, read_csv, read_json, read_jsonl
+from yoyak.system.text_files import Row, read_csv, read_json, read_jsonl
 
 TIMES = int(os.environ.get("YOYAK_FUZZ", "1"))
 NOISES: tuple[Noise, ...] = ("minimal", "moderate", "aggressive")

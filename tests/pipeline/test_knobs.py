@@ -30,7 +30,7 @@ from tests.conftest import DIALOGUES, ROOT, SUMMARIES, save_csv
 from yoyak.config.params import leaves, parse, read
 from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_json, read_jsonl
+from yoyak.system.text_files import read_json, read_jsonl
 
 Record = dict[str, Any]
 FAMILIES = ("kobart", "qlora")

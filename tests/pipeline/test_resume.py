@@ -12,7 +12,7 @@ import pytest
 from tests.training.test_trainer import contents, run
 from yoyak.config.params import Params
 from yoyak.system import resumable
-from yoyak.system.files import SUMS, write_sums
+from yoyak.system.checksums import SUMS, write_checksums
 
 trains = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
 
     def newer(checkpoint: Path) -> str:
         (checkpoint / "schema").write_text("2")
-        write_sums(checkpoint)
+        write_checksums(checkpoint)
         return f"{checkpoint.name}: its schema is 2, not 1"
 
     def lost(checkpoint: Path) -> str:

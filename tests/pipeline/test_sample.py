@@ -12,7 +12,7 @@ import pytest
 from data.sample import build
 from yoyak.data.cleaning import Guard, Report, clean_rows
 from yoyak.data.dialogue import LISTED_TAGS, parse, repair, without_tags
-from yoyak.system.files import read_csv
+from yoyak.system.text_files import read_csv
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SPLITS = ("train", "dev", "test")

@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from yoyak.system.errors import YoyakError, told
+from yoyak.system.errors import YoyakError, exit_with_message
 
 
 def test_told_turns_a_users_fault_into_one_message() -> None:
-    with pytest.raises(SystemExit) as end, told():
+    with pytest.raises(SystemExit) as end, exit_with_message():
         raise YoyakError("train.csv: line 3: 망가졌음")
     assert end.value.code == "error: train.csv: line 3: 망가졌음"  # text as code: Python prints it and exits with 1
     assert end.value.__suppress_context__
@@ -25,7 +25,7 @@ def test_told_turns_a_users_fault_into_one_message() -> None:
     ],
 )
 def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str) -> None:
-    with pytest.raises(SystemExit) as end, told():
+    with pytest.raises(SystemExit) as end, exit_with_message():
         raise OSError(number, "as the system says it", "data/processed/train.jsonl")
     assert said in str(end.value.code)
     assert "data/processed/train.jsonl" in str(end.value.code)
@@ -42,18 +42,18 @@ def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str)
     ],
 )
 def test_told_lets_bugs_through(bug: BaseException) -> None:
-    with pytest.raises(type(bug)), told():
+    with pytest.raises(type(bug)), exit_with_message():
         raise bug
 
 
 def test_told_is_silent_without_a_fault() -> None:
-    with told():
+    with exit_with_message():
         pass
 
 
 def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
     """safetensors and Arrow raise no OSError with a number."""
-    with pytest.raises(SystemExit, match="disk is full"), told():
+    with pytest.raises(SystemExit, match="disk is full"), exit_with_message():
         raise RuntimeError(f"Io: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")
 
 
@@ -67,7 +67,10 @@ def test_a_full_gpu_is_told_with_what_to_lower() -> None:
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ):
-        with pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"), told():
+        with (
+            pytest.raises(SystemExit, match=r"out of GPU memory; halve training\.per_device_train_batch_size"),
+            exit_with_message(),
+        ):
             raise error
 
 
@@ -85,20 +88,23 @@ def test_a_full_gpu_is_told_with_what_to_lower() -> None:
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_full_memory_is_told_with_what_to_lower(error: Exception, wrapped: bool) -> None:
     """Also by the loader of a model, whose own words would send the user after a damaged file."""
-    with pytest.raises(SystemExit, match=r"^error: out of memory; for training halve training\.per_device"), told():
+    with (
+        pytest.raises(SystemExit, match=r"^error: out of memory; for training halve training\.per_device"),
+        exit_with_message(),
+    ):
         if wrapped:
             raise YoyakError("models/base: the model cannot be loaded") from error
         raise error
 
 
 def test_a_users_fault_keeps_its_own_words_whatever_caused_it() -> None:
-    with pytest.raises(SystemExit, match=r"error: train\.csv: cannot be read"), told():
+    with pytest.raises(SystemExit, match=r"error: train\.csv: cannot be read"), exit_with_message():
         raise YoyakError("train.csv: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize("words", ["can't start new thread", os.strerror(errno.EAGAIN)])
 def test_a_limit_of_threads_is_told(words: str) -> None:
-    with pytest.raises(SystemExit, match="ulimit -u"), told():
+    with pytest.raises(SystemExit, match="ulimit -u"), exit_with_message():
         raise RuntimeError(words)
 
 
@@ -107,7 +113,7 @@ def test_a_panic_of_a_library_for_want_of_threads_is_told() -> None:
 
     class PanicException(BaseException): ...
 
-    with pytest.raises(SystemExit, match="ulimit -u"), told():
+    with pytest.raises(SystemExit, match="ulimit -u"), exit_with_message():
         raise PanicException(f'ThreadPoolBuildError {{ Os {{ code: 11, message: "{os.strerror(errno.EAGAIN)}" }} }}')
-    with pytest.raises(PanicException), told():
+    with pytest.raises(PanicException), exit_with_message():
         raise PanicException("index out of bounds")

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import whole_file
 
 PACKAGE = "yoyak"
 
@@ -112,7 +112,7 @@ def update(root: Path, *, write: bool) -> list[str]:
     before = path.read_text(encoding="utf-8")
     after = rewritten(root, before)
     if write and before != after:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(after)
     return [stage for stage, lines in _deps(before).items() if lines != _deps(after)[stage]]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import first_bytes, shown
+from yoyak.system.text_files import first_bytes, printable
 
 # Of a YAML file, far more than ours have. Each bounds what a small file can cost: aliases of aliases multiply.
 MOST_BYTES, MOST_BRACKETS, MOST_ALIASES = 20_000, 50, 10
@@ -292,12 +292,12 @@ def nearest(name: str, model: type[BaseModel]) -> str:
 
 def _describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     """One line for one of pydantic's errors."""
-    name = ".".join(shown(str(part)) for part in error["loc"])
+    name = ".".join(printable(str(part)) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{name}: unknown key{nearest(name, model)}"
     if error["type"] == "missing":
         return f"{name}: missing"
-    message = shown(str(error["msg"]).removeprefix("Value error, "), 500)
+    message = printable(str(error["msg"]).removeprefix("Value error, "), 500)
     if error["type"] == "value_error":  # from a check over several keys, which names the key itself
         return f"{name}.{message}" if name else message
     return f"{name}: {message[0].lower()}{message[1:]} (is {_short(error['input'])})"
@@ -308,7 +308,7 @@ def _short(value: object) -> str:
     if isinstance(value, int) and abs(value) >= 10**50:
         return "an integer of very many digits"
     try:
-        return shown(repr(value), 200)
+        return printable(repr(value), 200)
     except ValueError:
         return f"a {type(value).__name__} with an integer of very many digits"
 
@@ -348,7 +348,7 @@ def read(path: Path) -> object:
     try:
         return _yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise YoyakError(f"{path}: not readable as YAML: {shown(' '.join(str(error).split()), 500)}") from None
+        raise YoyakError(f"{path}: not readable as YAML: {printable(' '.join(str(error).split()), 500)}") from None
 
 
 def _yaml(text: str) -> object:
@@ -374,11 +374,11 @@ def parse_change(change: str) -> tuple[str, Any]:
     """Name and value of "section.key=value", the value as YAML, like `dvc exp run -S`. YoyakError if it is none."""
     name, _, value = change.partition("=")
     if name not in leaves():
-        raise YoyakError(f"{shown(name)}: unknown key{nearest(name, Params)}")
+        raise YoyakError(f"{printable(name)}: unknown key{nearest(name, Params)}")
     try:
         return name, _yaml(value)
     except ValueError:
-        raise YoyakError(f"{name}: {shown(repr(value))} is no YAML value") from None
+        raise YoyakError(f"{name}: {printable(repr(value))} is no YAML value") from None
 
 
 def load(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:

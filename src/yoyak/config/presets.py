@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from yoyak.config.params import Params, leaves, parse, read
+from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import whole_file
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def write(overlay: Mapping[str, Any], *, params: Path, source: str) -> list[str]
     yaml.dump(values, text)
     if YAML(typ="safe", pure=True).load(text.getvalue()) != values:
         raise YoyakError(f"{params}: {source} cannot be written into it without harm; the file is as it was")
-    with whole_file(params) as file:
+    with atomic_file(params) as file:
         file.write(text.getvalue())
     return changed
 

@@ -16,7 +16,7 @@ from yoyak.config.params import Preprocess
 from yoyak.data import dialogue
 from yoyak.data.dialogue import MAX_CHARACTERS, BadDialogueError, Noise, PersonTags
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import FORMULA, Row, dumps, read_csv, shown
+from yoyak.system.text_files import FORMULA, Row, dumps, printable, read_csv
 
 MOST_SHOWN = 20  # rows named in a message
 MANY_BYTES = 8 * 2**20  # a file from which several processes pay
@@ -100,7 +100,7 @@ class Guard:
         if other_split != split:
             self.leaked += 1
             if len(self.leaks) < MOST_SHOWN:
-                self.leaks.append(f"{split} {shown(fname)} is the dialogue of {other_split} {shown(other)}")
+                self.leaks.append(f"{split} {printable(fname)} is the dialogue of {other_split} {printable(other)}")
 
 
 def references_of(cells: dict[str, str]) -> list[str]:
@@ -226,7 +226,7 @@ def clean_rows(
         report.rows_in += 1
         fname = cells["fname"]
         if (first := first_line.setdefault(fname.encode(), str(line))) != str(line):
-            raise YoyakError(f"{path}: line {line}: {shown(fname)}: this fname is already that of line {first}")
+            raise YoyakError(f"{path}: line {line}: {printable(fname)}: this fname is already that of line {first}")
         if isinstance(cleaned, str):
             report.reject(split=split, line=line, reason=cleaned, cells=cells)
             continue
@@ -259,7 +259,7 @@ def check(reports: dict[str, Report], *, guard: Guard, paths: dict[str, Path], m
     rejected = sum(report.rejected.total() for report in reports.values())
     if rejected > max_rejected or ("test" in reports and reports["test"].rejected):
         rejects = [reject for report in reports.values() for reject in report.rejects]
-        lines = [f"{paths[r['split']]}: line {r['line']}: {shown(r['cells']['fname'])}: {r['reason']}" for r in rejects]
+        lines = [f"{paths[r['split']]}: line {r['line']}: {printable(r['cells']['fname'])}: {r['reason']}" for r in rejects]
         rule = (
             "a row of test may not be missing from a submission"
             if rejected <= max_rejected

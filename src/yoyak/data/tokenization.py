@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from yoyak.config.params import Prompt, Tokenizer
 from yoyak.data import prompts
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_jsonl
+from yoyak.system.text_files import read_jsonl
 
 MANY_ROWS = 20_000  # from here on several processes pay for their start
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies, repair
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_csv, shown
+from yoyak.system.text_files import printable, read_csv
 
 SHORT, LONG = 10, 500  # characters; the real summaries have 13 to 315
 MOST_SHOWN = 5  # rows named for one kind of fault
@@ -22,7 +22,7 @@ def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
     rows = list(read_csv(path, required=["fname", "summary"]))
     for (line, cells), fname in zip(rows, fnames, strict=False):
         if cells["fname"] != fname:
-            raise YoyakError(f"{path}: line {line}: fname {shown(cells['fname'])} where {shown(fname)} is due")
+            raise YoyakError(f"{path}: line {line}: fname {printable(cells['fname'])} where {printable(fname)} is due")
     if len(rows) != len(fnames):
         raise YoyakError(f"{path}: {len(rows)} rows where {len(fnames)} are due")
     return [cells["summary"] for _, cells in rows]
@@ -37,20 +37,20 @@ def check(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
     dialogues: dict[str, str] = {}
     for line, cells in read_csv(test, required=["fname", "dialogue"]):
         if cells["fname"] in dialogues:
-            raise YoyakError(f"{test}: line {line}: {shown(cells['fname'])}: this fname occurs twice")
+            raise YoyakError(f"{test}: line {line}: {printable(cells['fname'])}: this fname occurs twice")
         dialogues[cells["fname"]] = cells["dialogue"]
     rows = list(read_csv(path, required=["fname", "summary"]))
     fnames = [row.cells["fname"] for row in rows]
     unfit: list[str] = []
     extra = [name for name in rows[0].cells if name not in ("fname", "summary")]
     if extra or list(rows[0].cells)[:2] != ["fname", "summary"]:
-        unfit.append(f"columns are {shown(', '.join(rows[0].cells), 300)}, not fname, summary")
+        unfit.append(f"columns are {printable(', '.join(rows[0].cells), 300)}, not fname, summary")
     if fnames != list(dialogues):
         unfit += _differences(fnames, list(dialogues))
     kinds: dict[str, list[str]] = {}
     for line, cells in rows:
         for kind in faults(cells["summary"], dialogues.get(cells["fname"], "")):
-            kinds.setdefault(kind, []).append(f"line {line} {shown(cells['fname'])}")
+            kinds.setdefault(kind, []).append(f"line {line} {printable(cells['fname'])}")
     look: list[str] = []
     for kind, where in sorted(kinds.items()):
         listed = ", ".join(where[:MOST_SHOWN]) + (", …" if len(where) > MOST_SHOWN else "")
@@ -109,10 +109,10 @@ def _differences(fnames: list[str], due: list[str]) -> list[str]:
         ("fname is not in the test file", unknown),
     ):
         if names:
-            listed = ", ".join(shown(name) for name in names[:MOST_SHOWN])
+            listed = ", ".join(printable(name) for name in names[:MOST_SHOWN])
             told.append(f"{what}: {len(names)} ({listed}{', …' if len(names) > MOST_SHOWN else ''})")
     if not told:
         at = next(i for i, (a, b) in enumerate(zip(fnames, due, strict=True)) if a != b)
-        given_here, due_here = shown(fnames[at]), shown(due[at])
+        given_here, due_here = printable(fnames[at]), printable(due[at])
         told.append(f"rows are in another order than the test file's: row {at + 1} is {given_here}, due is {due_here}")
     return told

@@ -20,7 +20,7 @@ from yoyak.inference import decoding
 from yoyak.models import checkpoints, encoder_decoder, lora
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import dumps, read_json, write_json
+from yoyak.system.text_files import dumps, read_json, write_json
 
 
 @dataclass

@@ -13,7 +13,7 @@ from yoyak.inference import decoding, postprocessing
 from yoyak.models import trained
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import FORMULA, read_csv, read_jsonl, shown, write_csv
+from yoyak.system.text_files import FORMULA, printable, read_csv, read_jsonl, write_csv
 
 
 def prepare(text: str, params: Params) -> str:
@@ -82,7 +82,7 @@ def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, me
                 raise BadDialogueError("formula_in_fname")
             dialogue = prepare(cells["dialogue"], params)
         except BadDialogueError as error:
-            raise YoyakError(f"{source}: line {line}: {shown(cells['fname'])}: {error}") from None
+            raise YoyakError(f"{source}: line {line}: {printable(cells['fname'])}: {error}") from None
         rows.append({"fname": cells["fname"], "dialogue": dialogue, "topic": " ".join(cells.get("topic", "").split())})
     summaries = summarize(rows, model=model, params=params, mend=mend, backend=backend)
     table = [{"fname": row["fname"], "summary": text} for row, text in zip(rows, summaries, strict=True)]

@@ -11,8 +11,9 @@ from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.config.params import Generation, Tokenizer
+from yoyak.system.checksums import SUMS
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import SUMS, verify
+from yoyak.system.integrity import verify_checksums
 
 SPLIT_AND_MARKED = [pre_tokenizers.WhitespaceSplit, pre_tokenizers.Metaspace]
 FEWEST_TOKENS = 50  # of a vocabulary; letters or bytes alone are more, a made-up one has five
@@ -42,7 +43,7 @@ def verify_folder(checkpoint: str, *, weights: bool = True) -> None:
     Weights are large: who does not load them leaves their contents to who does.
     """
     if (Path(checkpoint) / SUMS).is_file():
-        verify(Path(checkpoint), but=() if weights else (".safetensors", ".bin"))
+        verify_checksums(Path(checkpoint), but=() if weights else (".safetensors", ".bin"))
 
 
 def load_tokenizer(

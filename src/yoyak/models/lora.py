@@ -25,8 +25,9 @@ from transformers import (
 from yoyak.config.params import Lora, Quantized
 from yoyak.models.checkpoints import config_of, load_tokenizer, locate, short, verify_folder
 from yoyak.system import hardware
+from yoyak.system.checksums import sha256
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_json, sha256, write_json
+from yoyak.system.text_files import read_json, write_json
 
 BASE_FILE = "base.json"  # beside the adapter: which base it belongs to
 

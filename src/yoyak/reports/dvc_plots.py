@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from yoyak.system.files import whole_file
+from yoyak.system.atomic import atomic_file
 
 PAGE = """<!DOCTYPE html>
 <html lang="ko">
@@ -24,7 +24,7 @@ def write_page(path: Path) -> None:
     """Write DVC's HTML template with Vega, Vega-Lite and Vega-Embed inside (about 900 kB)."""
     import vl_convert
 
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(
             PAGE.replace(
                 "VEGA", vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")

@@ -16,8 +16,8 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from yoyak.search.study import STORAGE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
+from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import whole_file
 from yoyak.training import pruning
 
 TOP = 10
@@ -176,6 +176,6 @@ def write(name: str, path: Path) -> list[str]:
     ]
     if ended:
         parts.append(f"<h2>Pruned and failed</h2>{_table(ended, ['trial', 'how', 'why'])}")
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(PAGE.format(title=html.escape(name), body="\n".join(parts)))
     return [*told, f"{path}: open it in a browser"]

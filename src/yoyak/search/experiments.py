@@ -19,7 +19,7 @@ from typing import Any
 
 from yoyak.config import presets
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_json
+from yoyak.system.text_files import read_json
 
 STAGE = re.compile(r"^(?:Running stage|Stage) '(\w+)'(.*)$")
 

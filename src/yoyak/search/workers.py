@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yoyak.search.study import STATE
-from yoyak.system import files
+from yoyak.system import locks
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def locked() -> Iterator[None]:
     """Alone among the workers of this clone."""
     STATE.mkdir(exist_ok=True)
     (STATE / "lock").touch()
-    with files.locked(STATE / "lock"):
+    with locks.locked(STATE / "lock"):
         yield
 
 
@@ -50,7 +50,7 @@ class Worker:
         if name == self.name or not name.startswith(f"{self.clone}-"):
             return False
         try:
-            with files.locked(self._lock_of(name), wait=False):
+            with locks.locked(self._lock_of(name), wait=False):
                 return True
         except FileNotFoundError:
             return True

@@ -20,7 +20,7 @@ class YoyakError(Exception):
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def exit_with_message() -> Iterator[None]:
     """End the program with one clear message, and exit status 1, for what a user can mend. Bugs keep their traceback."""
     try:
         yield

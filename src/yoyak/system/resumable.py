@@ -18,8 +18,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from yoyak.system.checksums import SUMS, file_checksums, sha256, write_checksums
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import SUMS, dumps, locked, sha256, sums, verify, write_sums
+from yoyak.system.integrity import verify_checksums
+from yoyak.system.locks import locked
+from yoyak.system.text_files import dumps
 
 SCHEMA = "1"  # of what is kept; another one is never read
 DONE = "done"  # a file that says that the work was finished
@@ -53,7 +56,7 @@ def key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
 def _content(path: Path) -> object:
     if not path.is_dir():  # a hub's name, which its revision among the params makes exact
         return str(path)
-    return (path / SUMS).read_text(encoding="utf-8") if (path / SUMS).is_file() else sums(path)
+    return (path / SUMS).read_text(encoding="utf-8") if (path / SUMS).is_file() else file_checksums(path)
 
 
 def _processor() -> str:
@@ -121,7 +124,7 @@ def clean(*, but: Path | None = None) -> None:
 def seal(checkpoint: Path) -> None:
     """Say of a checkpoint that it is whole, and what its files are; until then nobody will use it."""
     (checkpoint / "schema").write_text(SCHEMA, encoding="utf-8")
-    write_sums(checkpoint)
+    write_checksums(checkpoint)
 
 
 def fault(checkpoint: Path) -> str | None:
@@ -129,7 +132,7 @@ def fault(checkpoint: Path) -> str | None:
     if not (checkpoint / SUMS).is_file():
         return f"{checkpoint.name}: it was not written to its end"
     try:
-        verify(checkpoint)
+        verify_checksums(checkpoint)
     except YoyakError as error:
         return str(error).partition(";")[0]
     schema = (checkpoint / "schema").read_text(encoding="utf-8") if (checkpoint / "schema").is_file() else "none"

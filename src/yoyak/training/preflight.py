@@ -17,7 +17,7 @@ from yoyak.models import checkpoints, encoder_decoder, lora, memory_estimate
 from yoyak.models.memory_estimate import GIB
 from yoyak.system import hardware
 from yoyak.system.errors import SMALLER_BATCHES, YoyakError
-from yoyak.system.files import read_csv
+from yoyak.system.text_files import read_csv
 from yoyak.training import trainer
 
 PACKAGES = (

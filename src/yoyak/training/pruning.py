@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import locked
+from yoyak.system.locks import locked
 
 if TYPE_CHECKING:
     import optuna

@@ -31,8 +31,9 @@ from yoyak.data import tokenization
 from yoyak.evaluation import rouge
 from yoyak.inference import decoding
 from yoyak.system import hardware, resumable
+from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import read_json, whole_folder, write_json
+from yoyak.system.text_files import read_json, write_json
 from yoyak.training import packing, pruning
 from yoyak.training.packing import Batch
 
@@ -494,7 +495,7 @@ def fit(
     if args.process_index:
         todo(callbacks=[])
         return
-    with whole_folder(output) as model_folder, whole_folder(metrics) as metrics_folder:
+    with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
         live = Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None)
         try:
             reached = todo(callbacks=[LiveLog(live), *pruning.reports()])

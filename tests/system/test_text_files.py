@@ -14,22 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yoyak.config import params
-from yoyak.system import files
+from yoyak.system import text_files
+from yoyak.system.atomic import atomic_file, atomic_folder
+from yoyak.system.checksums import SUMS
 from yoyak.system.errors import YoyakError
-from yoyak.system.files import (
-    SUMS,
-    Row,
-    damaged_objects,
-    read_csv,
-    read_json,
-    read_jsonl,
-    verify,
-    whole_file,
-    whole_folder,
-    write_csv,
-    write_json,
-    write_jsonl,
-)
+from yoyak.system.integrity import damaged_objects, verify_checksums
+from yoyak.system.text_files import Row, read_csv, read_json, read_jsonl, write_csv, write_json, write_jsonl
 
 HEAD = "fname,dialogue\n"
 GOOD = HEAD + '가_0,"#Person1#: 안녕\n#Person2#: 그래"\n'
@@ -131,7 +121,7 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
 def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
 ) -> None:
-    monkeypatch.setattr(files, "LONGEST_ROW", 1000)
+    monkeypatch.setattr(text_files, "LONGEST_ROW", 1000)
     path = tmp_path / "a.csv"
     path.write_bytes(GOOD.encode() * 10 + b'2,"' + unit * 2000)
     with pytest.raises(YoyakError, match=r"line \d+: a row of over 1,000 bytes; look for an unbalanced quote"):
@@ -213,9 +203,9 @@ class Stopped(BaseException):
 def test_whole_file_is_all_or_nothing(tmp_path: Path, before: str | None, error: type[BaseException]) -> None:
     path = tmp_path / "new" / "a.txt"
     if before:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(before)
-    with pytest.raises(error), whole_file(path) as file:
+    with pytest.raises(error), atomic_file(path) as file:
         file.write("half")
         file.flush()
         assert (path.read_text() if path.exists() else None) == before
@@ -238,13 +228,13 @@ def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
 def test_whole_file_takes_over_what_a_killed_run_left(tmp_path: Path) -> None:
     (tmp_path / ".a.txt.x1.tmp").mkdir()
     (tmp_path / ".a.txt.x1.tmp" / "a.txt").write_text("much more than what is written now")
-    with whole_file(tmp_path / "a.txt") as file:
+    with atomic_file(tmp_path / "a.txt") as file:
         file.write("new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
 
 
 def test_whole_file_writes_utf8_and_line_ends_as_given(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "a.txt") as file:
+    with atomic_file(tmp_path / "a.txt") as file:
         file.write("가\n나\r\n")
     assert (tmp_path / "a.txt").read_bytes() == "가\n나\r\n".encode()
 
@@ -254,9 +244,9 @@ def test_whole_file_writes_utf8_and_line_ends_as_given(tmp_path: Path) -> None:
 def test_whole_folder_is_all_or_nothing(tmp_path: Path, before: bool, error: type[BaseException]) -> None:
     path = tmp_path / "data" / "out"
     if before:
-        with whole_folder(path) as folder:
+        with atomic_folder(path) as folder:
             (folder / "old.txt").write_text("old")
-    with pytest.raises(error), whole_folder(path) as folder:
+    with pytest.raises(error), atomic_folder(path) as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "half.txt").write_text("half")
         raise error
@@ -270,7 +260,7 @@ def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None
     (path / "sub" / "old.txt").write_text("old")
     (tmp_path / ".out.x1.tmp").mkdir()
     (tmp_path / ".out.x1.tmp" / "left by a killed run.txt").write_text("half")
-    with whole_folder(path) as folder:
+    with atomic_folder(path) as folder:
         (folder / "new.txt").write_text("new")
         assert (path / "sub" / "old.txt").exists()  # until the end the old one stands
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{SUMS}", "out/new.txt"]
@@ -285,18 +275,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_json(tmp_path / "a.json", 2)
-    with pytest.raises(OSError, match="No space"), whole_folder(tmp_path / "out") as folder:
+    with pytest.raises(OSError, match="No space"), atomic_folder(tmp_path / "out") as folder:
         (folder / "a").touch()
     assert [(p.name, json.loads(p.read_text())) for p in tmp_path.iterdir()] == [("a.json", 1)]
 
 
 def test_what_another_living_process_makes_is_left_alone(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "out") as first, whole_folder(tmp_path / "out") as second:
+    with atomic_folder(tmp_path / "out") as first, atomic_folder(tmp_path / "out") as second:
         for folder, text in ((first, "first"), (second, "second")):
             (folder / "a.txt").write_text(text)
         assert first != second and first.exists()
     assert (tmp_path / "out" / "a.txt").read_text() == "first", "the last one to end"
-    verify(tmp_path / "out")
+    verify_checksums(tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
@@ -311,7 +301,7 @@ def test_links_that_somebody_put_there_are_not_followed(tmp_path: Path) -> None:
     for name in ("out", ".out.tmp", ".out.x.tmp"):
         (place / name).symlink_to(tmp_path / "precious")
     write_json(place / "a.json", 1)
-    with whole_folder(place / "out") as folder:
+    with atomic_folder(place / "out") as folder:
         (folder / "b").touch()
     assert (tmp_path / "precious/file").read_text() == "mine"
     assert [p.name for p in (tmp_path / "precious").iterdir()] == ["file"]
@@ -319,29 +309,29 @@ def test_links_that_somebody_put_there_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_verify_names_what_is_damaged_or_missing(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "가 나.txt").write_text("text")
         (folder / "empty").touch()
-    verify(tmp_path / "out")
+    verify_checksums(tmp_path / "out")
     path = tmp_path / "out" / "sub" / "가 나.txt"
     for text in ("texu", "tex", "text\n", ""):
         path.write_text(text)
         with pytest.raises(YoyakError, match=rf"{path}: damaged"):
-            verify(tmp_path / "out")
+            verify_checksums(tmp_path / "out")
     path.unlink()
     with pytest.raises(YoyakError, match=rf"{path}: missing"):
-        verify(tmp_path / "out")
+        verify_checksums(tmp_path / "out")
     (tmp_path / "out" / SUMS).write_text("0" * 63 + "  empty\n")
     with pytest.raises(YoyakError, match=rf"{SUMS}: line 1: damaged"):
-        verify(tmp_path / "out")
+        verify_checksums(tmp_path / "out")
     (tmp_path / "out" / SUMS).unlink()
     with pytest.raises(YoyakError, match=f"{SUMS}: no such file"):
-        verify(tmp_path / "out")
+        verify_checksums(tmp_path / "out")
 
 
 def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "a b.txt").write_text("text")
     subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "out", check=True, capture_output=True)
 

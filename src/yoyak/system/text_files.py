@@ -1,32 +1,22 @@
-"""Text files: CSV and JSON lines in with exact complaints, whole files out or none."""
+"""CSV, JSON and JSON lines: read with errors that name file and line, written completely or not at all."""
 
 import csv
-import fcntl
-import glob
-import hashlib
 import io
 import itertools
 import json
 import os
-import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
 
 LONGEST_ROW = 10_000_000  # bytes; more is a lost quote, and would be held in memory whole
 csv.field_size_limit(LONGEST_ROW)  # Python's own limit of 131,072 characters a cell would stop with its own message
-
 FORMULA = tuple("=+-@＝＋－＠\t\r")  # what a cell starts with that a spreadsheet calculates, some in full width too
-SUMS = "SHA256SUMS"  # in each folder that a stage writes
-MEND = "delete the folder, then `python -m yoyak check-cache --delete` and `dvc repro` (or `dvc pull`) bring it back"
-
 _SIGNATURES = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -59,7 +49,7 @@ def first_bytes(path: Path) -> bytes:
     except PermissionError:
         raise
     except (OSError, ValueError) as error:  # a link to itself, a name that is too long or has a NUL
-        raise YoyakError(f"{shown(str(path), 300)}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise YoyakError(f"{printable(str(path), 300)}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def check_encoding(path: Path) -> None:
@@ -79,7 +69,7 @@ def has_last_end(path: Path) -> bool:
         return file.read() == b"\n"
 
 
-def shown(text: str, most: int = 80) -> str:
+def printable(text: str, most: int = 80) -> str:
     """`text` as a message may hold it: on one line, harmless to a terminal, and not long."""
     short = text if len(text) <= most else text[:most] + "…"
     return short if short.isprintable() else repr(short)
@@ -127,7 +117,7 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
     line = 1
     try:
         header = next(reader)
-        columns = shown(", ".join(header), 300)
+        columns = printable(", ".join(header), 300)
         missing = [name for name in required if name not in header]
         if missing:
             raise YoyakError(f"{path}: line 1: no column {', '.join(missing)}; the columns are: {columns}")
@@ -185,13 +175,13 @@ def dumps(value: object, *, indent: int | None = None) -> str:
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         for row in rows:
             file.write(dumps(row) + "\n")
 
 
 def write_json(path: Path, value: object) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(dumps(value, indent=2) + "\n")
 
 
@@ -201,7 +191,7 @@ def _plain(cell: object) -> object:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str]) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         line = io.StringIO()
         writer = csv.DictWriter(line, fieldnames=columns)  # its rows end with \r\n: else it leaves a cell with \r unquoted
         for row in itertools.chain([dict(zip(columns, columns, strict=True))], rows):
@@ -209,131 +199,3 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequenc
             file.write(line.getvalue().removesuffix("\r\n") + "\n")
             line.seek(0)
             line.truncate()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only when it is complete and on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as beside:
-        # "x" follows no link that somebody may have put there
-        with open(beside / path.name, "x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside / path.name, path)
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when everything in it is on the disk; what was there before goes.
-
-    SHA256SUMS in it says what its files are (`verify`, or `sha256sum -c`).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as beside:
-        new, old = beside / path.name, beside / "old"
-        new.mkdir()
-        yield new
-        write_sums(new)
-        with locked(path.parent):
-            if path.is_symlink() or path.exists():
-                os.replace(path, old)
-            os.replace(new, path)
-    _sync_folder(path.parent)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A hidden folder next to `path` to make it in, gone at the end. What killed processes left goes: nobody holds its lock."""
-    with ExitStack() as own:
-        with locked(path.parent):
-            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                with suppress(OSError), locked(left, wait=False):
-                    shutil.rmtree(left)
-            beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-            own.enter_context(locked(beside))
-        try:
-            yield beside
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Alone with an existing file or folder, as far as others ask too; its descriptor. A kill releases it.
-
-    Raises:
-        BlockingIOError: if another process is, unless told to `wait`.
-    """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder but SUMS itself, by its relative name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-
-
-def write_sums(folder: Path) -> None:
-    """Write down what the files of a folder are, and put all of it on the disk."""
-    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums(folder).items()), encoding="utf-8")
-    for path in folder.rglob("*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
-def verify(folder: Path, *, but: tuple[str, ...] = ()) -> None:
-    """YoyakError naming the file, if one is missing or is not what was written with the folder's SHA256SUMS. Of files whose
-    names end as `but` says only the presence is looked at."""
-    check_encoding(folder / SUMS)
-    listed = {}
-    for number, line in enumerate(_lines(folder / SUMS), 1):
-        digest, _, name = line.rstrip("\n").partition("  ")
-        if not (re.fullmatch("[0-9a-f]{64}", digest) and name and line.endswith("\n")):
-            raise YoyakError(f"{folder / SUMS}: line {number}: damaged; {MEND}")
-        listed[name] = digest
-    for name, digest in listed.items():
-        path = folder / name
-        if not path.is_file():
-            raise YoyakError(f"{path}: missing; {MEND}")
-        if not name.endswith(but) and sha256(path) != digest:
-            raise YoyakError(f"{path}: damaged: it is not what was written (its SHA-256 differs); {MEND}")
-
-
-def damaged_objects(cache: Path) -> Iterator[Path]:
-    """Objects of a DVC cache that are not what their names say (the MD5 of their bytes): cut off, or with flipped bits."""
-    for path in sorted((cache / "files" / "md5").glob("[0-9a-f][0-9a-f]/*")):
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if digest != path.parent.name + path.name.removesuffix(".dir"):
-            yield path
-
-
-def leave_note(name: str, message: str, *folders: Path) -> None:
-    """Print why a stage has nothing to do, and leave that in its output folders: of an empty one DVC warns."""
-    print(message)
-    for path in folders:
-        with whole_folder(path) as folder:
-            (folder / name).write_text(f"{message}\n", encoding="utf-8")
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename in `path` last through a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
