@@ -110,7 +110,7 @@ def write(
     if plainly:
         texts = [text.replace("\ufffd", "").strip() for text in plainly()]
     else:
-        hardware.use_cpu(threads)
+        hardware.configure_cpu(threads)
         size = model.num_parameters()
         judge = decoding.judge(tokenizer, ids, dev, settings=settings, person_tags="keep_original", parameters=size)
         writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)

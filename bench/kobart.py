@@ -46,10 +46,10 @@ WARM_UP = 3  # steps: the system hands out the memory in them, page by page
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak.config.params import load
+    from yoyak.config.params import load_params
     from yoyak.models import checkpoints
 
-    params = load(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
+    params = load_params(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
     tokenizer = checkpoints.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
@@ -101,7 +101,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     collate = trainer.collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
-            hardware.use_cpu(params.hardware.cpu_threads)
+            hardware.configure_cpu(params.hardware.cpu_threads)
             precision, _ = hardware.choose_precision("auto", parameters=model.num_parameters())
             trainer = contest.trainer_of_yoyak(
                 model, tokenizer, train_rows, settings=settings, folder=folder, precision=precision, collate=collate

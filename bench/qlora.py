@@ -23,10 +23,12 @@ CONTENDERS = ["yoyak", "trl", "trl-keeping", "trl-padded", "write-yoyak", "write
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Params, tokenizer, and the processed rows of train and dev."""
-    from yoyak.config.params import load
+    from yoyak.config.params import load_params
     from yoyak.models import checkpoints
 
-    params = load(contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
+    params = load_params(
+        contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"]
+    )
     chosen = params.model.qlora
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
@@ -70,7 +72,7 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
     model = tuned(params, tokenizer)
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = params.training.model_copy(

@@ -66,7 +66,7 @@ def study_of(folder: Path, name: str) -> optuna.Study:
 
 def grid(folder: Path) -> list[dict[str, Any]]:
     """Every point of the space: its params, ROUGE on dev after each epoch, and its score."""
-    from yoyak.system.text_files import dumps
+    from yoyak.system.text_files import to_json
 
     plan = {
         "parameters": {name: {"choices": values} for name, values in SPACE.items()},
@@ -74,7 +74,7 @@ def grid(folder: Path) -> list[dict[str, Any]]:
         "sampler": {"name": "grid"},
         "pruner": {"name": "median", "n_startup_trials": 10**6},  # ends nothing, but has the curves reported
     }
-    (folder / "searches/bench.yaml").write_text(dumps(plan), encoding="utf-8")
+    (folder / "searches/bench.yaml").write_text(to_json(plan), encoding="utf-8")
     command(folder, sys.executable, "-m", "yoyak", "search", "bench")
     trials = [trial for trial in study_of(folder, "bench").trials if trial.state == optuna.trial.TrialState.COMPLETE]
     return [
@@ -155,7 +155,7 @@ def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:
 
 def overhead(folder: Path, trials: int) -> dict[str, Any]:
     """Seconds of trials that train nothing, at the beginning and at the end of a long study, and of dvc exp show."""
-    from yoyak.system.text_files import dumps
+    from yoyak.system.text_files import to_json
 
     plan = {
         "parameters": {"training.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}},
@@ -163,7 +163,7 @@ def overhead(folder: Path, trials: int) -> dict[str, Any]:
         "sampler": {"name": "tpe"},
         "budget": {"trials": trials},
     }
-    (folder / "searches/overhead.yaml").write_text(dumps(plan), encoding="utf-8")
+    (folder / "searches/overhead.yaml").write_text(to_json(plan), encoding="utf-8")
     seconds: dict[str, Any] = {}
 
     def ten(total: int, shown: int) -> None:
@@ -193,7 +193,7 @@ def overhead(folder: Path, trials: int) -> dict[str, Any]:
     ten(trials + 10, trials)
     # A trial whose every stage comes from the cache: what is left when nothing is to be run at all.
     plan = {"parameters": {"generation.num_beams": {"choices": [1, 2, 3]}}, "sampler": {"name": "grid"}}
-    (folder / "searches/cached.yaml").write_text(dumps(plan), encoding="utf-8")
+    (folder / "searches/cached.yaml").write_text(to_json(plan), encoding="utf-8")
     for name in ("first", "again"):
         command(folder, sys.executable, "-m", "yoyak", "search", "cached", "--name", name)
     again = [trial.duration.total_seconds() for trial in study_of(folder, "again").trials if trial.duration]

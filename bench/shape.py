@@ -40,9 +40,9 @@ def build(shape: dict[str, Any], folder: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     code = (
-        "import sys, json, torch; sys.path.insert(0, sys.argv[1]); from yoyak import memory;"
+        "import sys, json, torch; sys.path.insert(0, sys.argv[1]); from yoyak.models import memory_estimate;"
         "from transformers import AutoModelForCausalLM; torch.set_default_dtype(torch.bfloat16);"
-        "AutoModelForCausalLM.from_config(memory.config_of_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
+        "AutoModelForCausalLM.from_config(memory_estimate.config_of_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), json.dumps(shape), folder], check=True)
     names = {f"<{at}>": at for at in range(shape["vocab_size"])}
@@ -150,23 +150,24 @@ def main() -> None:
     from yoyak.models import lora, memory_estimate
     from yoyak.system import hardware
 
-    params = presets.apply(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
+    params = presets.params_with_preset(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
     shape = presets.read_preset(args.preset, ROOT / "presets")[1]["shape"]
     if args.layers:
         shape["num_hidden_layers"] = args.layers
-    lengths = {"max_input_length": args.input, "max_target_length": args.target}
-    lengths = {name: value for name, value in lengths.items() if value}
+    given = {"max_input_length": args.input, "max_target_length": args.target}
     batch_size = {"per_device_train_batch_size": args.batch} if args.batch else {}
     params = params.model_copy(
         update={
             "training": params.training.model_copy(update=batch_size),
-            "tokenizer": params.tokenizer.model_copy(update={"special_tokens": [], **lengths}),
+            "tokenizer": params.tokenizer.model_copy(
+                update={"special_tokens": [], **{name: value for name, value in given.items() if value}}
+            ),
         }
     )
     config = memory_estimate.config_of_shape(shape)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     attention, _ = hardware.choose_attention(args.attention, precision=precision)
-    hardware.allow_tf32()
+    hardware.enable_tf32()
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = build(shape, folder)

@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from yoyak.config.params import load
+from yoyak.config.params import load_params
 from yoyak.data.dialogue import restore_person_tags
-from yoyak.system.atomic import atomic_folder, leave_note
+from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError, exit_with_message
 from yoyak.system.integrity import verify_checksums
+from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_csv, write_json
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
-    params = load()
+    params = load_params()
     if params.search.pruned:
-        leave_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
+        write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})
         return
 
@@ -24,7 +25,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.system import hardware, resumable
 
     verify_checksums(processed)
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
     source = models / family
     model, tokenizer = trained.load(source, base=params.model.qlora)
@@ -36,14 +37,14 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
     read["model"] = params.model.chosen
     outputs = {}
-    with resumable.work("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
+    with resumable.work_folder("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
         size = model.num_parameters()
         judge = decoding.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, person_tags=strategy, parameters=size)
         threads = params.hardware.cpu_threads
         writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
         print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
         for split, part in rows.items():
-            texts, kept = [row["dialogue"] for row in part], resumable.Batches(folder / f"{split}.jsonl")
+            texts, kept = [row["dialogue"] for row in part], resumable.BatchStore(folder / f"{split}.jsonl")
             outputs[split] = decoding.generate(
                 writer, tokenizer, ids[split], texts, settings=settings, progress=f"predict {split}", kept=kept
             )

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from yoyak.config.params import load
+from yoyak.config.params import load_params
 from yoyak.data.dialogue import restore_person_tags
 from yoyak.evaluation import rouge, scoring, submission
 from yoyak.system.errors import exit_with_message
@@ -12,7 +12,7 @@ from yoyak.system.text_files import read_jsonl, write_csv, write_json
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:
-    params = load()
+    params = load_params()
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")
         write_csv(per_dialogue, [], columns=scoring.COLUMNS)

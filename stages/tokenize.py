@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from yoyak.config.params import load
+from yoyak.config.params import load_params
 from yoyak.data import tokenization
 from yoyak.models.checkpoints import check_lengths, lengths_of, load_tokenizer
 from yoyak.system.atomic import atomic_folder
@@ -13,7 +13,7 @@ from yoyak.system.text_files import read_jsonl, write_json
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
-    params = load()
+    params = load_params()
     settings, chosen, chats = params.tokenizer, params.model.chosen, params.model.family == "qlora"
     here = Path(chosen.checkpoint).resolve()
     if here.is_dir() and not here.is_relative_to(Path("models/base").resolve()):

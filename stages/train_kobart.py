@@ -3,20 +3,20 @@
 from functools import partial
 from pathlib import Path
 
-from yoyak.config.params import load
-from yoyak.system.atomic import leave_note
+from yoyak.config.params import load_params
 from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
+from yoyak.system.skip_note import write_skip_note
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
-    params = load()
+    params = load_params()
     if params.model.family != "kobart":
         hint = f"nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
-        leave_note("not-chosen.txt", f"train_kobart: {hint}", output, metrics)
+        write_skip_note("not-chosen.txt", f"train_kobart: {hint}", output, metrics)
         return
     if params.search.pruned:
-        leave_note("pruned.txt", f"train_kobart: pruned: {params.search.pruned}", output, metrics)
+        write_skip_note("pruned.txt", f"train_kobart: pruned: {params.search.pruned}", output, metrics)
         return
 
     from transformers import set_seed
@@ -28,7 +28,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     verify_checksums(tokenized)
     splits = tokenization.load(tokenized)
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
@@ -36,7 +36,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     precision, why = hardware.choose_precision(settings.precision, parameters=model.num_parameters())
     print(f"{chosen.checkpoint}: {model.num_parameters():,} parameters, {precision} ({why})", flush=True)
     read = {"model": chosen, "tokenizer": params.tokenizer, "training": settings, "hardware": params.hardware}
-    with resumable.work("train_kobart", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
+    with resumable.work_folder("train_kobart", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
         trainer.fit(
             model,
             tokenizer,

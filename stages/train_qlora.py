@@ -3,20 +3,20 @@
 from functools import partial
 from pathlib import Path
 
-from yoyak.config.params import load
-from yoyak.system.atomic import leave_note
+from yoyak.config.params import load_params
 from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
+from yoyak.system.skip_note import write_skip_note
 
 
 def main(tokenized: Path, output: Path, metrics: Path) -> None:
-    params = load()
+    params = load_params()
     if params.model.family != "qlora":
         hint = f"nothing to do, model.family is {params.model.family} (-S model.family=qlora chooses this)"
-        leave_note("not-chosen.txt", f"train_qlora: {hint}", output, metrics)
+        write_skip_note("not-chosen.txt", f"train_qlora: {hint}", output, metrics)
         return
     if params.search.pruned:
-        leave_note("pruned.txt", f"train_qlora: pruned: {params.search.pruned}", output, metrics)
+        write_skip_note("pruned.txt", f"train_qlora: pruned: {params.search.pruned}", output, metrics)
         return
 
     from transformers import set_seed
@@ -28,7 +28,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     verify_checksums(tokenized)
     splits = tokenization.load(tokenized)
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, special, pad_with_eos=True)
@@ -46,7 +46,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
         "hardware": params.hardware,
         "lora": params.lora,
     }
-    with resumable.work("train_qlora", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
+    with resumable.work_folder("train_qlora", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
         trainer.fit(
             model,
             tokenizer,

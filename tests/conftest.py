@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from yoyak.config.params import Params, parse
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -116,7 +117,7 @@ def values() -> dict[str, Any]:
 def params(values: dict[str, Any], tiny: Path) -> Params:
     """`values` as typed sections, with the tiny checkpoint."""
     values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
-    return parse(values, source="test")
+    return parse_params(values, source="test")
 
 
 def save_csv(path: Path, rows: Sequence[dict[str, str]]) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yoyak.config.params import Params, load, parse_change
+from yoyak.config.params import load_params, parse_change
+from yoyak.config.sections import Params
 from yoyak.data.dialogue import Noise
 from yoyak.system.errors import YoyakError, exit_with_message
 
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 def _use(args: argparse.Namespace) -> None:
     from yoyak.config import presets
 
-    for line in presets.use(args.name, folder=Path("presets"), params=Path("params.yaml")) or ["nothing to change"]:
+    for line in presets.write_preset(args.name, folder=Path("presets"), params=Path("params.yaml")) or ["nothing to change"]:
         print(line)
 
 
 def _presets(_: argparse.Namespace) -> None:
     from yoyak.config import presets
 
-    print("\n".join(presets.names(Path("presets"))))
+    print("\n".join(presets.preset_names(Path("presets"))))
 
 
 def _doctor(args: argparse.Namespace) -> None:
@@ -34,7 +35,7 @@ def _doctor(args: argparse.Namespace) -> None:
     if args.presets:
         print("\n".join(preflight.presets_table(Path("presets"), Path("params.yaml"), gib=args.gib)))
         return
-    if not preflight.report(load(), step=not args.no_step):
+    if not preflight.report(load_params(), step=not args.no_step):
         raise SystemExit(1)
 
 
@@ -68,7 +69,7 @@ def _merge(args: argparse.Namespace) -> None:
 def _check_submission(args: argparse.Namespace) -> None:
     from yoyak.evaluation import submission
 
-    test = args.test or Path(load().data.dir) / "test.csv"
+    test = args.test or Path(load_params().data.dir) / "test.csv"
     unfit, look = submission.check(args.file, test=test)
     for line in look:
         print(f"look at: {line}")
@@ -94,7 +95,7 @@ def _score(args: argparse.Namespace) -> None:
     from yoyak.evaluation import rouge, scoring, submission
     from yoyak.system.text_files import read_csv, write_json
 
-    params = load()
+    params = load_params()
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
     for row, wanted in zip(rows, references, strict=True):
@@ -151,12 +152,12 @@ def _decided() -> dict[str, Any]:
 
 def _summarize(args: argparse.Namespace) -> None:
     from yoyak.inference.summarize import summarize_csv, summarize_text
-    from yoyak.system.text_files import check_encoding
+    from yoyak.system.text_files import check_text_file
 
-    params = load(changes=args.set)
+    params = load_params(changes=args.set)
     decided = _decided()
     if params.prompt.topic == "auto" and "topic" in decided:  # as the model was asked in training
-        params = load(changes=[*args.set, f"prompt.topic={'always' if decided['topic'] else 'never'}"])
+        params = load_params(changes=[*args.set, f"prompt.topic={'always' if decided['topic'] else 'never'}"])
     model = args.model or Path("models") / params.model.family
     mend = params.generation.postprocess == "always"
     if params.generation.postprocess == "auto" and decided:
@@ -170,7 +171,7 @@ def _summarize(args: argparse.Namespace) -> None:
         return
     source = str(args.input or "standard input")
     if args.input:
-        check_encoding(args.input)
+        check_text_file(args.input)
     try:
         text = (args.input.read_bytes() if args.input else sys.stdin.buffer.read()).decode("utf-8")
     except UnicodeDecodeError:
@@ -181,7 +182,7 @@ def _summarize(args: argparse.Namespace) -> None:
 def _time(args: argparse.Namespace) -> None:
     from yoyak.inference.summarize import seconds_per_dialogue
 
-    params = load()
+    params = load_params()
     model = Path("models") / params.model.family
     seconds = seconds_per_dialogue(model=model, params=params, rows=args.rows, backend=_decided().get("backend"))
     print(f"{seconds:.6f} seconds a dialogue (median of three passes over the first {args.rows} dev dialogues)")
@@ -199,9 +200,9 @@ def _deps(args: argparse.Namespace) -> None:
 
 def _check_cache(args: argparse.Namespace) -> None:
     from yoyak.search.experiments import cache_of
-    from yoyak.system.integrity import damaged_objects
+    from yoyak.system.integrity import damaged_cache_objects
 
-    found = list(damaged_objects(cache_of(Path())))
+    found = list(damaged_cache_objects(cache_of(Path())))
     for path in found:
         if args.delete:
             path.unlink()

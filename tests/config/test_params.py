@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from yoyak.config.params import Params, load, parse
+from yoyak.config.params import load_params, parse_params
+from yoyak.config.sections import Params
 from yoyak.system.errors import YoyakError
 
 ROOT = Path(__file__).parents[2]
@@ -68,17 +69,17 @@ def changed(**new: Any) -> dict[str, Any]:
 
 def faults(values: object) -> list[str]:
     with pytest.raises(YoyakError) as error:
-        parse(values, source="params.yaml")
+        parse_params(values, source="params.yaml")
     return [line.strip() for line in str(error.value).splitlines()]
 
 
 def test_the_list_of_keys_is_frozen() -> None:
     assert leaves(VALUES) == KEYS
-    assert leaves(parse(VALUES, source="").model_dump()) == KEYS
+    assert leaves(parse_params(VALUES, source="").model_dump()) == KEYS
 
 
 def test_params_yaml_as_it_stands_is_valid() -> None:
-    assert load(ROOT / "params.yaml").model_dump() == VALUES
+    assert load_params(ROOT / "params.yaml").model_dump() == VALUES
 
 
 def test_every_key_is_needed() -> None:
@@ -256,7 +257,7 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
     ],
 )
 def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
-    kept: Any = parse(changed(**{name: value}), source="").model_dump()
+    kept: Any = parse_params(changed(**{name: value}), source="").model_dump()
     for part in name.split("__"):
         kept = kept[part]
     assert kept == value
@@ -282,7 +283,7 @@ def test_impossible_combinations(new: dict[str, Any], said: str) -> None:
 
 
 def test_loss_needs_no_generation() -> None:
-    parse(changed(training__predict_with_generate=False, training__metric_for_best_model="loss"), source="")
+    parse_params(changed(training__predict_with_generate=False, training__metric_for_best_model="loss"), source="")
 
 
 @pytest.mark.parametrize("attention", ["auto", "sdpa", "eager", "flash_attention_2"])
@@ -292,7 +293,7 @@ def test_eager_attention_alone_cannot_go_without_padding(attention: str, padding
     if (attention, padding_free) == ("eager", "always"):
         assert len(faults(values)) == 2
     else:
-        parse(values, source="")
+        parse_params(values, source="")
 
 
 def test_all_faults_are_told_together() -> None:
@@ -322,13 +323,13 @@ def test_what_is_no_set_of_sections_is_told(values: object) -> None:
 )
 def test_every_spelling_of_a_learning_rate(tmp_path: Path, spelling: str) -> None:
     (tmp_path / "params.yaml").write_text(TEXT.replace("learning_rate: 1.0e-3", f"learning_rate: {spelling}"), encoding="utf-8")
-    assert load(tmp_path / "params.yaml").training.learning_rate == 2e-5
+    assert load_params(tmp_path / "params.yaml").training.learning_rate == 2e-5
 
 
 def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
     text = TEXT.replace("learning_rate: 1.0e-3", "learning_rate: 1").replace("length_penalty: 1.0", "length_penalty: -2")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    params = load(tmp_path / "params.yaml")
+    params = load_params(tmp_path / "params.yaml")
     assert (params.training.learning_rate, params.generation.length_penalty) == (1.0, -2.0)
 
 
@@ -341,7 +342,7 @@ def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
     yaml.dump(values, text)
     assert "2e-05" in text.getvalue()
     (tmp_path / "params.yaml").write_text(text.getvalue(), encoding="utf-8")
-    assert load(tmp_path / "params.yaml").model_dump() == changed(training__learning_rate=2e-5)
+    assert load_params(tmp_path / "params.yaml").model_dump() == changed(training__learning_rate=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -366,25 +367,25 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> N
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
     with pytest.raises(YoyakError) as error:
-        load(path)
+        load_params(path)
     assert str(error.value).startswith(f"{path}: ")
     assert said in str(error.value)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match=r"none\.yaml: there is no such file here; run from the repository's root"):
-        load(tmp_path / "none.yaml")
+        load_params(tmp_path / "none.yaml")
 
 
 def test_params_are_frozen() -> None:
-    params = parse(VALUES, source="")
+    params = parse_params(VALUES, source="")
     with pytest.raises(ValidationError, match="frozen"):
         params.training.seed = 1
 
 
 def test_the_chosen_checkpoint_is_that_of_the_family() -> None:
     for family in ("kobart", "qlora"):
-        model = parse(
+        model = parse_params(
             changed(model__family=family, model__qlora__checkpoint="q", model__kobart__checkpoint="k"), source=""
         ).model
         assert model.chosen.checkpoint == family[0]
@@ -396,18 +397,20 @@ def test_every_leaf_of_the_model_is_described_in_params_yaml() -> None:
 
 def test_changes_at_call_time_are_put_over_the_file_and_checked() -> None:
     path = ROOT / "params.yaml"
-    changed = load(path, changes=["generation.num_beams=8", "training.learning_rate=2e-5", "generation.do_sample=true"])
+    changed = load_params(path, changes=["generation.num_beams=8", "training.learning_rate=2e-5", "generation.do_sample=true"])
     assert changed.generation.num_beams == 8
     assert changed.training.learning_rate == 2e-5
     assert changed.generation.do_sample is True
-    assert load(path).generation.num_beams != 8
-    nested = load(path, changes=["model.qlora.quantization=int8", "prompt.system=", "generation.blocked_scripts=[latin, han]"])
+    assert load_params(path).generation.num_beams != 8
+    nested = load_params(
+        path, changes=["model.qlora.quantization=int8", "prompt.system=", "generation.blocked_scripts=[latin, han]"]
+    )
     assert nested.model.qlora.quantization == "int8"
     assert nested.prompt.system is None
     assert nested.generation.blocked_scripts == ["latin", "han"]
     for bad in ("generation.beams=8", "generation.num_beams=many", "nothing=1", "data.dir.x=1"):
         with pytest.raises(YoyakError, match=bad.partition("=")[0].replace(".", "[.]")):
-            load(path, changes=[bad])
+            load_params(path, changes=[bad])
 
 
 @pytest.mark.parametrize(
@@ -424,7 +427,7 @@ def test_a_scheduler_gets_the_kwargs_that_it_knows(scheduler: str, kwargs: dict[
     values = YAML(typ="safe").load(TEXT)
     values["training"] |= {"lr_scheduler_type": scheduler, "lr_scheduler_kwargs": kwargs}
     if said is None:
-        assert parse(values, source="it").training.lr_scheduler_kwargs == kwargs
+        assert parse_params(values, source="it").training.lr_scheduler_kwargs == kwargs
     else:
         with pytest.raises(YoyakError, match=f"training.lr_scheduler_kwargs: {said}"):
-            parse(values, source="it")
+            parse_params(values, source="it")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from yoyak.config.params import load
-from yoyak.config.presets import apply, names, read_preset, use
+from yoyak.config.params import load_params
+from yoyak.config.presets import params_with_preset, preset_names, read_preset, write_preset
 from yoyak.system.errors import YoyakError
 
 ROOT = Path(__file__).parents[2]
@@ -52,17 +52,17 @@ def preset(folder: Path, text: str, name: str = "mine") -> Path:
 
 
 def test_the_presets_that_the_documents_ask_for_are_there() -> None:
-    assert {"kobart", "kobart-baseline", "kot5", "kobart-tiny", "llama-tiny"} <= set(names(PRESETS))
-    assert names(PRESETS) == sorted(names(PRESETS))
-    assert set(EVERY) <= set(names(PRESETS))
+    assert {"kobart", "kobart-baseline", "kot5", "kobart-tiny", "llama-tiny"} <= set(preset_names(PRESETS))
+    assert preset_names(PRESETS) == sorted(preset_names(PRESETS))
+    assert set(EVERY) <= set(preset_names(PRESETS))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_preset_writes_all_of_its_values_and_nothing_else(params: Path, name: str) -> None:
-    before = flat(load(params).model_dump())
+    before = flat(load_params(params).model_dump())
     overlay = flat(values_of(name))
-    told = use(name, folder=PRESETS, params=params)
-    after = flat(load(params).model_dump())  # load: it is valid
+    told = write_preset(name, folder=PRESETS, params=params)
+    after = flat(load_params(params).model_dump())  # load: it is valid
     assert after == before | overlay
     assert [line.split(": ")[0] for line in told] == [key for key in overlay if overlay[key] != before[key]]
     assert [p.name for p in params.parent.iterdir()] == ["params.yaml"]
@@ -71,7 +71,7 @@ def test_a_preset_writes_all_of_its_values_and_nothing_else(params: Path, name: 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_preset_changes_only_the_lines_that_it_names(params: Path, name: str) -> None:
     before = params.read_text(encoding="utf-8").splitlines()
-    told = use(name, folder=PRESETS, params=params)
+    told = write_preset(name, folder=PRESETS, params=params)
     after = params.read_text(encoding="utf-8").splitlines()
     other = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert len(other) == len(told)
@@ -82,9 +82,9 @@ def test_a_preset_changes_only_the_lines_that_it_names(params: Path, name: str) 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_repeated_use_changes_nothing(params: Path, name: str) -> None:
-    use(name, folder=PRESETS, params=params)
+    write_preset(name, folder=PRESETS, params=params)
     first = params.read_bytes()
-    assert use(name, folder=PRESETS, params=params) == []
+    assert write_preset(name, folder=PRESETS, params=params) == []
     assert params.read_bytes() == first
 
 
@@ -92,7 +92,7 @@ def test_a_repeated_use_changes_nothing(params: Path, name: str) -> None:
 def test_comments_and_quotes_stay_in_the_file_as_it_is_committed(tmp_path: Path, name: str) -> None:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    use(name, folder=PRESETS, params=tmp_path / "params.yaml")
+    write_preset(name, folder=PRESETS, params=tmp_path / "params.yaml")
     after = (tmp_path / "params.yaml").read_text(encoding="utf-8")
     comments = [line.partition(" # ")[2] for line in text.splitlines() if " # " in line]
     assert len(comments) > 10
@@ -117,10 +117,10 @@ def test_a_list_takes_the_place_of_a_list(params: Path, tmp_path: Path, written:
     text = params.read_text(encoding="utf-8")
     (line,) = (line for line in text.splitlines() if line.startswith("  blocked_scripts:"))
     params.write_text(text.replace(line, LISTS[written]), encoding="utf-8")
-    expected = load(params).model_dump()
+    expected = load_params(params).model_dump()
     expected["generation"] |= {"blocked_scripts": YAML(typ="safe", pure=True).load(new), "batch_size": 7}
-    use("mine", folder=preset(tmp_path, f"generation: {{blocked_scripts: {new}, batch_size: 7}}"), params=params)
-    assert load(params).model_dump() == expected
+    write_preset("mine", folder=preset(tmp_path, f"generation: {{blocked_scripts: {new}, batch_size: 7}}"), params=params)
+    assert load_params(params).model_dump() == expected
     after = params.read_text(encoding="utf-8")
     assert after.startswith(text.partition(line)[0])
     assert after.endswith("  seed: 42 # for do_sample" + text.partition("# for do_sample")[2].replace("size: 32", "size: 7"))
@@ -132,27 +132,27 @@ def test_a_value_that_is_a_mapping_is_replaced_as_a_whole(params: Path, tmp_path
     polynomial = "training: {lr_scheduler_type: polynomial, lr_scheduler_kwargs: {power: 2}}"
     cosine = "training: {lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: {min_lr_rate: 0.1}}"
     for name, text, expected in (("a", polynomial, {"power": 2}), ("b", cosine, {"min_lr_rate": 0.1})):
-        use("mine", folder=preset(tmp_path / name, text), params=params)
-        assert load(params).training.lr_scheduler_kwargs == expected
+        write_preset("mine", folder=preset(tmp_path / name, text), params=params)
+        assert load_params(params).training.lr_scheduler_kwargs == expected
 
 
 def test_a_list_that_stands_on_lines_of_its_own_can_become_empty(params: Path, tmp_path: Path) -> None:
-    use("mine", folder=preset(tmp_path, "tokenizer: {special_tokens: []}"), params=params)
-    assert load(params).tokenizer.special_tokens == []
+    write_preset("mine", folder=preset(tmp_path, "tokenizer: {special_tokens: []}"), params=params)
+    assert load_params(params).tokenizer.special_tokens == []
 
 
 def test_nothing_to_change_leaves_the_file_byte_for_byte(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    assert use("kobart-tiny", folder=PRESETS, params=tmp_path / "params.yaml") == []
+    assert write_preset("kobart-tiny", folder=PRESETS, params=tmp_path / "params.yaml") == []
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_changes_are_told_as_old_and_new(params: Path) -> None:
-    assert "training.learning_rate: 0.001 → 5e-05" in use("kobart", folder=PRESETS, params=params)
+    assert "training.learning_rate: 0.001 → 5e-05" in write_preset("kobart", folder=PRESETS, params=params)
 
 
 @pytest.mark.parametrize(("name", "near"), [("kobrt", "kobart"), ("KoBART-baseline", "kobart-baseline"), ("kot-5", "kot5")])
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_an_unknown_preset_offers_near_names(params: Path, take: Take, name: str, near: str) -> None:
     before = params.read_bytes()
     with pytest.raises(YoyakError, match=f"no preset '{name}'.*did you mean: .*{near}"):
@@ -162,14 +162,14 @@ def test_an_unknown_preset_offers_near_names(params: Path, take: Take, name: str
     assert params.read_bytes() == before
 
 
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_a_name_like_no_other_offers_all(params: Path, take: Take) -> None:
     with pytest.raises(YoyakError) as error:
         take("zzz", folder=PRESETS, params=params)
     assert all(name in str(error.value) for name in EVERY)
 
 
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_a_name_is_no_path(params: Path, tmp_path: Path, take: Take) -> None:
     (tmp_path / "outside.yaml").write_text("data: {dir: x}\n")
     (tmp_path / "presets").mkdir()
@@ -178,7 +178,7 @@ def test_a_name_is_no_path(params: Path, tmp_path: Path, take: Take) -> None:
         take("../outside", folder=tmp_path / "presets", params=params)
 
 
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_no_presets_says_where_to_run(params: Path, tmp_path: Path, take: Take) -> None:
     with pytest.raises(YoyakError, match="no presets here; run from the repository's root"):
         take("kobart", folder=tmp_path / "none", params=params)
@@ -200,7 +200,7 @@ def test_no_presets_says_where_to_run(params: Path, tmp_path: Path, take: Take) 
         ("- about", "no mapping"),
     ],
 )
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_an_invalid_overlay_leaves_the_file_untouched(
     params: Path, tmp_path: Path, take: Take, overlay: str, said: str
 ) -> None:
@@ -213,7 +213,7 @@ def test_an_invalid_overlay_leaves_the_file_untouched(
 
 
 @pytest.mark.parametrize("content", ["", "data: [", "- 1\n", "data: {dir: x}\n"])
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_damaged_params_are_told_and_kept(tmp_path: Path, take: Take, content: str) -> None:
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(YoyakError, match=r"params\.yaml"):
@@ -221,42 +221,42 @@ def test_damaged_params_are_told_and_kept(tmp_path: Path, take: Take, content: s
     assert (tmp_path / "params.yaml").read_text() == content
 
 
-@pytest.mark.parametrize("take", [use, apply])
+@pytest.mark.parametrize("take", [write_preset, params_with_preset])
 def test_missing_params_say_where_to_run(tmp_path: Path, take: Take) -> None:
     with pytest.raises(YoyakError, match="run from the repository's root"):
         take("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
 
 
 def test_the_default_params_are_the_preset_of_the_embedded_checkpoint(params: Path) -> None:
-    assert use("kobart-tiny", folder=PRESETS, params=params) == []
+    assert write_preset("kobart-tiny", folder=PRESETS, params=params) == []
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_preset_is_undone_by_the_default_one(params: Path, name: str) -> None:
     """But for what the preset says of the qlora family alone: kobart reads none of it."""
-    use(name, folder=PRESETS, params=params)
-    use("kobart-tiny", folder=PRESETS, params=params)
-    default, after = flat(load(ROOT / "params.yaml").model_dump()), flat(load(params).model_dump())
+    write_preset(name, folder=PRESETS, params=params)
+    write_preset("kobart-tiny", folder=PRESETS, params=params)
+    default, after = flat(load_params(ROOT / "params.yaml").model_dump()), flat(load_params(params).model_dump())
     may_stay = {key for key in flat(values_of(name)) if key.startswith(OF_QLORA_ALONE)}
     assert {key for key in after if after[key] != default[key]} <= may_stay
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_preset_is_undone_by_the_default_decoder(params: Path, name: str) -> None:
-    use(name, folder=PRESETS, params=params)
-    use("llama-tiny", folder=PRESETS, params=params)
-    default, after = flat(load(ROOT / "params.yaml").model_dump()), flat(load(params).model_dump())
+    write_preset(name, folder=PRESETS, params=params)
+    write_preset("llama-tiny", folder=PRESETS, params=params)
+    default, after = flat(load_params(ROOT / "params.yaml").model_dump()), flat(load_params(params).model_dump())
     assert after == default | {"model.family": "qlora"}
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_apply_gives_what_use_would_write_and_leaves_the_file_alone(params: Path, name: str) -> None:
     before = params.read_bytes()
-    applied = apply(name, folder=PRESETS, params=params)
+    applied = params_with_preset(name, folder=PRESETS, params=params)
     assert params.read_bytes() == before
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
-    use(name, folder=PRESETS, params=params)
-    assert load(params) == applied
+    write_preset(name, folder=PRESETS, params=params)
+    assert load_params(params) == applied
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -265,7 +265,7 @@ def test_what_a_preset_says_about_its_model_never_lands_in_the_params(params: Pa
     assert set(about) <= {"sources", "shape"}
     assert "about" not in values
     assert values == values_of(name)
-    told = use(name, folder=PRESETS, params=params)
+    told = write_preset(name, folder=PRESETS, params=params)
     assert not [line for line in told if line.startswith("about")]
     assert "about" not in YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
 
@@ -284,10 +284,10 @@ def test_about_is_read_apart(params: Path, tmp_path: Path) -> None:
         {"training": {"seed": 7}},
         {"sources": ["a paper"], "shape": {"hidden_size": 8}},
     )
-    assert apply("mine", folder=folder, params=params).training.seed == 7
-    assert use("mine", folder=folder, params=params) == ["training.seed: 42 → 7"]
+    assert params_with_preset("mine", folder=folder, params=params).training.seed == 7
+    assert write_preset("mine", folder=folder, params=params) == ["training.seed: 42 → 7"]
     assert "a paper" not in params.read_text(encoding="utf-8")
-    assert load(params).training.seed == 7
+    assert load_params(params).training.seed == 7
 
 
 @pytest.mark.parametrize(("text", "about"), [("training: {seed: 7}", {}), ("about:\ntraining: {seed: 7}", {})])
@@ -297,6 +297,6 @@ def test_a_preset_need_not_say_anything_about_its_model(tmp_path: Path, text: st
 
 def test_a_preset_of_nothing_but_about_changes_nothing(params: Path, tmp_path: Path) -> None:
     folder, before = preset(tmp_path, "about: {sources: [a paper]}"), params.read_bytes()
-    assert use("mine", folder=folder, params=params) == []
-    assert apply("mine", folder=folder, params=params) == load(params)
+    assert write_preset("mine", folder=folder, params=params) == []
+    assert params_with_preset("mine", folder=folder, params=params) == load_params(params)
     assert params.read_bytes() == before

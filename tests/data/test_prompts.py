@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from tests.conftest import DIALOGUES, SHARED, SUMMARIES
-from yoyak.config.params import Prompt
+from yoyak.config.sections import Prompt
 from yoyak.data import prompts
 from yoyak.system.errors import YoyakError
 

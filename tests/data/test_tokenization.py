@@ -8,7 +8,7 @@ import pytest
 from tokenizers import processors
 
 from tests.conftest import DIALOGUES, SHARED, SUMMARIES
-from yoyak.config.params import Prompt, Tokenizer
+from yoyak.config.sections import Prompt, Tokenizer
 from yoyak.data import tokenization
 from yoyak.models.checkpoints import load_tokenizer
 from yoyak.system.errors import YoyakError

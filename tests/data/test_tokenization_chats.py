@@ -9,7 +9,7 @@ import pytest
 from tokenizers import processors
 
 from tests.conftest import DIALOGUES, SUMMARIES
-from yoyak.config.params import Prompt, Tokenizer
+from yoyak.config.sections import Prompt, Tokenizer
 from yoyak.data import prompts, tokenization
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_jsonl

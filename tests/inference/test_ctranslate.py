@@ -30,7 +30,8 @@ from transformers import (
 )
 
 from tests.conftest import DIALOGUES, ROOT
-from yoyak.config.params import Generation, load
+from yoyak.config.params import load_params
+from yoyak.config.sections import Generation
 from yoyak.data import tokenization
 from yoyak.inference import decoding
 from yoyak.inference.ctranslate import Converted, Writer, cannot
@@ -121,7 +122,7 @@ class Numbers:
 
 def settings(**changes: Any) -> Generation:
     base = {"max_new_tokens": 30, "batch_size": 8, "num_beams": 1, "early_stopping": True}
-    return load(ROOT / "params.yaml").generation.model_copy(update={**base, **changes})
+    return load_params(ROOT / "params.yaml").generation.model_copy(update={**base, **changes})
 
 
 def model_of(name: str) -> PreTrainedModel:

@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
-from yoyak.config.params import Generation
+from yoyak.config.sections import Generation
 from yoyak.data import tokenization
 from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.inference import decoding, foreign_letters

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.conftest import DIALOGUES, SUMMARIES
-from yoyak.config.params import Generation, Script
+from yoyak.config.sections import Generation, Script
 from yoyak.data.dialogue import LISTED_TAGS, without_tags
 from yoyak.inference import foreign_letters
 from yoyak.inference.decoding import generate

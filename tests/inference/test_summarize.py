@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, ROOT, save_csv
-from yoyak.config.params import Params, parse
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.inference import decoding, summarize
@@ -41,7 +42,7 @@ def rows(*dialogues: str) -> list[dict[str, str]]:
 
 
 def with_preprocess(values: dict[str, Any], **changes: str) -> Params:
-    return parse(values | {"preprocess": values["preprocess"] | changes}, source="test")
+    return parse_params(values | {"preprocess": values["preprocess"] | changes}, source="test")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_a_dialogue_is_prepared_as_the_pipeline_does(values: dict[str, Any], cha
 
 @pytest.mark.parametrize("text", ["", "   \n", "안녕하세요?", "#Person1#: 안\0녕", "#Person1#: " + "가" * 50_000])
 def test_what_is_no_dialogue_is_refused(values: dict[str, Any], text: str) -> None:
-    params = parse(values, source="test")
+    params = parse_params(values, source="test")
     with pytest.raises(BadDialogueError):
         summarize.prepare(text, params)
     with pytest.raises(YoyakError, match=r"^note\.txt: \w+; a dialogue has one turn a line"):
@@ -79,7 +80,7 @@ def test_tags_come_back_and_mending_is_a_choice(
 
 def test_settings_reach_the_model(values: dict[str, Any], written: list[dict[str, Any]], tiny: Path) -> None:
     values["tokenizer"]["max_input_length"] = 20
-    params = parse(values, source="test")
+    params = parse_params(values, source="test")
     summarize.summarize(rows(*DIALOGUES[:2]), model=Path("m"), params=params, mend=False)
     assert written[0]["settings"] == params.generation
     assert written[0]["dialogues"] == [*DIALOGUES[:2]]
@@ -98,7 +99,7 @@ def test_the_model_chooses_the_family_whatever_the_params_say(
         return [[1]]
 
     monkeypatch.setattr(tokenization, "encode_rows", encode_rows)
-    params = parse(values, source="test")
+    params = parse_params(values, source="test")
     given = [{"dialogue": DIALOGUES[0], "topic": "여행"}]
     for encoder_decoder, family in ((True, "kobart"), (False, "qlora")):
         model.config.is_encoder_decoder = encoder_decoder
@@ -133,7 +134,7 @@ def test_a_csvs_topics_are_named_if_every_row_has_one(
     if not topics:
         table = [{"fname": row["fname"], "dialogue": row["dialogue"]} for row in table]
     source = save_csv(tmp_path / "in.csv", table)
-    params = parse(values, source="test")
+    params = parse_params(values, source="test")
     summarize.summarize_csv(source, tmp_path / "out.csv", model=Path("m"), params=params, mend=False)
     for ids, subject, dialogue in zip(written[0]["ids"], subjects, DIALOGUES, strict=False):
         text = tokenizer.decode(ids)
@@ -148,7 +149,7 @@ def test_a_csv_keeps_its_order_and_names(values: dict[str, Any], tmp_path: Path)
         [{"topic": "-", "dialogue": text, "fname": f'이름 "{at}", {at}'} for at, text in enumerate(DIALOGUES)],
     )
     target = tmp_path / "new" / "out.csv"
-    count = summarize.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+    count = summarize.summarize_csv(source, target, model=Path("m"), params=parse_params(values, source="test"), mend=False)
     assert count == len(DIALOGUES)
     with open(target, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
@@ -162,7 +163,7 @@ def test_a_bad_row_is_named_and_nothing_is_written(values: dict[str, Any], tmp_p
     )
     target = tmp_path / "out.csv"
     with pytest.raises(YoyakError, match=r"in\.csv: line 4: b: no_speaker"):
-        summarize.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+        summarize.summarize_csv(source, target, model=Path("m"), params=parse_params(values, source="test"), mend=False)
     assert not target.exists()
 
 
@@ -170,13 +171,13 @@ def test_a_bad_row_is_named_and_nothing_is_written(values: dict[str, Any], tmp_p
 def test_an_fname_that_a_spreadsheet_would_run_is_named(values: dict[str, Any], tmp_path: Path, fname: str) -> None:
     source, target = save_csv(tmp_path / "in.csv", [{"fname": fname, "dialogue": DIALOGUES[0]}]), tmp_path / "out.csv"
     with pytest.raises(YoyakError, match=r"in\.csv: line 2: .*formula_in_fname"):
-        summarize.summarize_csv(source, target, model=Path("m"), params=parse(values, source="test"), mend=False)
+        summarize.summarize_csv(source, target, model=Path("m"), params=parse_params(values, source="test"), mend=False)
     assert not target.exists()
 
 
 def test_a_missing_model_says_what_to_do(values: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match="no trained model here; run dvc repro"):
-        summarize.summarize(rows(DIALOGUES[0]), model=tmp_path, params=parse(values, source="test"), mend=False)
+        summarize.summarize(rows(DIALOGUES[0]), model=tmp_path, params=parse_params(values, source="test"), mend=False)
 
 
 def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: Path) -> None:
@@ -195,4 +196,4 @@ def test_a_dialogue_longer_than_the_limit_is_summarized(params: Params, tiny: Pa
 def test_a_text_whose_tags_could_not_come_back_is_refused(values: dict[str, Any]) -> None:
     values["preprocess"]["person_tags"] = "simplify"
     with pytest.raises(BadDialogueError, match="simplify_could_not_be_undone"):
-        summarize.prepare("#Person1#: P1 주차장에 세웠어요.", parse(values, source="it"))
+        summarize.prepare("#Person1#: P1 주차장에 세웠어요.", parse_params(values, source="it"))

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from tests.conftest import DIALOGUES
-from yoyak.config.params import Params, Quantized
+from yoyak.config.sections import Params, QuantizedCheckpoint
 from yoyak.inference.decoding import generate
 from yoyak.models import checkpoints, lora, trained
 from yoyak.system.errors import YoyakError
@@ -29,7 +29,7 @@ TINY = "models/base/llama-tiny"
 NEW = ("#Person1#", "#Nowhere#")  # the second is in no vocabulary
 
 
-def settings(folder: Path, **changes: Any) -> Quantized:
+def settings(folder: Path, **changes: Any) -> QuantizedCheckpoint:
     values: dict[str, Any] = {
         "checkpoint": str(folder),
         "revision": None,
@@ -39,7 +39,7 @@ def settings(folder: Path, **changes: Any) -> Quantized:
         "padding_free": "auto",
         "offload_folder": None,
     }
-    return Quantized(**{**values, **changes})
+    return QuantizedCheckpoint(**{**values, **changes})
 
 
 CONFIGS: dict[str, Any] = {

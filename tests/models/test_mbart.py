@@ -9,7 +9,7 @@ import pytest
 def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
 
-    from yoyak.config.params import load
+    from yoyak.config.params import load_params
     from yoyak.data import tokenization
     from yoyak.inference.decoding import decoding
     from yoyak.models import checkpoints, encoder_decoder
@@ -36,7 +36,7 @@ def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     korean = tokenizer.convert_tokens_to_ids("ko_KR")
     (labels,) = tokenization.encode_targets(tokenizer, ["#Person1# 안녕하세요"], 4)
     assert labels[0] == korean and labels[-1] == tokenizer.eos_token_id and len(labels) == 4
-    settings = load(Path(__file__).parents[2] / "params.yaml").generation
+    settings = load_params(Path(__file__).parents[2] / "params.yaml").generation
     assert decoding(settings, tokenizer, model).forced_bos_token_id == korean
     assert decoding(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id
 

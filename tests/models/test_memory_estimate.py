@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig
 
 from tests.models.test_lora import CONFIGS, settings
 from yoyak.config import presets
-from yoyak.config.params import Params, load
+from yoyak.config.params import load_params
+from yoyak.config.sections import Params
 from yoyak.models import checkpoints, lora, memory_estimate
 from yoyak.training.trainer import collate_chats
 
@@ -27,7 +28,7 @@ def config_of(kind: str, vocabulary: int) -> PreTrainedConfig:
 
 
 def changed(*changes: str) -> Params:
-    return load(ROOT / "params.yaml", changes=["model.family=qlora", "tokenizer.special_tokens=[]", *changes])
+    return load_params(ROOT / "params.yaml", changes=["model.family=qlora", "tokenizer.special_tokens=[]", *changes])
 
 
 def kept_for_backward(model: torch.nn.Module, batch: dict[str, Any], precision: str) -> int:
@@ -99,7 +100,7 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
     ids, labels = torch.full((4, lengths[0]), 5), torch.full((4, lengths[1]), 7)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
     kept = kept_for_backward(model, batch, precision)
-    params = load(
+    params = load_params(
         ROOT / "params.yaml",
         changes=[
             f"tokenizer.max_input_length={lengths[0]}",
@@ -115,12 +116,12 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
 
 
 def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:
-    kobart = load(ROOT / "params.yaml")
+    kobart = load_params(ROOT / "params.yaml")
     config = checkpoints.config_of(checkpoints.locate(str(ROOT / "models/base/kobart-tiny"), None))
     assert memory_estimate.peak_of(kobart) == memory_estimate.estimate_pairs(config, kobart).peak
-    larger = load(ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64"])
+    larger = load_params(ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64"])
     assert memory_estimate.peak_of(larger) > 1.5 * (memory_estimate.peak_of(kobart) - memory_estimate.CONTEXT)
-    less = load(
+    less = load_params(
         ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64", "training.gradient_checkpointing=true"]
     )
     assert memory_estimate.peak_of(less) < memory_estimate.peak_of(larger)
@@ -163,7 +164,7 @@ def shape(name: str) -> PreTrainedConfig:
 
 
 def big(name: str, **training: Any) -> Params:
-    applied = presets.apply(name, folder=ROOT / "presets", params=ROOT / "params.yaml")
+    applied = presets.params_with_preset(name, folder=ROOT / "presets", params=ROOT / "params.yaml")
     return applied.model_copy(update={"training": applied.training.model_copy(update=training)})
 
 

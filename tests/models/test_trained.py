@@ -9,7 +9,7 @@ from transformers import LlamaConfig
 
 from tests.conftest import DIALOGUES
 from tests.models import test_checkpoints, test_encoder_decoder
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.models import encoder_decoder, lora, trained
 from yoyak.system import hardware
@@ -61,7 +61,7 @@ def test_a_damaged_model_is_one_clear_error(tiny: Path) -> None:
 def test_an_encoder_decoder_needs_no_base(tiny: Path, params: Params) -> None:
     model, _ = trained.load(tiny, base=params.model.qlora)
     assert model.config.model_type == "bart"
-    assert model.device == hardware.device()
+    assert model.device == hardware.default_device()
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def test_a_merged_model_is_loaded_as_a_decoder(tiny: Path, asked: list[tuple[Any
 
 def test_products_run_in_tf32_where_the_gpu_can(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
-    monkeypatch.setattr(hardware, "allow_tf32", lambda: calls.append(True))
+    monkeypatch.setattr(hardware, "enable_tf32", lambda: calls.append(True))
     trained.load(tiny)
     assert calls

@@ -26,7 +26,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.pipeline.test_pipeline import command, copy_repository
-from yoyak.system.checksums import SUMS
+from yoyak.system.checksums import CHECKSUMS_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -149,7 +149,7 @@ def at_step(folder: Path, step: int) -> bool:
 
 def writing(folder: Path) -> bool:
     """Whether a checkpoint is being written."""
-    return any(not (path / SUMS).exists() for path in (folder / ".checkpoints").glob("*/checkpoint-*"))
+    return any(not (path / CHECKSUMS_FILE).exists() for path in (folder / ".checkpoints").glob("*/checkpoint-*"))
 
 
 def wait(attempt: Attempt, condition: Callable[[Path], bool], folder: Path) -> None:
@@ -366,7 +366,7 @@ def test_a_flipped_bit_or_a_cut_is_named_before_anything_is_made_of_it(
         path = folder / name
         whole = path.read_bytes()
         at = chance.randrange(len(whole))
-        missing = () if name.endswith(SUMS) else (None,)  # a model from elsewhere may have none
+        missing = () if name.endswith(CHECKSUMS_FILE) else (None,)  # a model from elsewhere may have none
         for broken in (whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :], whole[:at], *missing):
             path.unlink()
             if broken is not None:

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from stages import preprocess as stage
 from tests.conftest import ROOT
 from yoyak.config import params
+from yoyak.config.sections import Params, number_from_text
+from yoyak.config.yaml_files import read_yaml
 from yoyak.data import cleaning, dialogue
 from yoyak.data.dialogue import BadDialogueError, Noise, PersonTags
 from yoyak.evaluation import submission
@@ -305,7 +307,7 @@ def yaml() -> bytes:
     from ruamel.yaml import YAML
 
     stream = io.BytesIO()
-    YAML().dump(params.read(ROOT / "params.yaml"), stream)
+    YAML().dump(read_yaml(ROOT / "params.yaml"), stream)
     return stream.getvalue()
 
 
@@ -328,9 +330,9 @@ YAML_PIECES = [
 ]
 
 
-def read_params(path: Path) -> params.Params | None:
+def read_params(path: Path) -> Params | None:
     try:
-        return params.parse(params.read(path), source=str(path))
+        return params.parse_params(read_yaml(path), source=str(path))
     except YoyakError as error:
         assert str(error).startswith(f"{path}: ")
         assert len(str(error)) < 20_000
@@ -345,7 +347,7 @@ def test_damaged_params_are_read_or_refused(
     path = tmp_path / "params.yaml"
     path.write_bytes(damaged(yaml(), [*damage, *(("insert", at, 0, piece) for at, piece in pieces)]))
     if found := read_params(path):
-        assert params.parse(found.model_dump(), source="again") == found
+        assert params.parse_params(found.model_dump(), source="again") == found
 
 
 def test_the_params_to_be_damaged_are_sound(tmp_path: Path) -> None:
@@ -417,7 +419,7 @@ def test_a_value_that_is_none_is_refused(tmp_path: Path, key: str, value: str) -
     path.write_text(text.replace("lr_scheduler_type: linear", "lr_scheduler_type: cosine"), encoding="utf-8")
     assert read_params(path) is None
     with pytest.raises(YoyakError):
-        params.load(ROOT / "params.yaml", changes=["training.lr_scheduler_type=cosine", f"training.{key}={value}"])
+        params.load_params(ROOT / "params.yaml", changes=["training.lr_scheduler_type=cosine", f"training.{key}={value}"])
 
 
 # The whole stage.
@@ -434,11 +436,11 @@ def sample(split: str) -> bytes:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    values = params.read(ROOT / "params.yaml")
+    values = read_yaml(ROOT / "params.yaml")
     assert isinstance(values, dict)
     values["data"]["dir"] = "raw"
     values["preprocess"]["max_rejected"] = 2
-    monkeypatch.setattr(stage, "load", lambda: params.parse(values, source="test"))
+    monkeypatch.setattr(stage, "load_params", lambda: params.parse_params(values, source="test"))
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what is on the disk is another test's matter
     monkeypatch.chdir(tmp_path)
     (tmp_path / "raw").mkdir()
@@ -504,7 +506,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "dialogue": quietly(lambda text: cleaning.clean_dialogue("#Person1#: " + text, "aggressive")),
     "summary": quietly(lambda text: cleaning.clean_summary(text, "aggressive")),
     "guard": lambda text: cleaning.Guard().add("train", "a", text),
-    "number": params.number,
+    "number": number_from_text,
 }
 UNITS = (
     *("#", "#Person", "Person ", "person", "#Person1#:", "#Person1#", "#Person1 ", "Person1 #", "# ", " #", "#a", "#1"),

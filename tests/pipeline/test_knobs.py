@@ -27,7 +27,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, ROOT, SUMMARIES, save_csv
-from yoyak.config.params import leaves, parse, read
+from yoyak.config.params import leaf_keys, parse_params
+from yoyak.config.yaml_files import read_yaml
 from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, read_jsonl
@@ -285,7 +286,7 @@ def marks(family: str, key: str) -> list[pytest.MarkDecorator]:
 
 CASES = [
     pytest.param(family, key, id=f"{family}-{key}", marks=marks(family, key))
-    for key in leaves()
+    for key in leaf_keys()
     for family in FAMILIES
     if of_family(key) in (None, family) and not (family == "qlora" and key.startswith(("data.", "preprocess.", "score.")))
 ]
@@ -660,7 +661,7 @@ class Runs:
     def __init__(self, folder: Path, tokenizers: dict[str, Any]) -> None:
         self.folder, self.tokenizers = folder, tokenizers
         self.records: dict[str, Record] = {}
-        self.values = read(ROOT / "params.yaml")
+        self.values = read_yaml(ROOT / "params.yaml")
 
     def made(self, stage: str, family: str) -> Path:
         """The folder of a stage's base run."""
@@ -682,7 +683,7 @@ class Runs:
         assert isinstance(values, dict)
         for name, value in {**BASE, "model.family": family, **changes}.items():
             place(values, name, str(self.folder) + value[4:] if isinstance(value, str) and value[:4] == "HERE" else value)
-        parse(values, source="this test")
+        parse_params(values, source="this test")
         paths = self.inputs(stage, family) | {
             "output": folder / "output",
             "rejects": folder / "rejects",
@@ -797,7 +798,7 @@ def runs(_tiny: Path, chat_tokenizer: Any, tmp_path_factory: pytest.TempPathFact
 
 def readers(key: str, family: str) -> list[str]:
     """The stages that dvc.yaml says read a key, with the family's own for both of training."""
-    stages: dict[str, Any] = dict(read(ROOT / "dvc.yaml")["stages"])  # type: ignore[index]
+    stages: dict[str, Any] = dict(read_yaml(ROOT / "dvc.yaml")["stages"])  # type: ignore[index]
     section = key.partition(".")[0]
     return [stage for stage in STAGES if section in stages[f"train_{family}" if stage == "train" else stage]["params"]]
 
@@ -830,7 +831,7 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
 
 def test_every_key_of_params_yaml_has_an_entry() -> None:
     for family in FAMILIES:
-        missing, unknown = set(leaves()) - set(table(family)), set(table(family)) - set(leaves())
+        missing, unknown = set(leaf_keys()) - set(table(family)), set(table(family)) - set(leaf_keys())
         assert not missing, "a new key: say here what it changes"
         assert not unknown, "no such key in params.yaml"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.training.test_trainer import contents, run
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.system import resumable
-from yoyak.system.checksums import SUMS, write_checksums
+from yoyak.system.checksums import CHECKSUMS_FILE, write_checksums
 
 trains = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
         return "model.safetensors: damaged"
 
     def unfinished(checkpoint: Path) -> str:
-        (checkpoint / SUMS).unlink()
+        (checkpoint / CHECKSUMS_FILE).unlink()
         return f"{checkpoint.name}: it was not written to its end"
 
     def newer(checkpoint: Path) -> str:
@@ -148,7 +148,7 @@ def test_checkpoints_hold_no_pickle_and_stay_few(params: Params, tmp_path: Path)
     kept = sorted((tmp_path / "checkpoints").iterdir())
     assert len(kept) == 2
     assert not list((tmp_path / "checkpoints").rglob("training_args.bin"))
-    assert all(resumable.fault(checkpoint) is None for checkpoint in kept)
+    assert all(resumable.why_unusable(checkpoint) is None for checkpoint in kept)
 
 
 @pytest.fixture
@@ -167,14 +167,14 @@ def test_another_param_input_code_or_package_is_another_work(
     place: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def key(params: Params = params) -> str:
-        return resumable.key({"training": params.training, "lora": params.lora}, [Path("data")])
+        return resumable.work_key({"training": params.training, "lora": params.lora}, [Path("data")])
 
     keys = [key()]
     assert key() == keys[0]
     keys.append(key(params.model_copy(update={"training": params.training.model_copy(update={"seed": 1})})))
     (place / "data/rows").write_text("b")
     keys.append(key())
-    (place / "data" / SUMS).write_text("written with it")
+    (place / "data" / CHECKSUMS_FILE).write_text("written with it")
     keys.append(key())
     (place / "stages/train.py").write_text("b")
     keys.append(key())
@@ -188,7 +188,7 @@ def test_another_param_input_code_or_package_is_another_work(
 
 
 def hold(stage: str, seconds: float, told: Any) -> None:
-    with resumable.work(stage, {}, []) as folder:
+    with resumable.work_folder(stage, {}, []) as folder:
         told.put(("in", stage, time.monotonic(), folder.name))
         time.sleep(seconds)
         told.put(("out", stage, time.monotonic(), folder.name))
@@ -223,34 +223,34 @@ def test_what_is_finished_old_or_too_much_goes_and_what_is_in_use_stays(place: P
     add("old", 8)
     add("new", 6)
     add("of-tomorrow", -1)
-    (add("finished", 1) / resumable.DONE).touch()
-    with resumable.work("train", {}, []) as folder:
-        (folder / resumable.DONE).touch()
-        resumable.clean()
+    (add("finished", 1) / resumable.FINISHED_MARKER).touch()
+    with resumable.work_folder("train", {}, []) as folder:
+        (folder / resumable.FINISHED_MARKER).touch()
+        resumable.delete_old_work()
         assert kept() == {"new", "of-tomorrow", folder.name}
     monkeypatch.setattr(resumable, "KEEP_BYTES", 15)
-    resumable.clean()
+    resumable.delete_old_work()
     assert kept() == {"of-tomorrow"}
-    resumable.clean(but=Path(".checkpoints/of-tomorrow"))
+    resumable.delete_old_work(keep=Path(".checkpoints/of-tomorrow"))
     assert not list(Path(".checkpoints").glob("train*.lock"))
 
 
 def test_finished_batches_survive_a_torn_line_and_a_flipped_bit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "dev.jsonl"
-    batches = resumable.Batches(path)
+    batches = resumable.BatchStore(path)
     for start in (0, 2, 4):
         batches.add(start, [[start, "요약\u2028 가", False, True]])
     whole = path.read_bytes()
     expected = {start: [[start, "요약\u2028 가", False, True]] for start in (0, 2, 4)}
-    assert resumable.Batches(path).done == expected
+    assert resumable.BatchStore(path).done == expected
     assert "no whole batch" not in capsys.readouterr().out
     for size in range(len(whole)):
         path.write_bytes(whole[:size])
-        again = resumable.Batches(path)
+        again = resumable.BatchStore(path)
         count = whole[:size].count(b"\n")
         assert again.done == {start: expected[start] for start in (0, 2, 4)[:count]}
         assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:count])
     for at in range(0, len(whole), 7):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        assert set(resumable.Batches(path).done) < {0, 2, 4}
+        assert set(resumable.BatchStore(path).done) < {0, 2, 4}
     assert "no whole batch" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from yoyak.cli import stage_deps
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

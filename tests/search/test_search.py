@@ -13,7 +13,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from tests.search.test_study import scores
-from yoyak.config.params import parse, read
+from yoyak.config.params import parse_params
+from yoyak.config.yaml_files import read_yaml
 from yoyak.search import runner, space, study
 from yoyak.search.experiments import Outcome
 from yoyak.search.runner import Search
@@ -38,7 +39,7 @@ class FakeClone:
 
     def run(self, name: str, overlay: Mapping[str, Any], *, log: Path, environment: Mapping[str, str]) -> Outcome:
         self.changes = space.flat(overlay)
-        parse(space.applied(self.changes, read(Path("params.yaml"))), source=name)  # type: ignore[arg-type]  # as the real one
+        parse_params(space.applied(self.changes, read_yaml(Path("params.yaml"))), source=name)  # type: ignore[arg-type]  # as the real one
         type(self).runs.append((name, self.changes, dict(environment)))
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("what it printed\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 
 from tests.pipeline.test_pipeline import command, commit
 from tests.training.test_pruning import connect_at_once
-from yoyak.config.params import read
+from yoyak.config.yaml_files import read_yaml
 from yoyak.search import study
 from yoyak.training import pruning
 
@@ -57,8 +57,8 @@ SMALL = """
 import json, math, os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from yoyak.system.errors import told
-from yoyak.config.params import load
+from yoyak.system.errors import exit_with_message
+from yoyak.config.params import load_params
 
 def note(what):
     with open(os.environ["SMALL_LOG"], "a") as file:
@@ -97,8 +97,9 @@ def score(params):
     value = json.loads(Path("data/predictions/value.json").read_text())
     Path("metrics/scores.json").write_text(json.dumps({"rouge_sum": value, "interval": {"rouge_sum": [value - 3, value + 3]}}))
 
-with told():
-    params, outs = load(), {"train": ["models/kobart", "metrics/train/kobart"], "predict": ["data/predictions"], "score": []}
+with exit_with_message():
+    params = load_params()
+    outs = {"train": ["models/kobart", "metrics/train/kobart"], "predict": ["data/predictions"], "score": []}
     stage = sys.argv[1]
     if params.search.pruned:
         for out in outs[stage]:
@@ -221,7 +222,7 @@ def test_decoding_trials_train_nothing_and_become_experiments(root: Path) -> Non
     assert "best of 3 completed: t0002  rouge_sum 103.00 ± 3.00" in told
     assert "within the noise of it: t0001, t0000" in told
     command(root, *told.strip().rpartition("take it over: ")[2].split("\n")[0].split())
-    assert read(root / "params.yaml")["generation"]["num_beams"] == 3  # type: ignore[index]
+    assert read_yaml(root / "params.yaml")["generation"]["num_beams"] == 3  # type: ignore[index]
     assert "# mine, not committed" in (root / "params.yaml").read_text(encoding="utf-8")
     forget(root)
     assert "up to date" in command(root, "dvc", "repro", fails=False, **environment(root))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yoyak.config.params import leaves, read
+from yoyak.config.params import leaf_keys
+from yoyak.config.yaml_files import read_yaml
 from yoyak.search import space
 from yoyak.search.space import Adaptive, Constraints, Parameter, Plan
 from yoyak.system.errors import YoyakError
@@ -21,7 +22,7 @@ RATE, BEAMS, SAMPLE = "training.learning_rate", "generation.num_beams", "generat
 
 @pytest.fixture
 def base() -> dict[str, Any]:
-    values = read(ROOT / "params.yaml")
+    values = read_yaml(ROOT / "params.yaml")
     assert isinstance(values, dict)
     return values
 
@@ -100,7 +101,7 @@ def test_the_budgets_and_settings_that_the_documents_name() -> None:
     ],
 )
 def test_the_spaces_are_those_of_the_documents(name: str, key: str, expected: tuple[Any, ...]) -> None:
-    parameter = Parameter.model_validate(dict(read(ROOT / f"searches/spaces/{name}.yaml"))[key])  # type: ignore[call-overload]
+    parameter = Parameter.model_validate(dict(read_yaml(ROOT / f"searches/spaces/{name}.yaml"))[key])  # type: ignore[call-overload]
     assert (parameter.low, parameter.high, parameter.step, parameter.log) == expected
 
 
@@ -248,7 +249,7 @@ def test_the_fixed_family_decides_what_has_an_effect(base: dict[str, Any]) -> No
 
 def test_flat_and_nested_are_each_others_reverse(base: dict[str, Any]) -> None:
     names = space.flat(base)
-    assert sorted(names) == sorted(leaves())
+    assert sorted(names) == sorted(leaf_keys())
     assert space.nested(names) == base
     assert names["training.lr_scheduler_kwargs"] == {}
 

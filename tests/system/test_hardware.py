@@ -154,18 +154,18 @@ def test_memory_is_what_can_be_had(
         if text is not None:
             (tmp_path / name).write_text(f"{text}\n")
     (tmp_path / "memory.stat").write_text(f"anon 9\ninactive_file {files // 4}\nactive_file {files // 4 * 3}\nfile {files}\n")
-    assert hardware.memory() == tuple(kib * 1024 for kib in expected)
+    assert hardware.memory_bytes() == tuple(kib * 1024 for kib in expected)
 
 
 def test_memory_of_this_machine() -> None:
-    total, available = hardware.memory()
+    total, available = hardware.memory_bytes()
     assert 0 < available < total
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_on_this_cpu_nothing_needs_to_be_pretended() -> None:
-    assert hardware.device() == torch.device("cpu")
-    assert not hardware.has_tf32()
+    assert hardware.default_device() == torch.device("cpu")
+    assert not hardware.supports_tf32()
     assert hardware.choose_attention("auto", precision="float32")[0] == "sdpa"
     assert hardware.choose_precision("auto", parameters=LARGE, quantized=True)[0] == "float32"
     with pytest.raises(YoyakError, match=r"model\.qlora\.attention"):
@@ -183,7 +183,7 @@ def test_each_process_has_its_own_device(
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank:
         monkeypatch.setenv("LOCAL_RANK", rank)
-    assert hardware.device() == torch.device(expected)
+    assert hardware.default_device() == torch.device(expected)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_tf32_where_the_gpu_has_it(
     monkeypatch.setattr("transformers.utils.import_utils.enable_tf32", set_to.append)
     pretend(monkeypatch, machine)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert hardware.has_tf32() == expected
-    hardware.allow_tf32()
+    assert hardware.supports_tf32() == expected
+    hardware.enable_tf32()
     assert set_to == ([True] if expected else [])
 
 
@@ -213,15 +213,15 @@ def test_what_training_used_is_used_again_where_it_can_be(
     monkeypatch: pytest.MonkeyPatch, machine: str, saved: str, used: str
 ) -> None:
     pretend(monkeypatch, machine)
-    assert hardware.usable(saved) == used
+    assert hardware.supported_precision(saved) == used
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="by glibc's allocator alone")
 def test_memory_of_large_tensors_serves_the_next_ones() -> None:
     """Pages that the system had to hand out for 20 tensors of 64 MiB, one after the other, in a process of its own."""
     code = (
-        "import resource, sys, torch; from yoyak import hardware\n"
-        "if sys.argv[1] == 'kept': hardware.use_cpu(None)\n"
+        "import resource, sys, torch; from yoyak.system import hardware\n"
+        "if sys.argv[1] == 'kept': hardware.configure_cpu(None)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(20): torch.ones(1 << 24)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"

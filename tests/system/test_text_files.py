@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoyak.config import params
+from yoyak.config.yaml_files import read_yaml
 from yoyak.system import text_files
 from yoyak.system.atomic import atomic_file, atomic_folder
-from yoyak.system.checksums import SUMS
+from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
-from yoyak.system.integrity import damaged_objects, verify_checksums
+from yoyak.system.integrity import damaged_cache_objects, verify_checksums
 from yoyak.system.text_files import Row, read_csv, read_json, read_jsonl, write_csv, write_json, write_jsonl
 
 HEAD = "fname,dialogue\n"
@@ -104,7 +104,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
             server.bind(str(path))
     else:
         path.symlink_to(kind)
-    for read in (rows, lambda it: list(read_jsonl(it)), read_json, params.read):
+    for read in (rows, lambda it: list(read_jsonl(it)), read_json, read_yaml):
         with pytest.raises(YoyakError, match="is a pipe, a socket or a device"):
             read(path)
 
@@ -121,7 +121,7 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
 def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
 ) -> None:
-    monkeypatch.setattr(text_files, "LONGEST_ROW", 1000)
+    monkeypatch.setattr(text_files, "MAX_ROW_BYTES", 1000)
     path = tmp_path / "a.csv"
     path.write_bytes(GOOD.encode() * 10 + b'2,"' + unit * 2000)
     with pytest.raises(YoyakError, match=r"line \d+: a row of over 1,000 bytes; look for an unbalanced quote"):
@@ -251,7 +251,7 @@ def test_whole_folder_is_all_or_nothing(tmp_path: Path, before: bool, error: typ
         (folder / "sub" / "half.txt").write_text("half")
         raise error
     assert [p.name for p in path.parent.iterdir()] == (["out"] if before else [])
-    assert sorted((p.name for p in path.rglob("*")), reverse=True) == (["old.txt", SUMS] if before else [])
+    assert sorted((p.name for p in path.rglob("*")), reverse=True) == (["old.txt", CHECKSUMS_FILE] if before else [])
 
 
 def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None
     with atomic_folder(path) as folder:
         (folder / "new.txt").write_text("new")
         assert (path / "sub" / "old.txt").exists()  # until the end the old one stands
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{SUMS}", "out/new.txt"]
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{CHECKSUMS_FILE}", "out/new.txt"]
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,18 +322,18 @@ def test_verify_names_what_is_damaged_or_missing(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(YoyakError, match=rf"{path}: missing"):
         verify_checksums(tmp_path / "out")
-    (tmp_path / "out" / SUMS).write_text("0" * 63 + "  empty\n")
-    with pytest.raises(YoyakError, match=rf"{SUMS}: line 1: damaged"):
+    (tmp_path / "out" / CHECKSUMS_FILE).write_text("0" * 63 + "  empty\n")
+    with pytest.raises(YoyakError, match=rf"{CHECKSUMS_FILE}: line 1: damaged"):
         verify_checksums(tmp_path / "out")
-    (tmp_path / "out" / SUMS).unlink()
-    with pytest.raises(YoyakError, match=f"{SUMS}: no such file"):
+    (tmp_path / "out" / CHECKSUMS_FILE).unlink()
+    with pytest.raises(YoyakError, match=f"{CHECKSUMS_FILE}: no such file"):
         verify_checksums(tmp_path / "out")
 
 
 def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "out") as folder:
         (folder / "a b.txt").write_text("text")
-    subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "out", check=True, capture_output=True)
+    subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS_FILE], cwd=tmp_path / "out", check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "＝1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
@@ -347,4 +347,4 @@ def test_objects_of_a_cache_that_are_not_what_their_names_say(tmp_path: Path) ->
     for name, data in (("5d/41402abc4b2a76b9719d911017c592", b"hello"), ("5d/41402abc4b2a76b9719d911017c593.dir", b"hello")):
         (objects / name).parent.mkdir(parents=True, exist_ok=True)
         (objects / name).write_bytes(data)
-    assert [path.name for path in damaged_objects(tmp_path)] == ["41402abc4b2a76b9719d911017c593.dir"]
+    assert [path.name for path in damaged_cache_objects(tmp_path)] == ["41402abc4b2a76b9719d911017c593.dir"]

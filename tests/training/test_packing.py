@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tests.training.test_trainer import padded_batch, rows_of
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.training import packing
 
 

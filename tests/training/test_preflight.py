@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES, save_csv
-from yoyak.config.params import parse
+from yoyak.config.params import parse_params
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 
@@ -27,7 +27,7 @@ def report(values: dict[str, Any], capsys: pytest.CaptureFixture[str], *, step: 
     """Whether all passed, and each check's line by its name."""
     from yoyak.training import preflight
 
-    passed = preflight.report(parse(values, source="test"), step=step)
+    passed = preflight.report(parse_params(values, source="test"), step=step)
     lines = [line for line in capsys.readouterr().out.split("\n") if line]
     return passed, {line[6:].split(":")[0]: line for line in lines}
 
@@ -110,7 +110,7 @@ def test_too_little_memory_and_disk(ready: dict[str, Any], capsys: Any, monkeypa
     monkeypatch.setattr(preflight, "_available_memory", lambda: 2**40)
     model: Any = type("Model", (), {"num_parameters": lambda self: 9})()
     with pytest.raises(YoyakError, match=r"an estimated peak of 1048576\.0 GiB, 1024\.0 GiB are free; halve"):
-        preflight._room_for_all(model, parse(ready, source="test"))
+        preflight._room_for_all(model, parse_params(ready, source="test"))
     monkeypatch.undo()
 
     class Usage:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES
-from yoyak.config.params import Params, Training, parse
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params, Training
 from yoyak.inference.ctranslate import Writer
 from yoyak.system.errors import YoyakError
 
@@ -24,7 +25,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(values: dict[str, Any], **changes: Any) -> Training:
-    return parse(values | {"training": values["training"] | changes}, source="test").training
+    return parse_params(values | {"training": values["training"] | changes}, source="test").training
 
 
 def arguments(training: Training, folder: Path, **changes: Any) -> Any:
@@ -142,7 +143,7 @@ def test_float32_products_run_in_tf32_where_the_gpu_can(
     from yoyak.system import hardware
 
     given = recorded(monkeypatch)
-    monkeypatch.setattr(hardware, "has_tf32", lambda: has)
+    monkeypatch.setattr(hardware, "supports_tf32", lambda: has)
     arguments(settings(values), tmp_path)
     assert given[0]["tf32"] is expected
 

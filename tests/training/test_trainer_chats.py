@@ -11,7 +11,8 @@ from transformers import TrainerCallback
 
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_lora import NEW, make_base, settings
-from yoyak.config.params import Params, parse
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.inference import decoding
 from yoyak.models import checkpoints, lora, trained
@@ -32,7 +33,7 @@ def run(
     """Train as the stage does, on the eight dialogues: (model, tokenizer, what was reached, the trainer's log)."""
     values["model"]["family"] = "qlora"
     values["training"] |= {"per_device_train_batch_size": 4, "learning_rate": 1e-2, "label_smoothing_factor": 0.0} | changes
-    params: Params = parse(values, source="test")
+    params: Params = parse_params(values, source="test")
     chosen = settings(base)
     tokenizer = checkpoints.load_tokenizer(str(base), None, (*params.tokenizer.special_tokens, NEW[1]))
     encode = tokenization.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[])[
@@ -159,7 +160,7 @@ def test_accumulated_steps_weigh_every_token_the_same(base: Path, values: dict[s
 def test_label_smoothing_counts_targets_alone(base: Path, values: dict[str, Any]) -> None:
     tokenizer = checkpoints.load_tokenizer(str(base), None, ())
     loaded, _ = lora.load_base(settings(base), tokenizer, precision="float32")
-    params = parse(values, source="test")
+    params = parse_params(values, source="test")
     model = lora.add_lora(loaded, params.lora, new_tokens=[], settings=settings(base)).eval()
     from transformers.trainer_pt_utils import LabelSmoother
 
@@ -185,4 +186,4 @@ def test_the_stage_records_what_it_had(base: Path, values: dict[str, Any], tmp_p
     record = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))
     assert record["quantization"] == "nf4" and record["precision"] == "float32"
     assert set(record["sha256"]) == {"config.json", "model.safetensors"}
-    assert decoding.describe(parse(values, source="test").generation, backend="x").startswith("max_new_tokens=8")
+    assert decoding.describe(parse_params(values, source="test").generation, backend="x").startswith("max_new_tokens=8")

@@ -9,12 +9,14 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from yoyak.config.params import Params, leaves, parse, read
+from yoyak.config.params import leaf_keys, parse_params
+from yoyak.config.sections import Params
+from yoyak.config.yaml_files import read_yaml
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
 
 
-def names(folder: Path) -> list[str]:
+def preset_names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
@@ -24,53 +26,53 @@ def read_preset(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     Raises:
         YoyakError: for an unknown preset (the nearest names are offered).
     """
-    valid = names(folder)
+    valid = preset_names(folder)
     if not valid:
         raise YoyakError(f"{folder}: there are no presets here; run from the repository's root")
     if name not in valid:
         near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
         raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(near)}?")
-    overlay = read(folder / f"{name}.yaml")
+    overlay = read_yaml(folder / f"{name}.yaml")
     if not isinstance(overlay, dict):
         raise YoyakError(f"{folder / name}.yaml is no mapping of sections")
     about = overlay.pop("about", None) or {}
     return overlay, about
 
 
-def apply(name: str, *, folder: Path, params: Path) -> Params:
+def params_with_preset(name: str, *, folder: Path, params: Path) -> Params:
     """The params with the preset over them; the file stays as it is. YoyakError if that is not valid."""
     overlay, _ = read_preset(name, folder)
-    values = read(params)
+    values = read_yaml(params)
     if not isinstance(values, dict):
         raise YoyakError(f"{params} is no mapping of sections")
     _overlay(values, overlay, "")
-    return parse(values, source=f"{params} with preset {name}")
+    return parse_params(values, source=f"{params} with preset {name}")
 
 
-def use(name: str, *, folder: Path, params: Path) -> list[str]:
+def write_preset(name: str, *, folder: Path, params: Path) -> list[str]:
     """Write the preset over `params` and return what changed, as "section.key: old → new".
 
     Raises:
         YoyakError: for an unknown preset, or if the result would not be valid; then the file stays as it was.
     """
     overlay, _ = read_preset(name, folder)
-    return write(overlay, params=params, source=f"preset {name}")
+    return write_overlay(overlay, params=params, source=f"preset {name}")
 
 
-def write(overlay: Mapping[str, Any], *, params: Path, source: str) -> list[str]:
+def write_overlay(overlay: Mapping[str, Any], *, params: Path, source: str) -> list[str]:
     """Lay nested values over the file `params`, and return what changed, as "section.key: old → new".
 
     Raises:
         YoyakError: naming `source`, if the result would not be valid; then the file stays as it was.
     """
-    if not isinstance(read(params), dict):
+    if not isinstance(read_yaml(params), dict):
         raise YoyakError(f"{params} is no mapping of sections")
     yaml = YAML()  # round trip: keeps comments, order and quotes; lists are indented as `dvc exp run -S` does
     yaml.preserve_quotes = True
     yaml.width = 200
     values = yaml.load(params.read_text(encoding="utf-8"))
     changed = _overlay(values, overlay, "")
-    parse(values, source=f"{params} with {source}")
+    parse_params(values, source=f"{params} with {source}")
     if not changed:
         return []
     text = io.StringIO()
@@ -93,7 +95,7 @@ def _on_one_line(new: list[Any], values: MutableMapping[str, Any], key: str) -> 
 
 def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
     """Put every leaf of `overlay` into `values`, in place; one that is a mapping (lr_scheduler_kwargs) as a whole."""
-    changed, whole = [], leaves()
+    changed, whole = [], leaf_keys()
     for key, new in overlay.items():
         old = values.get(key)
         if isinstance(new, dict) and isinstance(old, dict) and f"{prefix}{key}" not in whole:

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from yoyak.config.params import Preprocess
+from yoyak.config.sections import Preprocess
 from yoyak.data import dialogue
 from yoyak.data.dialogue import MAX_CHARACTERS, BadDialogueError, Noise, PersonTags
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import FORMULA, Row, dumps, printable, read_csv
+from yoyak.system.text_files import FORMULA_STARTS, Row, printable, read_csv, to_json
 
 MOST_SHOWN = 20  # rows named in a message
 MANY_BYTES = 8 * 2**20  # a file from which several processes pay
@@ -45,7 +45,7 @@ class Report:
         row = {"split": split, "line": line, "reason": reason, "cells": cells}
         self.rejected[reason] += 1
         if self.file:
-            self.file.write(dumps(row) + "\n")
+            self.file.write(to_json(row) + "\n")
         if len(self.rejects) < MOST_SHOWN:
             self.rejects.append(row)
 
@@ -148,7 +148,7 @@ def clean_row(
     """
     if not cells["fname"].strip():
         raise BadDialogueError("no_fname")
-    if cells["fname"].startswith(FORMULA):  # a spreadsheet would run it, and a submission must hold it as it is
+    if cells["fname"].startswith(FORMULA_STARTS):  # a spreadsheet would run it, and a submission must hold it as it is
         raise BadDialogueError("formula_in_fname")
     if max(len(cell) for cell in cells.values()) > MAX_CHARACTERS:
         raise BadDialogueError("too_long")

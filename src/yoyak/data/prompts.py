@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from yoyak.config.params import Prompt
+from yoyak.config.sections import Prompt
 from yoyak.system.errors import YoyakError
 
 INSTRUCTIONS = (  # the first is asked always, the others are the augmentation

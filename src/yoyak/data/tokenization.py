@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from yoyak.config.params import Prompt, Tokenizer
+from yoyak.config.sections import Prompt, Tokenizer
 from yoyak.data import prompts
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_jsonl

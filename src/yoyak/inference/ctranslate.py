@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.params import Generation
+from yoyak.config.sections import Generation
 from yoyak.models.checkpoints import short
 from yoyak.system import resumable
 from yoyak.system.errors import YoyakError
@@ -104,7 +104,7 @@ class Converted:
         ends = model.generation_config.eos_token_id
         self.ends: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
         # Beside the checkpoints, if there are any: what a kill leaves there is found and deleted (`resume.clean`).
-        beside = resumable.root() if resumable.root().is_dir() else None
+        beside = resumable.checkpoints_root() if resumable.checkpoints_root().is_dir() else None
         self._keep = tempfile.TemporaryDirectory(prefix="converted-", dir=beside)
         self.folder = str(Path(self._keep.name, "model"))
         try:

@@ -9,14 +9,14 @@ import torch
 from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.params import Generation
+from yoyak.config.sections import Generation
 from yoyak.data.dialogue import PersonTags, copies, restore_person_tags
 from yoyak.data.tokenization import decode
 from yoyak.evaluation import rouge
 from yoyak.inference import foreign_letters
 from yoyak.inference.ctranslate import Converted, Writer, cannot
 from yoyak.system.errors import YoyakError
-from yoyak.system.resumable import Batches
+from yoyak.system.resumable import BatchStore
 
 Written = Callable[[list[list[int]], list[str], int], list[list[int]]]  # (rows, dialogues, seed) to new tokens
 
@@ -96,7 +96,7 @@ def generate(
     *,
     settings: Generation,
     progress: str,
-    kept: Batches | None = None,
+    kept: BatchStore | None = None,
 ) -> list[Output]:
     """One output for each row of `ids` (what the model reads), in their order. Batches are of like length, the longest first.
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from yoyak.config.params import Script
+from yoyak.config.sections import Script
 from yoyak.data.dialogue import LISTED_TAGS, TAG
 
 # Letters by Unicode's blocks; "other" is every letter that is in none of these and is not Hangul.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from yoyak.config import presets
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.data import cleaning, tokenization
 from yoyak.data.dialogue import restore_person_tags
 from yoyak.evaluation import rouge, scoring
@@ -20,7 +20,7 @@ from yoyak.inference import decoding
 from yoyak.models import checkpoints, encoder_decoder, lora
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import dumps, read_json, write_json
+from yoyak.system.text_files import read_json, to_json, write_json
 
 
 @dataclass
@@ -55,7 +55,7 @@ def key(params: Params, data: Data) -> str:
     sections = params.model_dump(include={"model", "preprocess", "tokenizer", "prompt", "generation", "score"})
     base = lora.fingerprint(params.model.chosen.checkpoint)
     return hashlib.sha256(
-        dumps([sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]).encode()
+        to_json([sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]).encode()
     ).hexdigest()
 
 
@@ -67,13 +67,15 @@ def screen(
     `output` is written after each model, so that a run that was stopped goes on where it was. A model that cannot be
     loaded, or leaves an output empty, is recorded as failed, and the next one is tried. Returns what `output` holds.
     """
-    applied = {name: presets.apply(name, folder=folder, params=params) for name in names}  # all faults before any work
+    applied = {
+        name: presets.params_with_preset(name, folder=folder, params=params) for name in names
+    }  # all faults before any work
     results: dict[str, Any] = read_json(output) if output.is_file() else {"models": {}}
     tokenizer = rouge.Morphemes()
-    hardware.allow_tf32()
+    hardware.enable_tf32()
     read: dict[str, Data] = {}
     for name, settings in applied.items():
-        source = dumps(settings.model_dump(include={"data", "preprocess"}))
+        source = to_json(settings.model_dump(include={"data", "preprocess"}))
         if source not in read:
             read[source] = read_data(settings, rows=rows, tokenizer=tokenizer)
         data = read[source]
@@ -110,7 +112,7 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
         precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
         model, _ = lora.load_base(params.model.qlora, tokenizer, precision=precision)
     else:
-        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.default_device())
     ids = tokenization.encode_rows(
         data.dev, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=data.test
     )

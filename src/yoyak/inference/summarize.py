@@ -5,7 +5,7 @@ import statistics
 import time
 from pathlib import Path
 
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.data.cleaning import clean_dialogue
 from yoyak.data.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
@@ -13,7 +13,7 @@ from yoyak.inference import decoding, postprocessing
 from yoyak.models import trained
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import FORMULA, printable, read_csv, read_jsonl, write_csv
+from yoyak.system.text_files import FORMULA_STARTS, printable, read_csv, read_jsonl, write_csv
 
 
 def prepare(text: str, params: Params) -> str:
@@ -28,7 +28,7 @@ def prepare(text: str, params: Params) -> str:
 def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str | None = None) -> float:
     """Wall time of writing the first dev dialogues' summaries, for each: the median of three passes, after one that warms up.
     Loading and converting the model do not count. `backend` is what predict chose, if it did."""
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model, base=params.model.qlora)
     threads = params.hardware.cpu_threads
     writer, _ = decoding.choose_writer(loaded, tokenizer, settings=params.generation, threads=threads, earlier=backend)
@@ -48,7 +48,7 @@ def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str
 
 def summarize(rows: list[dict[str, str]], *, model: Path, params: Params, mend: bool, backend: str | None = None) -> list[str]:
     """A summary for each row with a prepared dialogue (and topic); `mend` is post-processing, `backend` what predict chose."""
-    hardware.use_cpu(params.hardware.cpu_threads)
+    hardware.configure_cpu(params.hardware.cpu_threads)
     loaded, tokenizer = trained.load(model)
     family = "kobart" if loaded.config.is_encoder_decoder else "qlora"
     ids = tokenization.encode_rows(rows, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=rows)
@@ -78,7 +78,7 @@ def summarize_csv(source: Path, target: Path, *, model: Path, params: Params, me
     rows = []
     for line, cells in read_csv(source, required=["fname", "dialogue"]):
         try:
-            if cells["fname"].startswith(FORMULA):
+            if cells["fname"].startswith(FORMULA_STARTS):
                 raise BadDialogueError("formula_in_fname")
             dialogue = prepare(cells["dialogue"], params)
         except BadDialogueError as error:

@@ -10,8 +10,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from yoyak.config.params import Generation, Tokenizer
-from yoyak.system.checksums import SUMS
+from yoyak.config.sections import Generation, Tokenizer
+from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 
@@ -42,8 +42,8 @@ def verify_folder(checkpoint: str, *, weights: bool = True) -> None:
 
     Weights are large: who does not load them leaves their contents to who does.
     """
-    if (Path(checkpoint) / SUMS).is_file():
-        verify_checksums(Path(checkpoint), but=() if weights else (".safetensors", ".bin"))
+    if (Path(checkpoint) / CHECKSUMS_FILE).is_file():
+        verify_checksums(Path(checkpoint), presence_only=() if weights else (".safetensors", ".bin"))
 
 
 def load_tokenizer(

@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from yoyak.config.params import Lora, Quantized
+from yoyak.config.sections import Lora, QuantizedCheckpoint
 from yoyak.models.checkpoints import config_of, load_tokenizer, locate, short, verify_folder
 from yoyak.system import hardware
 from yoyak.system.checksums import sha256
@@ -32,7 +32,7 @@ from yoyak.system.text_files import read_json, write_json
 BASE_FILE = "base.json"  # beside the adapter: which base it belongs to
 
 
-def quantization(settings: Quantized, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+def quantization(settings: QuantizedCheckpoint, dtype: torch.dtype) -> BitsAndBytesConfig | None:
     """What bitsandbytes is told (Dettmers et al. 2023, arXiv:2305.14314: NF4, double quantisation).
 
     Raises:
@@ -65,7 +65,9 @@ def quantization(settings: Quantized, dtype: torch.dtype) -> BitsAndBytesConfig 
     )
 
 
-def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precision: str) -> tuple[PreTrainedModel, list[int]]:
+def load_base(
+    settings: QuantizedCheckpoint, tokenizer: PreTrainedTokenizerBase, *, precision: str
+) -> tuple[PreTrainedModel, list[int]]:
     """A decoder-only model with embeddings for every token of `tokenizer`, quantized, and the ids that it did not have.
 
     Those tokens start as the mean of the pieces that the base's own tokenizer writes them with. `precision` is that of
@@ -88,7 +90,7 @@ def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precis
             config=config,
             dtype=dtype,
             quantization_config=quantization(settings, dtype),
-            device_map="auto" if offload else {"": hardware.device()},
+            device_map="auto" if offload else {"": hardware.default_device()},
             attn_implementation=attention,
             output_loading_info=True,
             **offload,
@@ -121,7 +123,7 @@ def load_base(settings: Quantized, tokenizer: PreTrainedTokenizerBase, *, precis
     return model, list(pieces)
 
 
-def _pieces_of_new_tokens(settings: Quantized, tokenizer: PreTrainedTokenizerBase) -> dict[int, list[int]]:
+def _pieces_of_new_tokens(settings: QuantizedCheckpoint, tokenizer: PreTrainedTokenizerBase) -> dict[int, list[int]]:
     """For each id that the base's own tokenizer does not have: the ids that it writes that text with."""
     own = AutoTokenizer.from_pretrained(**locate(settings.checkpoint, settings.revision))
     known = own.get_vocab()
@@ -150,7 +152,7 @@ def train_in_4_bits(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], settings: Quantized) -> PeftModel:
+def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], settings: QuantizedCheckpoint) -> PeftModel:
     """`model`, frozen, with a LoRA on every linear layer but the output's, and trainable embeddings for `new_tokens`.
 
     What is trained is float32.
@@ -223,7 +225,9 @@ def _forward_rows(
     return result
 
 
-def save(model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, settings: Quantized, precision: str) -> None:
+def save(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, settings: QuantizedCheckpoint, precision: str
+) -> None:
     """The adapter (with the rows of added tokens), the tokenizer with its chat template, and which base they belong to."""
     tuned = model.peft_config["default"]
     tuned.target_modules = sorted(tuned.target_modules)  # a set, whose order differs from process to process
@@ -253,7 +257,7 @@ def read_base(folder: Path) -> dict[str, Any]:
     if not (folder / BASE_FILE).is_file():
         raise YoyakError(f"{folder}: an adapter without {BASE_FILE}, which says what it was trained on; dvc repro writes both")
     base: dict[str, Any] = read_json(folder / BASE_FILE)
-    if missing := {*Quantized.model_fields, "precision", "sha256"} - set(base):
+    if missing := {*QuantizedCheckpoint.model_fields, "precision", "sha256"} - set(base):
         raise YoyakError(f"{folder / BASE_FILE}: no {', '.join(sorted(missing))}; the file is damaged, or of another version")
     if base["sha256"] and not Path(base["checkpoint"]).is_dir():
         raise YoyakError(f"{folder}: its base, the folder {base['checkpoint']}, is not here; run from where it lies")
@@ -266,7 +270,7 @@ def read_base(folder: Path) -> dict[str, Any]:
     return base
 
 
-def check_base(folder: Path, base: Mapping[str, Any], wanted: Quantized) -> None:
+def check_base(folder: Path, base: Mapping[str, Any], wanted: QuantizedCheckpoint) -> None:
     """YoyakError if the adapter's own base is not the one that the params name."""
     for name in ("checkpoint", "revision"):
         if base[name] != getattr(wanted, name):
@@ -276,7 +280,9 @@ def check_base(folder: Path, base: Mapping[str, Any], wanted: Quantized) -> None
             )
 
 
-def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+def load(
+    folder: Path, *, wanted: QuantizedCheckpoint | None = None
+) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
     """A trained adapter on its own base, ready to write.
 
     On a GPU the base stays quantized. On a CPU, where each product would unpack its weights anew, it is unpacked once and
@@ -286,19 +292,19 @@ def load(folder: Path, *, wanted: Quantized | None = None) -> tuple[PreTrainedMo
         YoyakError: if its base is not `wanted` (if given), or has changed, or if a file is missing or damaged.
     """
     base = read_base(folder)
-    settings = Quantized(**{name: base[name] for name in Quantized.model_fields})
+    settings = QuantizedCheckpoint(**{name: base[name] for name in QuantizedCheckpoint.model_fields})
     if wanted:
         check_base(folder, base, wanted)
         settings = wanted
-    precision = hardware.usable(base["precision"])
+    precision = hardware.supported_precision(base["precision"])
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)
-    if model.device.type == "cpu" and model.num_parameters() * 4 <= hardware.memory()[0] / 2:
+    if model.device.type == "cpu" and model.num_parameters() * 4 <= hardware.memory_bytes().total / 2:
         return _merged(model, folder, settings, precision), tokenizer
     return attach(model, folder), tokenizer
 
 
-def _merged(model: PreTrainedModel, folder: Path, settings: Quantized, precision: str) -> PreTrainedModel:
+def _merged(model: PreTrainedModel, folder: Path, settings: QuantizedCheckpoint, precision: str) -> PreTrainedModel:
     """`model` unpacked, with the adapter of `folder` in its weights."""
     generation = model.generation_config
     _without_noise()
@@ -328,7 +334,7 @@ def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
 
 def load_merged(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """What `merge` wrote, in its own precision where the hardware has it."""
-    settings = Quantized(
+    settings = QuantizedCheckpoint(
         checkpoint=str(folder),
         revision=None,
         quantization="none",
@@ -338,7 +344,7 @@ def load_merged(folder: Path, tokenizer: PreTrainedTokenizerBase) -> PreTrainedM
         offload_folder=None,
     )
     saved = str(config_of(locate(str(folder), None)).dtype or "float32").removeprefix("torch.")
-    return load_base(settings, tokenizer, precision=hardware.usable(saved))[0].eval()
+    return load_base(settings, tokenizer, precision=hardware.supported_precision(saved))[0].eval()
 
 
 def merge(folder: Path, output: Path) -> None:
@@ -351,7 +357,7 @@ def merge(folder: Path, output: Path) -> None:
         YoyakError: as `load` does.
     """
     base = read_base(folder)
-    settings = Quantized(**{name: base[name] for name in Quantized.model_fields})
+    settings = QuantizedCheckpoint(**{name: base[name] for name in QuantizedCheckpoint.model_fields})
     precision = base["precision"]
     tokenizer = load_tokenizer(str(folder), None, ())
     model, _ = load_base(settings, tokenizer, precision=precision)

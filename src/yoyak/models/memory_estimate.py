@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedConfig
 
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.models import checkpoints
 from yoyak.system import hardware
 

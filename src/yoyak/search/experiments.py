@@ -152,7 +152,7 @@ class Clone:
         """
         self._reset()
         self.environment = environment
-        presets.write(overlay, params=self.folder / "params.yaml", source=name)
+        presets.write_overlay(overlay, params=self.folder / "params.yaml", source=name)
         for ref in git(self.folder, "for-each-ref", "--format=%(refname)", self.start.ref).splitlines():
             git(self.folder, "update-ref", "-d", ref)  # of an earlier attempt at the same trial
         outcome = Outcome(-signal.SIGKILL, log=log)

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from yoyak.config.params import parse
+from yoyak.config.params import parse_params
 from yoyak.search import space
 from yoyak.search.experiments import Clone, Outcome, Start, file_at, git, has, keep, lacks, start_of
 from yoyak.search.space import OBJECTIVES, Plan
@@ -102,10 +102,10 @@ class Search:
     def _begin(self, fixed: Mapping[str, Any], start: Start | None, source: str) -> optuna.Study:
         start = start or start_of(self.root)
         base = YAML(typ="safe", pure=True).load(file_at(self.root, start, "params.yaml"))
-        parse(base, source="params.yaml")
+        parse_params(base, source="params.yaml")
         fixed = {**fixed, **self.plan.set}
         space.check_plan(self.plan, base, fixed=fixed, folder=Path("presets"), source=source)
-        params = parse(space.applied(fixed, base), source="params.yaml")
+        params = parse_params(space.applied(fixed, base), source="params.yaml")
         for key, place in (
             ("data.dir", params.data.dir),
             (f"model.{params.model.family}.checkpoint", params.model.chosen.checkpoint),
@@ -138,7 +138,7 @@ class Search:
         from yoyak.models import checkpoints
 
         longest = {name: max(parameter.extremes()) for name, parameter in searched.items()}
-        params = parse(space.applied({**fixed, **longest}, base), source=source)
+        params = parse_params(space.applied({**fixed, **longest}, base), source=source)
         chosen = params.model.chosen
         needed = checkpoints.lengths_of(params.model.family, params.tokenizer, params.generation)
         checkpoints.check_lengths(chosen.checkpoint, chosen.revision, needed)
@@ -402,7 +402,9 @@ class Search:
         if (limit := self.plan.constraints.memory_gib) is not None:
             from yoyak.models import memory_estimate
 
-            peak = memory_estimate.peak_of(parse(space.applied(changes, self.base), source="trial")) / memory_estimate.GIB
+            peak = (
+                memory_estimate.peak_of(parse_params(space.applied(changes, self.base), source="trial")) / memory_estimate.GIB
+            )
             if peak > limit:
                 return f"memory: an estimated peak of {peak:.2f} GiB is above {limit:g}"
         return None
@@ -415,7 +417,7 @@ class Search:
             if family == "qlora":
                 from yoyak.models import memory_estimate
 
-                base = memory_estimate.base_bytes(parse(space.applied(changes, self.base), source="trial"))
+                base = memory_estimate.base_bytes(parse_params(space.applied(changes, self.base), source="trial"))
             return (clone.model_bytes(family) + base) / 1e6
         return float(space.look_up(scores, objective))
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from yoyak.config import presets
-from yoyak.config.params import Count, Float, Params, Section, check, leaves, nearest, number, parse, read
+from yoyak.config.params import leaf_keys, parse_params
+from yoyak.config.sections import Count, Float, Params, Section, number_from_text
+from yoyak.config.validation import nearest_key_hint, validate
+from yoyak.config.yaml_files import read_yaml
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
     import optuna
 
-Number = Annotated[int | float | None, BeforeValidator(number)]
+Number = Annotated[int | float | None, BeforeValidator(number_from_text)]
 PRESET = "preset"  # a parameter of this name chooses among presets
 # Choosing these would choose how, or on what, a trial is scored; or what the search itself writes.
 NOT_SEARCHED = ("data.", "hardware.", "score.", "search.")
@@ -212,7 +215,7 @@ def load(path: Path) -> dict[str, Plan]:
     Raises:
         YoyakError: with the file and the key.
     """
-    values = read(path)
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise YoyakError(f"{path}: no mapping of {', '.join(Plan.model_fields)}")
     stages = values.pop("stages", None)
@@ -222,7 +225,7 @@ def load(path: Path) -> dict[str, Plan]:
         raise YoyakError(f"{path}: stages: a list of mappings, each with a name")
     plans: dict[str, Plan] = {}
     for at, stage in enumerate(stages):
-        name = check(Stage, {"name": stage.pop("name", None)}, source=f"{path}: stages.{at}").name
+        name = validate(Stage, {"name": stage.pop("name", None)}, source=f"{path}: stages.{at}").name
         if name in plans:
             raise YoyakError(f"{path}: stages: {name} stands there twice")
         plans[name] = _plan(path, {**values, **stage}, f"{path}: stage {name}")
@@ -230,21 +233,21 @@ def load(path: Path) -> dict[str, Plan]:
 
 
 def _plan(path: Path, values: dict[str, Any], source: str) -> Plan:
-    plan = check(Plan, values, source=source)
+    plan = validate(Plan, values, source=source)
     parameters: dict[str, Parameter] = {}
     for name in plan.spaces:
         file = path.parent / "spaces" / f"{name}.yaml"
         if not file.is_file():
             found = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
             raise YoyakError(f"{source}: spaces: no {file} (there are: {found or 'none'})")
-        parameters |= check(Plan, {"parameters": read(file), "budget": {"trials": 1}}, source=str(file)).parameters
+        parameters |= validate(Plan, {"parameters": read_yaml(file), "budget": {"trials": 1}}, source=str(file)).parameters
     return plan.model_copy(update={"parameters": parameters | plan.parameters})
 
 
 def place(values: dict[str, Any], name: str, value: Any) -> None:
     """Put a value under its dotted name, in place. YoyakError if params.yaml has no such key."""
-    if name not in leaves():
-        raise YoyakError(f"{name}: params.yaml has no such key{nearest(name, Params)}")
+    if name not in leaf_keys():
+        raise YoyakError(f"{name}: params.yaml has no such key{nearest_key_hint(name, Params)}")
     *sections, key = name.split(".")
     for section in sections:
         values = values[section]
@@ -262,7 +265,7 @@ def flat(overlay: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in overlay.items():
         name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, dict) and name not in leaves() else {name: value}
+        found |= flat(value, f"{name}.") if isinstance(value, dict) and name not in leaf_keys() else {name: value}
     return found
 
 
@@ -404,8 +407,8 @@ def _unknown(plan: Plan) -> Iterator[str]:
     for name in dict.fromkeys([*named, *plan.parameters]):
         if name == PRESET and name in named:
             yield f"{name}: it stands among `parameters` alone; a condition can name what it sets, as model.family"
-        elif name not in leaves() and name != PRESET:
-            yield f"{name}: params.yaml has no such key{nearest(name, Params)}"
+        elif name not in leaf_keys() and name != PRESET:
+            yield f"{name}: params.yaml has no such key{nearest_key_hint(name, Params)}"
 
 
 def _without_effect(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, Any]) -> Iterator[str]:
@@ -420,7 +423,7 @@ def _without_effect(plan: Plan, base: Mapping[str, Any], *, fixed: Mapping[str, 
 def invalid(changes: Mapping[str, Any], base: Mapping[str, Any]) -> str | None:
     """Why params.yaml does not take the changes together, if so."""
     try:
-        parse(applied(changes, base), source="params")
+        parse_params(applied(changes, base), source="params")
     except YoyakError as error:
         return "; ".join(line.strip() for line in str(error).splitlines()[1:]) or str(error)
     return None

@@ -16,7 +16,7 @@ def locked() -> Iterator[None]:
     """Alone among the workers of this clone."""
     STATE.mkdir(exist_ok=True)
     (STATE / "lock").touch()
-    with locks.locked(STATE / "lock"):
+    with locks.exclusive_lock(STATE / "lock"):
         yield
 
 
@@ -50,7 +50,7 @@ class Worker:
         if name == self.name or not name.startswith(f"{self.clone}-"):
             return False
         try:
-            with locks.locked(self._lock_of(name), wait=False):
+            with locks.exclusive_lock(self._lock_of(name), wait=False):
                 return True
         except FileNotFoundError:
             return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from yoyak.system.checksums import write_checksums
-from yoyak.system.locks import locked
+from yoyak.system.locks import exclusive_lock
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         write_checksums(new)
-        with locked(path.parent):
+        with exclusive_lock(path.parent):
             if path.is_symlink() or path.exists():
                 os.replace(path, old)
             os.replace(new, path)
@@ -50,24 +50,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden folder next to `path` to make it in, gone at the end. What killed processes left goes: nobody holds its lock."""
     with ExitStack() as own:
-        with locked(path.parent):
+        with exclusive_lock(path.parent):
             for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                with suppress(OSError), locked(left, wait=False):
+                with suppress(OSError), exclusive_lock(left, wait=False):
                     shutil.rmtree(left)
             beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-            own.enter_context(locked(beside))
+            own.enter_context(exclusive_lock(beside))
         try:
             yield beside
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-
-
-def leave_note(name: str, message: str, *folders: Path) -> None:
-    """Print why a stage has nothing to do, and leave that in its output folders: of an empty one DVC warns."""
-    print(message)
-    for path in folders:
-        with atomic_folder(path) as folder:
-            (folder / name).write_text(f"{message}\n", encoding="utf-8")
 
 
 def _sync_folder(path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-SUMS = "SHA256SUMS"  # in each folder that a stage writes
+CHECKSUMS_FILE = "SHA256SUMS"  # in each folder that a stage writes
 
 
 def sha256(path: Path) -> str:
@@ -14,13 +14,13 @@ def sha256(path: Path) -> str:
 
 def file_checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder but SUMS itself, by its relative name."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / CHECKSUMS_FILE)
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 
 def write_checksums(folder: Path) -> None:
     """Write down what the files of a folder are, and put all of it on the disk."""
-    (folder / SUMS).write_text(
+    (folder / CHECKSUMS_FILE).write_text(
         "".join(f"{digest}  {name}\n" for name, digest in file_checksums(folder).items()), encoding="utf-8"
     )
     for path in folder.rglob("*"):

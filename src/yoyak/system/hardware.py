@@ -5,6 +5,7 @@ import os
 import platform
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -16,12 +17,12 @@ BF16_PAYS_FROM = 50_000_000
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
-def device() -> torch.device:
+def default_device() -> torch.device:
     """This process's GPU (several processes have one each), or the CPU."""
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def use_cpu(threads: int | None) -> None:
+def configure_cpu(threads: int | None) -> None:
     """Let the CPU's kernels run in so many threads, whatever the machine and OMP_NUM_THREADS say: they add up in as many parts,
     and so the bytes of a result depend on it. And let glibc keep the memory of large tensors for the next ones: it gives
     blocks of over 32 MiB back to the system, which then clears them page by page, a tenth of a training's time (docs/log.md).
@@ -64,7 +65,14 @@ def _cpu_has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (own or platform.machine() not in ("x86_64", "AMD64"))
 
 
-def memory() -> tuple[int, int]:
+class Memory(NamedTuple):
+    """Bytes of RAM."""
+
+    total: int
+    available: int
+
+
+def memory_bytes() -> Memory:
     """Bytes of RAM in all, and of those that can be had now: the machine's, or its container's share (cgroup 2)."""
     lines = (line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines())
     kib = {line[0]: int(line[1]) for line in lines}
@@ -75,11 +83,11 @@ def memory() -> tuple[int, int]:
         for line in (CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines():
             if line.startswith(("inactive_file ", "active_file ")):  # files that were read, which go where memory is asked for
                 used -= int(line.split()[1])
-        return min(total, share), min(available, max(0, share - used))
-    return total, available
+        return Memory(min(total, share), min(available, max(0, share - used)))
+    return Memory(total, available)
 
 
-def usable(precision: str) -> str:
+def supported_precision(precision: str) -> str:
     """This precision where the hardware has it, else what `auto` gives."""
     try:
         return choose_precision(precision, parameters=0, quantized=True)[0]
@@ -108,14 +116,14 @@ def choose_attention(attention: str, *, precision: str) -> tuple[str, str]:
     return attention, "model.qlora.attention says so"
 
 
-def allow_tf32() -> None:
+def enable_tf32() -> None:
     """Let float32 products run there, where the GPU can."""
     from transformers.utils.import_utils import enable_tf32  # the trainer's own way: torch warns of two
 
-    if has_tf32():
+    if supports_tf32():
         enable_tf32(True)
 
 
-def has_tf32() -> bool:
+def supports_tf32() -> bool:
     """Whether float32 products may run on a GPU's tensor cores with 10 bits of mantissa (Ampere and later)."""
     return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
     """Alone with an existing file or folder, as far as others ask too; its descriptor. A kill releases it.
 
     Raises:

@@ -18,26 +18,26 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from yoyak.system.checksums import SUMS, file_checksums, sha256, write_checksums
+from yoyak.system.checksums import CHECKSUMS_FILE, file_checksums, sha256, write_checksums
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
-from yoyak.system.locks import locked
-from yoyak.system.text_files import dumps
+from yoyak.system.locks import exclusive_lock
+from yoyak.system.text_files import to_json
 
 SCHEMA = "1"  # of what is kept; another one is never read
-DONE = "done"  # a file that says that the work was finished
+FINISHED_MARKER = "done"  # a file that says that the work was finished
 KEEP_DAYS = 7
 KEEP_BYTES = 20 * 2**30
-CODE = (Path(__file__).parents[1], Path("stages"))
+CODE_FOLDERS = (Path(__file__).parents[1], Path("stages"))
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "ctranslate2", "tokenizers", "datasets", "numpy")
 
 
-def root() -> Path:
+def checkpoints_root() -> Path:
     """Where unfinished work lies: in the main repository, also for a run in a copy of it (a queued one, a search's)."""
     return Path(os.environ.get("YOYAK_CHECKPOINTS") or Path(os.environ.get("DVC_ROOT", "."), ".checkpoints"))
 
 
-def key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
+def work_key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
     """A hash of everything that a result depends on: params, contents of the input folders, code, packages, processor,
     and the number of processes that train together.
 
@@ -46,17 +46,17 @@ def key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
     known: dict[str, Any] = {"schema": SCHEMA, "python": platform.python_version()}
     known["params"] = {name: section.model_dump() for name, section in params.items()}
     known["inputs"] = [_content(path) for path in inputs]
-    known["code"] = [sha256(path) for folder in CODE for path in sorted(folder.rglob("*.py"))]
+    known["code"] = [sha256(path) for folder in CODE_FOLDERS for path in sorted(folder.rglob("*.py"))]
     known["packages"] = {name: version(name) for name in PACKAGES}
     known["processor"] = _processor()
     known["processes"] = os.environ.get("WORLD_SIZE", "1")  # that train together; steps of several are larger
-    return hashlib.sha256(dumps(known).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_json(known).encode()).hexdigest()[:32]
 
 
 def _content(path: Path) -> object:
     if not path.is_dir():  # a hub's name, which its revision among the params makes exact
         return str(path)
-    return (path / SUMS).read_text(encoding="utf-8") if (path / SUMS).is_file() else file_checksums(path)
+    return (path / CHECKSUMS_FILE).read_text(encoding="utf-8") if (path / CHECKSUMS_FILE).is_file() else file_checksums(path)
 
 
 def _processor() -> str:
@@ -66,21 +66,21 @@ def _processor() -> str:
 
 
 @contextmanager
-def work(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> Iterator[Path]:
+def work_folder(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> Iterator[Path]:
     """The folder where a stage keeps what it has done so far of this very work; alone in it.
 
     Who does the same work at the same time waits, and then finds it done. The folder stays, so that a kill after this loses
     nothing either (DVC has still to take the result into its cache), until `clean` takes it.
     """
-    folder = root() / f"{stage}-{key(params, inputs)}"
+    folder = checkpoints_root() / f"{stage}-{work_key(params, inputs)}"
     if os.environ.get("RANK", "0") != "0":  # another process of the same run (accelerate launch) keeps the folder
         yield folder
         return
-    clean(but=folder)
+    delete_old_work(keep=folder)
     with _alone(folder):
         folder.mkdir(exist_ok=True)
         yield folder
-        (folder / DONE).touch()
+        (folder / FINISHED_MARKER).touch()
 
 
 @contextmanager
@@ -91,45 +91,45 @@ def _alone(folder: Path) -> Iterator[None]:
         while True:
             lock.touch()
             try:
-                descriptor = held.enter_context(locked(lock, wait=False))
+                descriptor = held.enter_context(exclusive_lock(lock, wait=False))
             except BlockingIOError:
                 print(f"{folder.name}: another process does this very work; waiting for it", flush=True)
-                with suppress(FileNotFoundError), locked(lock):
+                with suppress(FileNotFoundError), exclusive_lock(lock):
                     continue
             if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
                 break  # else `clean` was faster, and a lock on what has lost its name holds nobody off
         yield
 
 
-def clean(*, but: Path | None = None) -> None:
+def delete_old_work(*, keep: Path | None = None) -> None:
     """Delete kept work that is finished, older than KEEP_DAYS, or, the oldest first, over KEEP_BYTES in all; none in use."""
     found = []
-    for folder in root().glob("*"):
+    for folder in checkpoints_root().glob("*"):
         with suppress(FileNotFoundError):  # another run cleans too
-            if folder.is_dir() and folder != but:
+            if folder.is_dir() and folder != keep:
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 found.append((folder.stat().st_mtime, size, folder))
     total = 0
     for modified, size, folder in sorted(found, reverse=True):
         total += size
-        if (folder / DONE).exists() or time.time() - modified > KEEP_DAYS * 86400 or total > KEEP_BYTES:
+        if (folder / FINISHED_MARKER).exists() or time.time() - modified > KEEP_DAYS * 86400 or total > KEEP_BYTES:
             lock = folder.with_name(f"{folder.name}.lock")
             with suppress(OSError):
                 lock.touch()
-                with locked(lock, wait=False):
+                with exclusive_lock(lock, wait=False):
                     shutil.rmtree(folder)
                     lock.unlink()
 
 
-def seal(checkpoint: Path) -> None:
+def mark_complete(checkpoint: Path) -> None:
     """Say of a checkpoint that it is whole, and what its files are; until then nobody will use it."""
     (checkpoint / "schema").write_text(SCHEMA, encoding="utf-8")
     write_checksums(checkpoint)
 
 
-def fault(checkpoint: Path) -> str | None:
+def why_unusable(checkpoint: Path) -> str | None:
     """Why a checkpoint cannot be used, or None."""
-    if not (checkpoint / SUMS).is_file():
+    if not (checkpoint / CHECKSUMS_FILE).is_file():
         return f"{checkpoint.name}: it was not written to its end"
     try:
         verify_checksums(checkpoint)
@@ -139,7 +139,7 @@ def fault(checkpoint: Path) -> str | None:
     return None if schema == SCHEMA else f"{checkpoint.name}: its schema is {schema[:20]}, not {SCHEMA}"
 
 
-class Batches:
+class BatchStore:
     """Results of batches that are done, one on a line behind its SHA-256, in a file that a kill leaves usable."""
 
     def __init__(self, path: Path) -> None:
@@ -162,7 +162,7 @@ class Batches:
         self.file.truncate(whole)
 
     def add(self, start: int, rows: list[Any]) -> None:
-        body = dumps({"start": start, "rows": rows}).encode()
+        body = to_json({"start": start, "rows": rows}).encode()
         self.file.write(hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n")
         self.file.flush()
         os.fsync(self.file.fileno())

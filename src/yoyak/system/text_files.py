@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
 
-LONGEST_ROW = 10_000_000  # bytes; more is a lost quote, and would be held in memory whole
-csv.field_size_limit(LONGEST_ROW)  # Python's own limit of 131,072 characters a cell would stop with its own message
-FORMULA = tuple("=+-@＝＋－＠\t\r")  # what a cell starts with that a spreadsheet calculates, some in full width too
+MAX_ROW_BYTES = 10_000_000  # bytes; more is a lost quote, and would be held in memory whole
+csv.field_size_limit(MAX_ROW_BYTES)  # Python's own limit of 131,072 characters a cell would stop with its own message
+FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r")  # what a cell starts with that a spreadsheet calculates, some in full width too
 _SIGNATURES = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -52,7 +52,7 @@ def first_bytes(path: Path) -> bytes:
         raise YoyakError(f"{printable(str(path), 300)}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def check_encoding(path: Path) -> None:
+def check_text_file(path: Path) -> None:
     """YoyakError if the file is missing, no regular one, empty, or starts as something else than plain UTF-8 text does."""
     head = first_bytes(path)
     if not head:
@@ -62,7 +62,7 @@ def check_encoding(path: Path) -> None:
             raise YoyakError(f"{path}: line 1: this is {name}; save it as UTF-8 without a byte order mark")
 
 
-def has_last_end(path: Path) -> bool:
+def ends_with_newline(path: Path) -> bool:
     """Whether the last line of a text file that is not empty has an end; else it may have been cut off."""
     with open(path, "rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -79,10 +79,10 @@ def printable(text: str, most: int = 80) -> str:
 class _Left:
     """How many bytes of a row may still be read."""
 
-    size: int = LONGEST_ROW
+    size: int = MAX_ROW_BYTES
 
 
-def _lines(path: Path, left: _Left | None = None) -> Iterator[str]:
+def read_lines(path: Path, left: _Left | None = None) -> Iterator[str]:
     """The lines of a UTF-8 file with their ends as they are. YoyakError names the line that is not UTF-8 or has a NUL, or at
     which nothing is `left`: who reads rows puts that back after each."""
     left = left or _Left()
@@ -92,7 +92,7 @@ def _lines(path: Path, left: _Left | None = None) -> Iterator[str]:
                 return
             left.size -= len(line)
             if left.size < 0:
-                raise YoyakError(f"{path}: line {number}: a row of over {LONGEST_ROW:,} bytes; look for an unbalanced quote")
+                raise YoyakError(f"{path}: line {number}: a row of over {MAX_ROW_BYTES:,} bytes; look for an unbalanced quote")
             if b"\0" in line:
                 raise YoyakError(f"{path}: line {number}: a NUL byte; this is not a text file, or it is damaged")
             try:
@@ -111,9 +111,9 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
         YoyakError: naming file and line, for a missing file or column, another encoding, an unbalanced quote, a row
             with too many or too few cells or of more than LONGEST_ROW bytes, or no rows at all.
     """
-    check_encoding(path)
+    check_text_file(path)
     left = _Left()
-    reader = csv.reader(_lines(path, left), strict=True)
+    reader = csv.reader(read_lines(path, left), strict=True)
     line = 1
     try:
         header = next(reader)
@@ -125,7 +125,7 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
             raise YoyakError(f"{path}: line 1: a column occurs twice: {columns}")
         count = 0
         line = reader.line_num + 1
-        left.size = LONGEST_ROW
+        left.size = MAX_ROW_BYTES
         for cells in reader:
             if cells:  # the csv module gives [] for a blank line
                 if len(cells) != len(header):
@@ -136,7 +136,7 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
                 yield Row(line, dict(zip(header, cells, strict=True)))
                 count += 1
             line = reader.line_num + 1
-            left.size = LONGEST_ROW
+            left.size = MAX_ROW_BYTES
     except csv.Error as error:
         if "new-line" in str(error):
             raise YoyakError(f"{path}: line {line}: a carriage return outside quotes; end lines with a newline") from None
@@ -147,7 +147,7 @@ def read_csv(path: Path, *, required: Sequence[str]) -> Iterator[Row]:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSON-lines file, one after another. YoyakError names the file and line of one that is damaged."""
-    check_encoding(path)
+    check_text_file(path)
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             row = _value(line, f"{path}: line {number}")
@@ -158,7 +158,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def read_json(path: Path) -> Any:
     """The value of a JSON file. YoyakError if it is missing or damaged."""
-    check_encoding(path)
+    check_text_file(path)
     return _value(path.read_bytes(), str(path))
 
 
@@ -169,7 +169,7 @@ def _value(text: bytes, where: str) -> Any:
         raise YoyakError(f"{where}: not JSON; the file is damaged") from None
 
 
-def dumps(value: object, *, indent: int | None = None) -> str:
+def to_json(value: object, *, indent: int | None = None) -> str:
     """JSON with Korean left readable, keys in their order, no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
 
@@ -177,17 +177,17 @@ def dumps(value: object, *, indent: int | None = None) -> str:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with atomic_file(path) as file:
         for row in rows:
-            file.write(dumps(row) + "\n")
+            file.write(to_json(row) + "\n")
 
 
 def write_json(path: Path, value: object) -> None:
     with atomic_file(path) as file:
-        file.write(dumps(value, indent=2) + "\n")
+        file.write(to_json(value, indent=2) + "\n")
 
 
 def _plain(cell: object) -> object:
     """A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA_STARTS else cell
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config import presets
-from yoyak.config.params import Params
+from yoyak.config.sections import Params
 from yoyak.data import cleaning, tokenization
 from yoyak.evaluation import rouge
 from yoyak.models import checkpoints, encoder_decoder, lora, memory_estimate
@@ -52,7 +52,7 @@ def _available_memory() -> int:
     """Bytes to be had on the GPU, where there is one, else in RAM."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    return hardware.memory()[1]
+    return hardware.memory_bytes().available
 
 
 def _versions() -> str:
@@ -132,10 +132,10 @@ def presets_table(folder: Path, params: Path, *, gib: float | None) -> list[str]
     not given: into what is free here)."""
     free = int(gib * GIB) if gib else _available_memory()
     lines = [f"estimated peak memory in bfloat16, against {free / GIB:.1f} GiB"]
-    for name in presets.names(folder):
+    for name in presets.preset_names(folder):
         _, about = presets.read_preset(name, folder)
         if "shape" in about:
-            applied = presets.apply(name, folder=folder, params=params)
+            applied = presets.params_with_preset(name, folder=folder, params=params)
             config = memory_estimate.config_of_shape(about["shape"])
             made_of = memory_estimate.layers_of(config)
             found = memory_estimate.estimate(config, applied, precision="bfloat16", made_of=made_of)
@@ -198,7 +198,7 @@ def report(params: Params, *, step: bool) -> bool:
             tuned = lora.add_lora(base, params.lora, new_tokens=new, settings=settings)
             loaded.append((tuned, tokenizer))
             return f"{chosen.checkpoint} ({base.config.model_type}), {len(tokenizer)} tokens, {lora.describe(tuned)}"
-        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.device())
+        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.default_device())
         loaded.append((model, tokenizer))
         return f"{chosen.checkpoint} ({model.config.model_type}), {len(tokenizer)} tokens"
 

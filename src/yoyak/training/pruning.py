@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoyak.system.errors import YoyakError
-from yoyak.system.locks import locked
+from yoyak.system.locks import exclusive_lock
 
 if TYPE_CHECKING:
     import optuna
@@ -106,7 +106,7 @@ def connect(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBSt
     deadline = time.monotonic() + 30
     while True:
         try:
-            with warnings.catch_warnings(), locked(Path(local).parent) if local else nullcontext():
+            with warnings.catch_warnings(), exclusive_lock(Path(local).parent) if local else nullcontext():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return optuna.storages.RDBStorage(
                     url, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=3 * heartbeat if heartbeat else None

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from yoyak.config.params import Generation, Training
+from yoyak.config.sections import Generation, Training
 from yoyak.data import tokenization
 from yoyak.evaluation import rouge
 from yoyak.inference import decoding
@@ -76,7 +76,7 @@ def arguments(training: Training, *, folder: Path, precision: str) -> TrainingAr
         full_determinism=training.full_determinism,
         dataloader_pin_memory=torch.cuda.is_available(),
         prediction_loss_only=True,  # logits of all rows would fill the memory; ROUGE is measured on what is written
-        tf32=True if hardware.has_tf32() else None,
+        tf32=True if hardware.supports_tf32() else None,
         logging_steps=training.logging_steps,
         logging_first_step=True,
         remove_unused_columns=False,  # `length` is needed for grouping; the collator drops it
@@ -304,7 +304,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
             folder = Path(self.args.output_dir)
             newest = folder / f"checkpoint-{self.state.global_step}"
             (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
-            resumable.seal(newest)
+            resumable.mark_complete(newest)
             needed = {f"checkpoint-{step}" for step in (self.state.global_step, self.state.best_global_step)}
             for old in [path for path in _checkpoints(folder) if path.name not in needed][max(0, self.keep - len(needed)) :]:
                 shutil.rmtree(old)
@@ -446,7 +446,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 def _last_whole(folder: Path) -> Path | None:
     """The last checkpoint to go on from: it and the best one until then are whole. Damaged ones are named and deleted."""
     for checkpoint in _checkpoints(folder):
-        if why := resumable.fault(checkpoint):
+        if why := resumable.why_unusable(checkpoint):
             print(f"a checkpoint is of no use and goes: {why}", flush=True)
             shutil.rmtree(checkpoint)
     for checkpoint in _checkpoints(folder):
