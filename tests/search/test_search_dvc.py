@@ -23,10 +23,10 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.pipeline.test_pipeline import command, commit
-from tests.training.test_pruning import connect_at_once
+from tests.training.test_study_storage import connect_at_once
 from yoyak.config.yaml_files import read_yaml
 from yoyak.search import study
-from yoyak.training import pruning
+from yoyak.training import study_storage
 
 ROOT = Path(__file__).parents[2]
 RATE, BEAMS = "training.learning_rate", "generation.num_beams"
@@ -65,13 +65,13 @@ def note(what):
         file.write(f"{os.getpid()} {what}\\n")
 
 def train(params):
-    from yoyak.training import pruning
+    from yoyak.training import search_reporting
 
     note("train")
     best = 100 - 10 * abs(math.log10(params.training.learning_rate) + 3)
     if params.training.learning_rate == 0.5:
         raise SystemExit("error: the loss became nan")
-    callbacks, rows = pruning.reports(), ["step\\trouge_sum"]
+    callbacks, rows = search_reporting.trial_callbacks(), ["step\\trouge_sum"]
     for epoch in range(1, int(params.training.num_train_epochs) + 1):
         time.sleep(float(os.environ.get("SMALL_SLEEP", "0")))
         value = best - 5 * (params.training.num_train_epochs - epoch)
@@ -435,7 +435,9 @@ def test_clones_on_several_machines_share_a_study(root: Path, tmp_path: Path, ad
     forget(root)
     here, there = (start(folder, sleep=1.0, OPTUNA_STORAGE=address) for folder in (root, other))
     made: optuna.Study | None = None
-    storage = pruning.connect(address)  # one for all: each has connections of its own, and a server has a hundred
+    storage = study_storage.open_study_storage(
+        address
+    )  # one for all: each has connections of its own, and a server has a hundred
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:  # until the other one works
         time.sleep(0.2)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yoyak.search.study import STORAGE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
-from yoyak.training import pruning
+from yoyak.training import study_storage
 
 TOP = 10
 SAME = 0.7  # share of the top trials that a choice must have to count as theirs (features.md, S11)
@@ -36,7 +36,7 @@ table{{border-collapse:collapse;font-size:13px}}td,th{{padding:.25rem .6rem;bord
 
 def studies() -> list[str]:
     """A line for each study in the storage."""
-    storage = pruning.connect(storage_url(None))
+    storage = study_storage.open_study_storage(storage_url(None))
     names = sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage))
     lines = [f"{name}: {counts(optuna.load_study(study_name=name, storage=storage))}" for name in names]
     return lines or ["no studies yet; python -m yoyak search NAME begins one"]
@@ -142,7 +142,7 @@ def write(name: str, path: Path) -> list[str]:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        study = optuna.load_study(study_name=name, storage=pruning.connect(storage_url(None)))
+        study = optuna.load_study(study_name=name, storage=study_storage.open_study_storage(storage_url(None)))
     except KeyError:
         where = sqlalchemy.engine.make_url(storage_url(None)).render_as_string(hide_password=True)
         elsewhere = f"one whose file names its storage is found if {STORAGE} says that too"

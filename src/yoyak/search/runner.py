@@ -31,7 +31,7 @@ from yoyak.search.space import OBJECTIVES, Plan
 from yoyak.search.study import STATE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
 from yoyak.search.workers import Worker, locked
 from yoyak.system.errors import YoyakError
-from yoyak.training import pruning
+from yoyak.training import search_reporting, study_storage
 
 HEARTBEAT = 20  # seconds; a worker elsewhere that is silent for three of them is given up
 KILLS = 3  # that one run may suffer while the search lives on, before its params are held responsible
@@ -68,7 +68,7 @@ class Search:
         self.name, self.root = name, root
         url = storage_url(plan)
         self.shared = not url.startswith("sqlite")
-        self.storage = pruning.connect(url, heartbeat=HEARTBEAT if self.shared else None)
+        self.storage = study_storage.open_study_storage(url, heartbeat=HEARTBEAT if self.shared else None)
         self.url, self.plan = url, plan
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with locked():
@@ -294,7 +294,7 @@ class Search:
         told = {"YOYAK_SEARCH": str(self.worker.path), "YOYAK_CHECKPOINTS": str(Path(".checkpoints").resolve())}
         if trial and self.plan.pruner.name != "none" and self.plan.trains:
             about = {"storage": self.url, "study": self.name, "trial": trial._trial_id, "pruner": self.plan.pruner.arguments()}
-            told[pruning.VARIABLE] = json.dumps(about)
+            told[search_reporting.TRIAL_VARIABLE] = json.dumps(about)
         if self.plan.jobs > 1 and (gpus := _gpus()):
             told["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
         return told
@@ -570,6 +570,6 @@ def run_file(plans: Mapping[str, Plan], *, name: str, only: str | None, root: Pa
 
 def _study(name: str, plan: Plan) -> optuna.Study | None:
     try:
-        return optuna.load_study(study_name=name, storage=pruning.connect(storage_url(plan)))
+        return optuna.load_study(study_name=name, storage=study_storage.open_study_storage(storage_url(plan)))
     except KeyError:
         return None

@@ -112,7 +112,7 @@ class Pruner(Section):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
     def arguments(self) -> dict[str, Any]:
-        """For pruning.make_pruner."""
+        """For search_reporting.make_pruner."""
         reads = {
             "median": {"n_startup_trials", "n_warmup_steps", "interval_steps"},
             "hyperband": {"min_resource", "reduction_factor"},

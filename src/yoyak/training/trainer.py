@@ -34,7 +34,7 @@ from yoyak.system import hardware, resumable
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, write_json
-from yoyak.training import packing, pruning
+from yoyak.training import packing, search_reporting
 from yoyak.training.packing import Batch
 
 DEBUG_ROWS = {"train": 50, "dev": 10}
@@ -498,8 +498,8 @@ def fit(
     with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
         live = Live(str(metrics_folder), save_dvc_exp=False, dvcyaml=None)
         try:
-            reached = todo(callbacks=[LiveLog(live), *pruning.reports()])
-        except pruning.PrunedError:
+            reached = todo(callbacks=[LiveLog(live), *search_reporting.trial_callbacks()])
+        except search_reporting.TrialPrunedError:
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise
         live.end()  # not after a fault: it starts a thread, for which Python waits forever where memory is full

@@ -1,0 +1,103 @@
+"""A training run that is a trial of a search reports each evaluation to its Optuna study, which may end it early.
+
+The search sets the environment variable YOYAK_TRIAL for such a run (`TRIAL_VARIABLE`). Without it nothing is reported.
+"""
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from yoyak.system.errors import YoyakError
+from yoyak.training.study_storage import open_study_storage
+
+if TYPE_CHECKING:
+    import optuna
+
+# JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings}.
+# The address can hold a password. So it travels in the environment and stands in no file.
+TRIAL_VARIABLE = "YOYAK_TRIAL"
+
+
+class TrialPrunedError(YoyakError):
+    """The study ended this trial early, because its evaluations are worse than those of other trials."""
+
+
+def make_pruner(settings: dict[str, Any]) -> "optuna.pruners.BasePruner":
+    """Optuna's pruner.
+
+    Args:
+        settings: `name` (median, hyperband or none); the other items are the arguments of Optuna's class.
+    """
+    import optuna
+
+    classes: dict[str, Callable[..., optuna.pruners.BasePruner]] = {
+        "median": optuna.pruners.MedianPruner,
+        "hyperband": optuna.pruners.HyperbandPruner,
+        "none": optuna.pruners.NopPruner,
+    }
+    return classes[settings["name"]](**{key: value for key, value in settings.items() if key != "name"})
+
+
+class ReportToStudy(TrainerCallback):  # type: ignore[misc]
+    """Reports the metric that selects the best model to the study after each evaluation. A loss is reported as its negative,
+    because the study maximizes.
+
+    Raises:
+        TrialPrunedError: from an evaluation, if the study's pruner ends this trial.
+    """
+
+    def __init__(self, trial: "optuna.Trial") -> None:
+        self.trial = trial
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        for logs in state.log_history:  # not empty after a kill: the run continues as another trial, which has no reports yet
+            if f"eval_{args.metric_for_best_model}" in logs:
+                self._report(args, logs["epoch"], logs[f"eval_{args.metric_for_best_model}"])
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._report(args, state.epoch or 0, kwargs["metrics"][f"eval_{args.metric_for_best_model}"])
+
+    def _report(self, args: TrainingArguments, epochs_done: float, value: float) -> None:
+        import optuna
+        import sqlalchemy
+
+        name, epoch = args.metric_for_best_model, math.ceil(epochs_done)
+        reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
+        try:
+            with warnings.catch_warnings():
+                # A run that starts again after a kill reports the same value for the same epoch; Optuna warns of that.
+                warnings.simplefilter("ignore")
+                self.trial.report(-value if name == "loss" else value, epoch)
+            if not self.trial.should_prune():
+                return
+            self.trial.set_user_attr("pruned", reason)
+        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            print(
+                f"WARNING: the search's database does not answer ({type(error).__name__}); "
+                f"epoch {epoch} is not reported to the study, training continues",
+                flush=True,
+            )
+            return
+        raise TrialPrunedError(f"pruned: {reason}")
+
+
+def trial_callbacks() -> list[TrainerCallback]:
+    """The callback that reports this run to its study, or no callback if the run is not a trial that a study may end."""
+    if TRIAL_VARIABLE not in os.environ:
+        return []
+    import optuna
+
+    trial = json.loads(os.environ[TRIAL_VARIABLE])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.load_study(
+        study_name=trial["study"],
+        storage=open_study_storage(trial["storage"]),
+        sampler=optuna.samplers.RandomSampler(),  # never used here: the search has already chosen the params
+        pruner=make_pruner(trial["pruner"]),
+    )
+    return [ReportToStudy(optuna.trial.Trial(study, trial["trial"]))]

@@ -1,0 +1,50 @@
+"""Opens the database that holds the Optuna studies. The search and each of its training runs use it."""
+
+import time
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoyak.system.errors import YoyakError
+from yoyak.system.locks import exclusive_lock
+
+if TYPE_CHECKING:
+    import optuna
+
+OPENING_SECONDS = 30  # how long other workers may take to create the tables
+
+
+def open_study_storage(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBStorage":
+    """Open the studies' database, and create its tables if there are none.
+
+    Args:
+        url: SQLAlchemy address, such as `sqlite:////path/studies.db` or `postgresql+psycopg://user@host/name`.
+        heartbeat: seconds between two signs of life of a worker. A trial whose worker gives no sign for three times as long
+            counts as interrupted. None: no heartbeat.
+
+    Raises:
+        YoyakError: if the database cannot be opened. The message does not show the password in `url`.
+    """
+    import optuna
+    import sqlalchemy
+
+    address = sqlalchemy.engine.make_url(url)
+    sqlite_file = address.database if address.get_backend_name() == "sqlite" else None
+    # Several workers write to one SQLite file, one after the other, so a worker must wait long enough.
+    engine = {"connect_args": {"timeout": 120}} if sqlite_file else {"pool_pre_ping": True}
+    deadline = time.monotonic() + OPENING_SECONDS
+    while True:
+        try:
+            with warnings.catch_warnings(), exclusive_lock(Path(sqlite_file).parent) if sqlite_file else nullcontext():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(
+                    url, engine_kwargs=engine, heartbeat_interval=heartbeat, grace_period=3 * heartbeat if heartbeat else None
+                )
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+            reason = " ".join(str(getattr(error, "orig", error)).split())
+            # Another worker that starts at the same moment creates the tables, one after the other: try again.
+            being_created = "already exists" in reason or "duplicate key" in reason
+            if not being_created or time.monotonic() > deadline:
+                raise YoyakError(f"storage {address.render_as_string(hide_password=True)}: {reason}") from None
+            time.sleep(0.2)
