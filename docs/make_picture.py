@@ -46,7 +46,8 @@ def draw(output: str, *, command: str) -> str:
             f'<text x="{16 + start * CHARACTER:.1f}" y="{52 + index * LINE}" textLength="{len(shown) * CHARACTER:.1f}"'
             f' xml:space="preserve"{style}>{escape(shown)}</text>'
         )
-    dots = "".join(f'<circle cx="{20 + 18 * n}" cy="18" r="6" fill="{c}"/>' for n, c in enumerate(("#ff5f56", "#ffbd2e", "#27c93f")))
+    buttons = zip((20, 38, 56), ("#ff5f56", "#ffbd2e", "#27c93f"), strict=True)
+    dots = "".join(f'<circle cx="{x}" cy="18" r="6" fill="{color}"/>' for x, color in buttons)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
