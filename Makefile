@@ -1,67 +1,102 @@
-# make repro: set up and run the pipeline.  make test: set up and run lint, types and all tests.
-PYTHON ?= python3.11
+# make repro: set up and run the pipeline.  make test: set up and run lint, types and all tests.  make help: all commands.
+# PYTHON=…       the Python of the environment, 3.11 or 3.12; without it tools/find-python.sh looks for one, 3.11 first
+# TORCH_INDEX=…  the address of a package index that has other builds of torch, such as PyTorch's CPU index
+PYTHON ?=
+TORCH_INDEX ?=
+# Another shell than /bin/sh makes GNU make 3.81, which macOS has, start each command with the PATH that is exported here.
+SHELL := /bin/bash
 BIN := .venv/bin
-# What the recipes run must find the environment's python first: DVC's stages call `python`.
+# The recipes must find the environment's python first: DVC's stages call `python`.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 PIP := -m pip install --disable-pip-version-check --progress-bar off
-# The lock into the environment $(1), and nothing that it does not name. First what builds the packages that come as source: pip
-# would fetch that by itself, without hashes. Last torch: its builds differ, so it has no hash, and it pins its CUDA packages itself.
+LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation
+TORCH := $(shell grep '^torch==' requirements.txt)
+TORCH_PIP := $(PIP) $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)')
+
+# The environment $(1) with what the lock files $(2) pin, and nothing else.
+# pip and setuptools come first, with hashes: they build the packages that come as source.
+# torch comes last: it has several builds, so that it has no hash, and it brings its own CUDA packages. Without an NVIDIA GPU the
+# CPU build is tried first, which is smaller by gigabytes. Where the index has no such build, pip chooses one.
 define install
-	$(PYTHON) -m venv $(1)
+	python=$$(tools/find-python.sh '$(PYTHON)') && "$$python" -m venv $(1)
 	sed -n '/^pip==/,/[^\\]$$/p; /^setuptools==/,/[^\\]$$/p' requirements.lock >$(1)/build.lock
 	$(1)/bin/python $(PIP) --require-hashes --no-deps -r $(1)/build.lock
-	$(1)/bin/python $(PIP) --require-hashes --no-deps --no-build-isolation $(2)
-	$(1)/bin/python $(PIP) "$$(grep '^torch==' requirements.txt)"
+	$(1)/bin/python $(LOCKED) $(2)
+	nvidia-smi -L >/dev/null 2>&1 || $(1)/bin/python $(TORCH_PIP) '$(TORCH)+cpu' 2>/dev/null || echo "No CPU build of torch found; pip chooses the build."
+	$(1)/bin/python $(TORCH_PIP) '$(TORCH)'
 endef
-# What only torch's CUDA builds need, which stays out of the lock: a machine without a GPU is spared it.
+# What only torch's CUDA builds need. It stays out of the lock, so that a machine without a GPU does not download it.
 TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: repro test check faults setup lock audit base sample bench
+.PHONY: repro test check faults setup setup-dev docs lock audit base sample bench help FORCE
 
 repro: setup ## preprocess, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
 	python -m yoyak show
 
-test: setup ## lint, types and all tests
+test: setup-dev ## lint, types and all tests
 	ruff check .
 	ruff format --check .
 	mypy
 	pytest
 
-check: setup ## lint, types and fast tests
+check: setup-dev ## lint, types and fast tests
 	ruff check .
 	ruff format --check .
 	mypy
 	pytest -m "not slow"
 
-faults: setup ## 200 kills at random over all stages, full disks, damage: what came of it (an hour; YOYAK_KILLS=… YOYAK_SEED=…)
+faults: setup-dev ## 200 kills at random over all stages, full disks, damage: what came of it (an hour; YOYAK_KILLS=… YOYAK_SEED=…)
 	YOYAK_KILLS=$${YOYAK_KILLS:-200} pytest tests/test_faults.py tests/test_resume.py -s
 
-setup: .venv/ready .dvc/plots/offline.html ## the environment with pinned packages
+setup: .venv/ready .dvc/plots/offline.html ## the environment that runs the pipeline, with pinned packages
 
-.venv/ready: requirements.txt requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed (or name yours: make repro PYTHON=...)"; exit 1; }
+setup-dev: setup .venv/ready-dev ## setup, and the packages of the tests and the development tools
+
+docs: .venv/ready-docs ## the documents as a site that needs no network, in site/
+	mkdocs build --strict
+
+# A PYTHON that the user names replaces an environment of another version.
+ifneq ($(PYTHON),)
+ifneq ($(shell python=$$(tools/find-python.sh '$(PYTHON)' 2>/dev/null) && $$python -V),$(shell .venv/bin/python -V 2>/dev/null))
+.venv/packages: FORCE
+endif
+endif
+
+.venv/packages: requirements.txt requirements.lock
 	$(call install,.venv,-r requirements.lock)
+	touch $@
+
+.venv/ready: .venv/packages pyproject.toml
 	python $(PIP) --no-deps --no-build-isolation -e .
+	python -m pip check
+	touch $@
+
+.venv/ready-%: requirements-%.txt requirements-%.lock .venv/ready
+	python $(LOCKED) -r requirements-$*.lock
 	python -m pip check
 	touch $@
 
 .dvc/plots/offline.html: src/yoyak/reports/dvc_plots.py .venv/ready
 	python -m yoyak plots-page $@
 
-lock: ## resolve requirements.txt into requirements.lock again; pins that still fit stay
+COMPILE = "$$folder/bin/uv" pip compile --quiet --generate-hashes --no-annotate --universal --python-version 3.11 \
+	--excludes "$$folder/cuda" --custom-compile-command "make lock"
+
+lock: ## resolve each requirements file into its lock again, for all supported Pythons and systems; pins that still fit stay
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && printf '%s\n' $(TORCH_CUDA) >"$$folder/cuda" && \
-		$(PYTHON) -m venv "$$folder" && "$$folder/bin/python" $(PIP) --quiet uv==0.13.8 && \
-		"$$folder/bin/uv" pip compile --quiet requirements.txt -o requirements.lock --generate-hashes --no-annotate \
-		--python-version 3.11 --python-platform linux --no-emit-package torch --excludes "$$folder/cuda" \
-		--custom-compile-command "make lock"
+		python=$$(tools/find-python.sh '$(PYTHON)') && "$$python" -m venv "$$folder" && \
+		"$$folder/bin/python" $(PIP) --quiet uv==0.13.8 && \
+		$(COMPILE) requirements.txt -o requirements.lock --no-emit-package torch && \
+		$(COMPILE) requirements-dev.txt -o requirements-dev.lock -c requirements.lock && \
+		$(COMPILE) requirements-docs.txt -o requirements-docs.lock -c requirements.lock -c requirements-dev.lock
 
 AUDIT := pip-audit --disable-pip --strict --progress-spinner off
 
-audit: setup ## known vulnerabilities of every pinned package; asks pypi.org
-	$(AUDIT) --require-hashes -r requirements.lock -r bench/requirements.txt
-	grep '^torch==' requirements.txt | $(AUDIT) --no-deps -r /dev/stdin
+audit: setup-dev ## known vulnerabilities of every pinned package; asks pypi.org
+	$(AUDIT) --require-hashes -r requirements.lock -r requirements-dev.lock -r requirements-docs.lock -r bench/requirements.txt
+	echo '$(TORCH)' | $(AUDIT) --no-deps -r /dev/stdin
 
 base: setup ## pre-train the small checkpoints of models/base again (half an hour)
 	python models/build_base.py
@@ -83,3 +118,6 @@ bench: .venv-bench/ready ## side by side with what else one would run, in an env
 
 sample: setup ## draw the dialogues of data/sample again
 	python data/sample/build.py
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' Makefile
