@@ -1,7 +1,11 @@
-"""One thin script a stage, run as `python -m stages.NAME` from the repository's root.
+"""The stages: one short script per stage. DVC runs each as `python -m stages.NAME` from the root of the repository.
 
-A queued experiment runs in a copy of the repository, while an editable install points to the workspace: so this package puts
-the src folder that lies beside it first on the path, and with it the copy's own code.
+Importing this package prepares the process of a stage:
+
+- It puts the `src` folder next to this package first on the path. A queued experiment runs in a copy of the repository, while an
+  editable installation points to the original. Without this, the copy would run the original's code.
+- If DVC started the process, it ends the process when DVC is killed. Otherwise the stage would continue without DVC, at the same
+  time as the next run. This needs Linux or macOS.
 """
 
 import fcntl
@@ -17,32 +21,44 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 if importlib.util.find_spec("pydantic") is None:
-    raise SystemExit(f"error: {sys.executable} has not yoyak's packages; run `make setup`, then `source .venv/bin/activate`")
+    raise SystemExit(
+        f"error: the packages of yoyak are not installed for {sys.executable}; "
+        "run `make setup`, then `source .venv/bin/activate`"
+    )
+
+PROC = Path("/proc")  # Linux only
+SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
+CHECK_SECONDS = 0.5
 
 
-def _parent_of(pid: int | str) -> int:
-    """Of a process by Linux's /proc; 0 if it is gone."""
+def starter_processes() -> list[int]:
+    """Ids of the processes that started this one: its parent and, if the parent is a shell, the shell's parent.
+
+    DVC starts the command of a stage through a shell. When DVC is killed, the shell stays, so its parent matters too. That
+    parent is read from /proc. Where /proc is missing, as on macOS, only the parent itself is returned.
+    """
+    parent = os.getppid()
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+        is_shell = (PROC / str(parent) / "comm").read_text(encoding="utf-8").strip() in SHELLS
+    except OSError:
+        is_shell = False
+    return [parent, _parent_of(parent)] if is_shell else [parent]
+
+
+def _parent_of(pid: int) -> int:
+    """The parent of a process, read from /proc, or 0 if the process has ended."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(")")[2].split()[1])
     except (OSError, IndexError):
         return 0
 
 
-def _above() -> list[int]:
-    """Who started this process: its parent, and DVC behind that if it is the shell that DVC starts commands with."""
-    parent = os.getppid()
+def search_has_ended(lock_file: Path) -> bool:
+    """Whether the search that started this run has ended. A search locks its file, and a kill releases the lock."""
     try:
-        shell = Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").strip() in ("sh", "bash", "dash", "zsh", "fish", "ksh")
-    except OSError:
-        shell = False
-    return [parent, _parent_of(parent)] if shell else [parent]
-
-
-def _gone(search: Path) -> bool:
-    """Whether the search that started this run is gone: a kill releases its lock."""
-    try:
-        with open(search, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with open(lock_file, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except FileNotFoundError:
@@ -50,18 +66,19 @@ def _gone(search: Path) -> bool:
     return True
 
 
-def _end_with_its_starter() -> None:
-    """Kill this process once DVC or the search that started it was killed, or it would work on for nobody, beside the next."""
-    search, above = os.environ.get("YOYAK_SEARCH"), _above()
+def end_with_starter() -> None:
+    """Start a thread that kills this process when DVC, or the search in YOYAK_SEARCH, has ended."""
+    search, starters = os.environ.get("YOYAK_SEARCH"), starter_processes()
 
     def watch() -> None:
-        while _above() == above and not (search and _gone(Path(search))):
-            time.sleep(0.5)
+        # The id of the parent changes when the parent ends, because the system gives its child a new parent.
+        while starter_processes() == starters and not (search and search_has_ended(Path(search))):
+            time.sleep(CHECK_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 if "DVC_STAGE" in os.environ:
-    _end_with_its_starter()
-    os.register_at_fork(after_in_child=_end_with_its_starter)  # a tokenizing process ends with its stage
+    end_with_starter()
+    os.register_at_fork(after_in_child=end_with_starter)  # a subprocess that tokenizes ends with its stage

@@ -1,14 +1,15 @@
-"""yoyak (요약): train, predict and score Korean dialogue summarizers as one DVC pipeline."""
+"""yoyak (요약): train, search, score and serve Korean dialogue summarizers as one DVC pipeline."""
 
 import logging
 import os
 
 __version__ = "0.1.0"
 
-# OpenMP's threads wait for each other by spinning, 300,000 turns of it by default. Beside other busy processes that made
-# training up to 20 times slower; 1,000 turns cost nothing alone (docs/log.md). libgomp reads this when torch is imported.
+# OpenMP threads wait for each other in a busy loop, by default for 300,000 turns. With other busy processes on the machine this
+# made training up to 20 times slower. With 1,000 turns a process that runs alone is as fast as before (docs/log/speed.md).
+# libgomp reads the variable when torch is imported, so it is set here.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-# transformers' trainer imports bitsandbytes, which complains of optional kernels from a hub that nothing here uses.
+# The trainer of transformers imports bitsandbytes, which warns about optional CPU kernels from the hub. Nothing here uses them.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

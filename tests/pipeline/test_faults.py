@@ -185,7 +185,7 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
         takes[family, stage] = min(takes.get((family, stage), 99.0), time.monotonic() - started)
         count["ends"] += 1
         told = attempt.told()
-        count["resumed"] += any(text in told for text in ("goes on from its checkpoint", "had ended", "batches were done"))
+        count["resumed"] += any(text in told for text in ("goes on from its checkpoint", "had ended", "batches are kept"))
         assert files_of(folder, stage) == expected[family, stage], (family, stage, told)
         assert not leftovers(folder)
         count["identical"] += 1

@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
 
     def unfinished(checkpoint: Path) -> str:
         (checkpoint / CHECKSUMS_FILE).unlink()
-        return f"{checkpoint.name}: it was not written to its end"
+        return f"{checkpoint.name}: it is incomplete (no SHA256SUMS)"
 
     def newer(checkpoint: Path) -> str:
         (checkpoint / "schema").write_text("2")

@@ -1,1 +1,1 @@
-"""params.yaml as typed sections, and presets that change it."""
+"""The parameters of an experiment: params.yaml as typed sections, and presets that change it."""

@@ -116,8 +116,8 @@ def generate(
     with tqdm(total=len(ids), desc=progress, unit="dialogue", mininterval=1) as bar:
         for start in range(0, len(order), settings.batch_size):
             chosen = order[start : start + settings.batch_size]
-            if kept and start in kept.done:
-                outputs.update({at: Output(*row) for at, row in zip(chosen, kept.done[start], strict=True)})
+            if kept and start in kept.finished:
+                outputs.update({at: Output(*row) for at, row in zip(chosen, kept.finished[start], strict=True)})
                 bar.update(len(chosen))
                 continue
             # Seeded by batch, so that none depends on those before it.

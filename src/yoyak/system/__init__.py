@@ -1,1 +1,1 @@
-"""Errors, hardware, files, hashes, locks and resumable work: what every other package builds on."""
+"""The lowest package: errors, hardware, text files, checksums, locks and resumable work. All other packages use it."""

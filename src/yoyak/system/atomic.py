@@ -1,4 +1,4 @@
-"""Files and folders that appear under their names only when they are complete and on the disk."""
+"""Atomic writes: a file or folder appears under its name only when it is complete and on the disk."""
 
 import glob
 import os
@@ -15,27 +15,34 @@ from yoyak.system.locks import exclusive_lock
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears under its name only when it is complete and on the disk."""
+    """Write a UTF-8 text file that replaces `path` only when the block ends without an exception.
+
+    Line ends are written as they are given. Missing parent folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as beside:
-        # "x" follows no link that somebody may have put there
-        with open(beside / path.name, "x", encoding="utf-8", newline="") as file:
+    with _temporary_folder_next_to(path) as temporary:
+        # Mode "x" fails on an existing name, so it never writes through a link that somebody placed there.
+        with open(temporary / path.name, "x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside / path.name, path)
-    _sync_folder(path.parent)
+        os.replace(temporary / path.name, path)
+    _flush_folder(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when everything in it is on the disk; what was there before goes.
+    """Fill a new folder that replaces `path` only when the block ends without an exception.
 
-    SHA256SUMS in it says what its files are (`verify`, or `sha256sum -c`).
+    The previous content of `path` is deleted then. The new folder gets a SHA256SUMS, which
+    `yoyak.system.integrity.verify_checksums` and `sha256sum --check` read.
+
+    Yields:
+        A temporary folder. Write the files into it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as beside:
-        new, old = beside / path.name, beside / "old"
+    with _temporary_folder_next_to(path) as temporary:
+        new, old = temporary / path.name, temporary / "old"
         new.mkdir()
         yield new
         write_checksums(new)
@@ -43,27 +50,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if path.is_symlink() or path.exists():
                 os.replace(path, old)
             os.replace(new, path)
-    _sync_folder(path.parent)
+    _flush_folder(path.parent)
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A hidden folder next to `path` to make it in, gone at the end. What killed processes left goes: nobody holds its lock."""
-    with ExitStack() as own:
+def _temporary_folder_next_to(path: Path) -> Iterator[Path]:
+    """A hidden, locked folder next to `path`, on the same file system. It is deleted at the end.
+
+    Temporary folders of killed processes are deleted too: nobody holds their lock.
+    """
+    with ExitStack() as own_lock:
         with exclusive_lock(path.parent):
-            for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                with suppress(OSError), exclusive_lock(left, wait=False):
-                    shutil.rmtree(left)
-            beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
-            own.enter_context(exclusive_lock(beside))
+            for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                with suppress(OSError), exclusive_lock(leftover, wait=False):
+                    shutil.rmtree(leftover)
+            temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+            own_lock.enter_context(exclusive_lock(temporary))
         try:
-            yield beside
+            yield temporary
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sync_folder(path: Path) -> None:
-    """Make a rename in `path` last through a power cut."""
+def _flush_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk, so that a rename in it survives a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Exclusive locks on files and folders, which a killed process releases."""
+"""Exclusive locks on files and folders. The operating system releases them when a process is killed."""
 
 import fcntl
 import os
@@ -9,10 +9,19 @@ from pathlib import Path
 
 @contextmanager
 def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[int]:
-    """Alone with an existing file or folder, as far as others ask too; its descriptor. A kill releases it.
+    """Hold an exclusive lock on an existing file or folder.
+
+    The lock is advisory (flock): it only keeps out processes that ask for it too. Linux and macOS have it, Windows only in WSL.
+
+    Args:
+        path: the file or folder, which must exist.
+        wait: whether to wait until the lock is free.
+
+    Yields:
+        The open file descriptor that holds the lock.
 
     Raises:
-        BlockingIOError: if another process is, unless told to `wait`.
+        BlockingIOError: if another process holds the lock and `wait` is false.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

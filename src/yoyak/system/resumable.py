@@ -1,7 +1,10 @@
-"""Work that was killed goes on where it was: kept under a key of its params, inputs and code, checked before it is used.
+"""Resumable work: a stage that is killed continues where it stopped when it runs again with the same inputs.
 
-.checkpoints/STAGE-KEY/         what the stage keeps (training: checkpoint-N; predict: finished batches)
-.checkpoints/STAGE-KEY.lock     held while that work is done; a kill releases it
+A stage keeps unfinished work in a folder whose name contains a key: a hash of its params, inputs and code. Kept files are
+verified before they are used.
+
+    .checkpoints/STAGE-KEY/         files of the stage (training: checkpoint-N; predict: finished batches)
+    .checkpoints/STAGE-KEY.lock     locked while a process does this work; a kill releases the lock
 """
 
 import hashlib
@@ -24,42 +27,55 @@ from yoyak.system.integrity import verify_checksums
 from yoyak.system.locks import exclusive_lock
 from yoyak.system.text_files import to_json
 
-SCHEMA = "1"  # of what is kept; another one is never read
-FINISHED_MARKER = "done"  # a file that says that the work was finished
+SCHEMA = "1"  # version of the format of kept files; files of another version are not used
+SCHEMA_FILE = "schema"
+FINISHED_MARKER = "done"  # an empty file in a work folder whose work is finished
 KEEP_DAYS = 7
 KEEP_BYTES = 20 * 2**30
-CODE_FOLDERS = (Path(__file__).parents[1], Path("stages"))
+CODE_FOLDERS = (Path(__file__).parents[1], Path("stages"))  # the whole library, with its nested packages, and the stages
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "ctranslate2", "tokenizers", "datasets", "numpy")
 
 
 def checkpoints_root() -> Path:
-    """Where unfinished work lies: in the main repository, also for a run in a copy of it (a queued one, a search's)."""
+    """The folder that contains all work folders: YOYAK_CHECKPOINTS, or `.checkpoints` in the main repository.
+
+    A queued experiment or a trial of a search runs in a copy of the repository. DVC_ROOT leads from there to the main one.
+    """
     return Path(os.environ.get("YOYAK_CHECKPOINTS") or Path(os.environ.get("DVC_ROOT", "."), ".checkpoints"))
 
 
 def work_key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
-    """A hash of everything that a result depends on: params, contents of the input folders, code, packages, processor,
-    and the number of processes that train together.
+    """Hash everything that the result of a stage depends on.
 
-    Inputs that were written with SHA256SUMS are known by that; who reads them verifies it.
+    This includes the params, the content of the input folders, all code of the library and the stages, the versions of the
+    packages, the processor, and the number of processes that train together.
+
+    Args:
+        params: the sections that the stage reads, by name.
+        inputs: folders that the stage reads. A folder with SHA256SUMS is represented by that file, so the stage must verify
+            it. A path that is not a folder is taken as a name on the hub; its revision belongs to `params`.
+
+    Returns:
+        32 hexadecimal digits.
     """
-    known: dict[str, Any] = {"schema": SCHEMA, "python": platform.python_version()}
-    known["params"] = {name: section.model_dump() for name, section in params.items()}
-    known["inputs"] = [_content(path) for path in inputs]
-    known["code"] = [sha256(path) for folder in CODE_FOLDERS for path in sorted(folder.rglob("*.py"))]
-    known["packages"] = {name: version(name) for name in PACKAGES}
-    known["processor"] = _processor()
-    known["processes"] = os.environ.get("WORLD_SIZE", "1")  # that train together; steps of several are larger
-    return hashlib.sha256(to_json(known).encode()).hexdigest()[:32]
+    content: dict[str, Any] = {"schema": SCHEMA, "python": platform.python_version()}
+    content["params"] = {name: section.model_dump() for name, section in params.items()}
+    content["inputs"] = [_input_content(path) for path in inputs]
+    content["code"] = [sha256(path) for folder in CODE_FOLDERS for path in sorted(folder.rglob("*.py"))]
+    content["packages"] = {name: version(name) for name in PACKAGES}
+    content["processor"] = _processor_name()
+    content["processes"] = os.environ.get("WORLD_SIZE", "1")  # several processes take larger optimizer steps
+    return hashlib.sha256(to_json(content).encode()).hexdigest()[:32]
 
 
-def _content(path: Path) -> object:
-    if not path.is_dir():  # a hub's name, which its revision among the params makes exact
+def _input_content(path: Path) -> object:
+    if not path.is_dir():
         return str(path)
-    return (path / CHECKSUMS_FILE).read_text(encoding="utf-8") if (path / CHECKSUMS_FILE).is_file() else file_checksums(path)
+    checksums = path / CHECKSUMS_FILE
+    return checksums.read_text(encoding="utf-8") if checksums.is_file() else file_checksums(path)
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else torch.backends.cpu.get_cpu_capability()
@@ -67,53 +83,74 @@ def _processor() -> str:
 
 @contextmanager
 def work_folder(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> Iterator[Path]:
-    """The folder where a stage keeps what it has done so far of this very work; alone in it.
+    """Open the folder where a stage keeps its unfinished work, and lock it.
 
-    Who does the same work at the same time waits, and then finds it done. The folder stays, so that a kill after this loses
-    nothing either (DVC has still to take the result into its cache), until `clean` takes it.
+    A second process with the same key waits, and then finds the finished work. The folder stays after the block, because DVC
+    must still move the result into its cache and can be killed meanwhile. `delete_old_work` deletes it later.
+
+    Args:
+        stage: name of the stage.
+        params: as in `work_key`.
+        inputs: as in `work_key`.
+
+    Yields:
+        The folder. It contains what an earlier, killed run of the same work left.
     """
     folder = checkpoints_root() / f"{stage}-{work_key(params, inputs)}"
-    if os.environ.get("RANK", "0") != "0":  # another process of the same run (accelerate launch) keeps the folder
+    if os.environ.get("RANK", "0") != "0":  # with accelerate launch, the process of rank 0 holds the lock for all of them
         yield folder
         return
     delete_old_work(keep=folder)
-    with _alone(folder):
+    with _work_lock(folder):
         folder.mkdir(exist_ok=True)
         yield folder
         (folder / FINISHED_MARKER).touch()
 
 
+def _lock_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _work_lock(folder: Path) -> Iterator[None]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = folder.with_name(f"{folder.name}.lock")
+    lock = _lock_file(folder)
     with ExitStack() as held:
         while True:
             lock.touch()
             try:
                 descriptor = held.enter_context(exclusive_lock(lock, wait=False))
             except BlockingIOError:
-                print(f"{folder.name}: another process does this very work; waiting for it", flush=True)
+                print(f"{folder.name}: another process does the same work; waiting until it ends", flush=True)
                 with suppress(FileNotFoundError), exclusive_lock(lock):
                     continue
+            # `delete_old_work` may have deleted the file before it was locked. A lock on a deleted file keeps nobody out, so
+            # the loop tries again.
             if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
-                break  # else `clean` was faster, and a lock on what has lost its name holds nobody off
+                break
         yield
 
 
 def delete_old_work(*, keep: Path | None = None) -> None:
-    """Delete kept work that is finished, older than KEEP_DAYS, or, the oldest first, over KEEP_BYTES in all; none in use."""
-    found = []
+    """Delete work folders that are not needed any more. Folders that a process has locked stay.
+
+    A folder is deleted if its work is finished, if it is older than KEEP_DAYS, or, the oldest first, if all folders together
+    exceed KEEP_BYTES.
+
+    Args:
+        keep: a work folder that is neither deleted nor counted.
+    """
+    folders = []
     for folder in checkpoints_root().glob("*"):
-        with suppress(FileNotFoundError):  # another run cleans too
+        with suppress(FileNotFoundError):  # another process may delete files at the same time
             if folder.is_dir() and folder != keep:
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                found.append((folder.stat().st_mtime, size, folder))
+                folders.append((folder.stat().st_mtime, size, folder))
     total = 0
-    for modified, size, folder in sorted(found, reverse=True):
+    for modified, size, folder in sorted(folders, reverse=True):
         total += size
         if (folder / FINISHED_MARKER).exists() or time.time() - modified > KEEP_DAYS * 86400 or total > KEEP_BYTES:
-            lock = folder.with_name(f"{folder.name}.lock")
+            lock = _lock_file(folder)
             with suppress(OSError):
                 lock.touch()
                 with exclusive_lock(lock, wait=False):
@@ -122,29 +159,37 @@ def delete_old_work(*, keep: Path | None = None) -> None:
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Say of a checkpoint that it is whole, and what its files are; until then nobody will use it."""
-    (checkpoint / "schema").write_text(SCHEMA, encoding="utf-8")
+    """Mark a checkpoint folder as complete: write the schema version and SHA256SUMS. Unmarked checkpoints are not used."""
+    (checkpoint / SCHEMA_FILE).write_text(SCHEMA, encoding="utf-8")
     write_checksums(checkpoint)
 
 
 def why_unusable(checkpoint: Path) -> str | None:
-    """Why a checkpoint cannot be used, or None."""
+    """Why a checkpoint folder cannot be used (incomplete, damaged, or of another schema), or None if it can be used."""
     if not (checkpoint / CHECKSUMS_FILE).is_file():
-        return f"{checkpoint.name}: it was not written to its end"
+        return f"{checkpoint.name}: it is incomplete (no {CHECKSUMS_FILE})"
     try:
         verify_checksums(checkpoint)
     except YoyakError as error:
         return str(error).partition(";")[0]
-    schema = (checkpoint / "schema").read_text(encoding="utf-8") if (checkpoint / "schema").is_file() else "none"
+    schema_file = checkpoint / SCHEMA_FILE
+    schema = schema_file.read_text(encoding="utf-8") if schema_file.is_file() else "none"
     return None if schema == SCHEMA else f"{checkpoint.name}: its schema is {schema[:20]}, not {SCHEMA}"
 
 
 class BatchStore:
-    """Results of batches that are done, one on a line behind its SHA-256, in a file that a kill leaves usable."""
+    """A file of finished batches that a kill cannot damage beyond its last line.
+
+    Each line has the SHA-256 of a batch, a space, and the batch as JSON. Opening the file reads the complete lines and cuts off
+    everything after the first damaged one.
+
+    Attributes:
+        finished: the rows of each finished batch, by the index of its first row.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.done: dict[int, Any] = {}
-        whole = 0
+        self.finished: dict[int, Any] = {}
+        valid_bytes = 0
         if path.is_file():
             data = path.read_bytes()
             for line in data.splitlines(keepends=True):
@@ -152,17 +197,29 @@ class BatchStore:
                 if not line.endswith(b"\n") or hashlib.sha256(body).hexdigest().encode() != digest:
                     break
                 batch = json.loads(body)
-                self.done[batch["start"]] = batch["rows"]
-                whole += len(line)
-            if whole < len(data):
-                print(f"{path.name}: {len(data) - whole} bytes of it are no whole batch; they are made again", flush=True)
-        if self.done:
-            print(f"{path.name}: {len(self.done)} batches were done before a kill; they are not made again", flush=True)
-        self.file = open(path, "ab")  # noqa: SIM115
-        self.file.truncate(whole)
+                self.finished[batch["start"]] = batch["rows"]
+                valid_bytes += len(line)
+            if valid_bytes < len(data):
+                print(
+                    f"{path.name}: the last {len(data) - valid_bytes} bytes are not a complete batch; they are computed again",
+                    flush=True,
+                )
+        if self.finished:
+            print(
+                f"{path.name}: {len(self.finished)} batches are kept from an earlier run; they are not computed again",
+                flush=True,
+            )
+        self._file = open(path, "ab")  # noqa: SIM115
+        self._file.truncate(valid_bytes)
 
     def add(self, start: int, rows: list[Any]) -> None:
+        """Append a finished batch and flush it to the disk.
+
+        Args:
+            start: index of the batch's first row.
+            rows: the results, which must be JSON values.
+        """
         body = to_json({"start": start, "rows": rows}).encode()
-        self.file.write(hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        self._file.write(hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
