@@ -2,10 +2,10 @@
 
 Importing this package prepares the process of a stage:
 
-- It puts the `src` folder next to this package first on the path. A queued experiment runs in a copy of the repository, while an
-  editable installation points to the original. Without this, the copy would run the original's code.
-- If DVC started the process, it ends the process when DVC is killed. Otherwise the stage would continue without DVC, at the same
-  time as the next run. This needs Linux or macOS.
+- It puts the `src` folder next to this package first on the path. A queued experiment runs in a copy of the repository, but an
+  editable installation points to the original. Without this line, the copy would run the original's code.
+- If DVC started the process, it ends the process when DVC is killed. Otherwise the stage would continue without DVC, in
+  parallel with the next run. This works on Linux and macOS.
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""How a program ends: one message for what a user can mend, a traceback for a bug."""
+"""How a program ends: one message for a problem that the user can fix, a traceback for a bug."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import pytest
 from yoyak.system.errors import YoyakError, exit_with_message
 
 
-def test_told_turns_a_users_fault_into_one_message() -> None:
+def test_a_problem_that_the_user_can_fix_ends_with_one_message() -> None:
     with pytest.raises(SystemExit) as end, exit_with_message():
         raise YoyakError("train.csv: line 3: 망가졌음")
     assert end.value.code == "error: train.csv: line 3: 망가졌음"  # text as code: Python prints it and exits with 1
@@ -24,7 +24,7 @@ def test_told_turns_a_users_fault_into_one_message() -> None:
         (errno.EROFS, "not allowed"),
     ],
 )
-def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str) -> None:
+def test_the_file_of_a_full_or_forbidden_disk_is_named(number: int, said: str) -> None:
     with pytest.raises(SystemExit) as end, exit_with_message():
         raise OSError(number, "as the system says it", "data/processed/train.jsonl")
     assert said in str(end.value.code)
@@ -41,23 +41,23 @@ def test_told_names_the_file_of_a_full_or_forbidden_disk(number: int, said: str)
         KeyboardInterrupt(),
     ],
 )
-def test_told_lets_bugs_through(bug: BaseException) -> None:
+def test_a_bug_keeps_its_exception(bug: BaseException) -> None:
     with pytest.raises(type(bug)), exit_with_message():
         raise bug
 
 
-def test_told_is_silent_without_a_fault() -> None:
+def test_nothing_happens_without_an_error() -> None:
     with exit_with_message():
         pass
 
 
-def test_told_knows_a_full_disk_in_a_librarys_own_exception() -> None:
+def test_a_full_disk_is_recognized_in_the_exception_of_a_library() -> None:
     """safetensors and Arrow raise no OSError with a number."""
     with pytest.raises(SystemExit, match="disk is full"), exit_with_message():
         raise RuntimeError(f"Io: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})")
 
 
-def test_a_full_gpu_is_told_with_what_to_lower() -> None:
+def test_the_message_for_a_full_gpu_says_what_to_lower() -> None:
     import torch
 
     for error in (
@@ -86,8 +86,8 @@ def test_a_full_gpu_is_told_with_what_to_lower() -> None:
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_full_memory_is_told_with_what_to_lower(error: Exception, wrapped: bool) -> None:
-    """Also by the loader of a model, whose own words would send the user after a damaged file."""
+def test_the_message_for_full_memory_says_what_to_lower(error: Exception, wrapped: bool) -> None:
+    """Also if the loader of a model reports it. Its own message would suggest a damaged file."""
     with (
         pytest.raises(SystemExit, match=r"^error: out of memory; for training halve training\.per_device"),
         exit_with_message(),
@@ -97,19 +97,19 @@ def test_full_memory_is_told_with_what_to_lower(error: Exception, wrapped: bool)
         raise error
 
 
-def test_a_users_fault_keeps_its_own_words_whatever_caused_it() -> None:
+def test_a_message_for_the_user_is_kept_whatever_caused_it() -> None:
     with pytest.raises(SystemExit, match=r"error: train\.csv: cannot be read"), exit_with_message():
         raise YoyakError("train.csv: cannot be read") from PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize("words", ["can't start new thread", os.strerror(errno.EAGAIN)])
-def test_a_limit_of_threads_is_told(words: str) -> None:
+def test_a_limit_on_threads_is_named(words: str) -> None:
     with pytest.raises(SystemExit, match="ulimit -u"), exit_with_message():
         raise RuntimeError(words)
 
 
-def test_a_panic_of_a_library_for_want_of_threads_is_told() -> None:
-    """pyo3's PanicException is no Exception."""
+def test_a_limit_on_threads_is_recognized_in_a_rust_panic() -> None:
+    """PanicException of pyo3 does not derive from Exception."""
 
     class PanicException(BaseException): ...
 

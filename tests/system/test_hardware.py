@@ -1,7 +1,12 @@
+"""Choices that depend on the hardware, for pretended machines and for this one."""
+
+import ctypes
+import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +18,7 @@ SMALL, LARGE = 1_000_000, 124_000_000
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
-    """This machine is "cpu" or "gpu", with or without " bf16"."""
+    """Pretend that this machine is a "cpu" or a "gpu", with or without " bf16"."""
     has_bf16 = "bf16" in machine
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "gpu" in machine)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bf16)
@@ -34,7 +39,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
         ("auto", "cpu bf16", 50_000_000, "bfloat16"),
         ("auto", "cpu bf16", 49_999_999, "float32"),
         ("auto", "cpu", LARGE, "float32"),
-        ("auto", "cpu AVX-512", LARGE, "float32"),  # oneDNN would emulate it
+        ("auto", "cpu AVX-512", LARGE, "float32"),  # oneDNN emulates it
         ("auto", "cpu AMX bf16", LARGE, "bfloat16"),
         ("auto", "cpu ARM", LARGE, "float32"),
         ("float32", "gpu bf16", LARGE, "float32"),
@@ -61,7 +66,7 @@ def test_choose_precision(monkeypatch: pytest.MonkeyPatch, asked: str, machine: 
     ("asked", "machine", "expected"),
     [
         ("auto", "cpu", "float32"),
-        ("auto", "cpu bf16", "float32"),  # where a plain model of this size gets bfloat16
+        ("auto", "cpu bf16", "float32"),  # a model of this size without quantization gets bfloat16
         ("auto", "gpu", "float16"),
         ("auto", "gpu bf16", "bfloat16"),
         ("float32", "gpu bf16", "float32"),
@@ -74,7 +79,7 @@ def test_choose_precision(monkeypatch: pytest.MonkeyPatch, asked: str, machine: 
 def test_choose_precision_of_a_quantized_model(
     monkeypatch: pytest.MonkeyPatch, asked: str, machine: str, parameters: int, expected: str
 ) -> None:
-    """Its layers compute in float32 on a CPU, however large it is."""
+    """Quantized layers compute in float32 on a CPU, whatever the size of the model."""
     pretend(monkeypatch, machine)
     if " " in expected:
         with pytest.raises(YoyakError, match=rf"^training\.precision: .*{expected}"):
@@ -91,7 +96,7 @@ def test_choose_precision_of_a_quantized_model(
         ("auto", "cpu", True, "bfloat16", "sdpa"),
         ("auto", "cpu", False, "float32", "sdpa"),
         ("auto", "gpu", False, "bfloat16", "sdpa"),
-        ("auto", "gpu", True, "float32", "sdpa"),  # FlashAttention knows none
+        ("auto", "gpu", True, "float32", "sdpa"),  # FlashAttention does not support it
         ("auto", "gpu", True, "bfloat16", "flash_attention_2"),
         ("auto", "gpu", True, "float16", "flash_attention_2"),
         ("sdpa", "gpu", True, "bfloat16", "sdpa"),
@@ -120,7 +125,7 @@ def test_choose_attention(
         assert why
 
 
-def test_an_arm_processor_has_bf16_by_onednns_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_arm_onednn_decides_whether_there_is_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "cpu ARM AVX-512")
     assert hardware.choose_precision("auto", parameters=LARGE)[0] == "bfloat16"
 
@@ -136,7 +141,7 @@ def test_an_arm_processor_has_bf16_by_onednns_word(monkeypatch: pytest.MonkeyPat
         ("1024", "2048", 0, (1, 0)),
     ],
 )
-def test_memory_is_what_can_be_had(
+def test_available_memory_includes_the_file_cache_and_is_limited_to_the_container(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -145,7 +150,6 @@ def test_memory_is_what_can_be_had(
     files: int,
     expected: tuple[int, int],
 ) -> None:
-    """Not what nothing is in: a file that was read stays there until others need its place. Of a container, its share."""
     monkeypatch.setattr(hardware, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(hardware, "CGROUP", tmp_path)
     numbers = {"MemTotal": 8_000_000, "MemFree": 100_000, "MemAvailable": 6_000_000}
@@ -162,8 +166,32 @@ def test_memory_of_this_machine() -> None:
     assert 0 < available < total
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_on_this_cpu_nothing_needs_to_be_pretended() -> None:
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [({"SC_AVPHYS_PAGES": 1}, (8_000 * 4096, 3_000 * 4096)), ({}, (8_000 * 4096, 8_000 * 4096))],
+)
+def test_memory_comes_from_sysconf_without_proc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, names: dict[str, int], expected: tuple[int, int]
+) -> None:
+    """As on macOS, where SC_AVPHYS_PAGES is missing too."""
+    values = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 8_000, "SC_AVPHYS_PAGES": 3_000}
+    monkeypatch.setattr(hardware, "MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(os, "sysconf_names", names)
+    monkeypatch.setattr(os, "sysconf", lambda name: values[name])
+    assert hardware.memory_bytes() == expected
+
+
+@pytest.mark.parametrize("library", ["glibc", ""])
+def test_the_allocator_is_only_configured_with_glibc(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(platform, "libc_ver", lambda: (library, ""))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda *given: calls.append(given)))
+    hardware.configure_cpu(None)
+    assert len(calls) == (2 if library else 0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_choices_on_this_cpu_without_pretending() -> None:
     assert hardware.default_device() == torch.device("cpu")
     assert not hardware.supports_tf32()
     assert hardware.choose_attention("auto", precision="float32")[0] == "sdpa"
@@ -196,7 +224,7 @@ def test_each_process_has_its_own_device(
         ("gpu", (9, 0), True),
     ],
 )
-def test_tf32_where_the_gpu_has_it(
+def test_tf32_is_enabled_where_the_gpu_supports_it(
     monkeypatch: pytest.MonkeyPatch, machine: str, capability: tuple[int, int], expected: bool
 ) -> None:
     set_to: list[bool] = []
@@ -209,16 +237,16 @@ def test_tf32_where_the_gpu_has_it(
 
 
 @pytest.mark.parametrize(("machine", "saved", "used"), [("cpu", "float16", "float32"), ("cpu", "float32", "float32")])
-def test_what_training_used_is_used_again_where_it_can_be(
+def test_the_precision_of_training_is_used_where_it_is_supported(
     monkeypatch: pytest.MonkeyPatch, machine: str, saved: str, used: str
 ) -> None:
     pretend(monkeypatch, machine)
     assert hardware.supported_precision(saved) == used
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="by glibc's allocator alone")
-def test_memory_of_large_tensors_serves_the_next_ones() -> None:
-    """Pages that the system had to hand out for 20 tensors of 64 MiB, one after the other, in a process of its own."""
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator has these settings")
+def test_memory_of_freed_tensors_is_used_for_the_next_ones() -> None:
+    """Counts the page faults for 20 tensors of 64 MiB, one after the other, in a separate process."""
     code = (
         "import resource, sys, torch; from yoyak.system import hardware\n"
         "if sys.argv[1] == 'kept': hardware.configure_cpu(None)\n"

@@ -1,10 +1,8 @@
-"""Text files: exact complaints on the way in, whole or nothing on the way out."""
+"""Text files: reading errors name file and line; what is written is read back the same."""
 
 import csv
-import json
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,7 @@ from hypothesis import strategies as st
 
 from yoyak.config.yaml_files import read_yaml
 from yoyak.system import text_files
-from yoyak.system.atomic import atomic_file, atomic_folder
-from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
-from yoyak.system.integrity import damaged_cache_objects, verify_checksums
 from yoyak.system.text_files import Row, read_csv, read_json, read_jsonl, write_csv, write_json, write_jsonl
 
 HEAD = "fname,dialogue\n"
@@ -45,7 +40,7 @@ def test_read_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [GOOD, GOOD.replace("\n", "\r\n"), GOOD.rstrip("\n"), GOOD + "\n\n"])
-def test_read_csv_takes_every_line_end(tmp_path: Path, text: str) -> None:
+def test_read_csv_accepts_every_line_end(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_bytes(text.encode())
     (row,) = rows(tmp_path / "a.csv")
     assert row.cells["dialogue"].split() == ["#Person1#:", "안녕", "#Person2#:", "그래"]
@@ -76,7 +71,7 @@ def test_read_csv_takes_every_line_end(tmp_path: Path, text: str) -> None:
         (b"fname,dialogue\r1,a\r2,b\r", ["line 1", "carriage return"]),
     ],
 )
-def test_read_csv_names_file_line_and_fault(tmp_path: Path, content: bytes, said: list[str]) -> None:
+def test_read_csv_names_file_line_and_problem(tmp_path: Path, content: bytes, said: list[str]) -> None:
     path = tmp_path / "자료.csv"
     path.write_bytes(content)
     with pytest.raises(YoyakError) as error:
@@ -87,15 +82,15 @@ def test_read_csv_names_file_line_and_fault(tmp_path: Path, content: bytes, said
 
 
 @pytest.mark.parametrize(("name", "said"), [("none.csv", "no such file"), ("", "is a folder"), ("a.csv/b.csv", "not a folder")])
-def test_read_csv_names_a_file_that_is_none(tmp_path: Path, name: str, said: str) -> None:
+def test_read_csv_names_a_path_that_is_not_a_file(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "a.csv").write_text(GOOD, encoding="utf-8")
     with pytest.raises(YoyakError, match=said):
         rows(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "/dev/zero", "/dev/null"])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    """A pipe without a writer would wait for ever, and /dev/zero never end."""
+def test_a_pipe_a_socket_and_a_device_are_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """Reading a pipe without a writer would wait forever, and /dev/zero has no end."""
     path = tmp_path / "a.csv"
     if kind == "pipe":
         os.mkfifo(path)
@@ -110,7 +105,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["loop.csv", "x" * 5000])
-def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
+def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     with pytest.raises(YoyakError, match="cannot be read") as error:
         rows(tmp_path / name)
@@ -118,7 +113,7 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("unit", [b"x", b"\n", b'""', b'\n","'])
-def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
+def test_an_unclosed_quote_does_not_read_a_large_file_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: bytes
 ) -> None:
     monkeypatch.setattr(text_files, "MAX_ROW_BYTES", 1000)
@@ -127,12 +122,12 @@ def test_a_lost_quote_is_not_read_to_the_end_of_a_large_file(
     with pytest.raises(YoyakError, match=r"line \d+: a row of over 1,000 bytes; look for an unbalanced quote"):
         for row in read_csv(path, required=["fname"]):
             assert row.line <= 31
-    path.write_bytes(GOOD.encode() + b"1,a\n" * 1000)  # many rows are not one that is long
+    path.write_bytes(GOOD.encode() + b"1,a\n" * 1000)  # the limit holds for one row, not for the file
     assert len(rows(path)) == 1001
 
 
-def test_rows_before_a_fault_are_given_first(tmp_path: Path) -> None:
-    """Files are streamed: the fault comes when its line is reached."""
+def test_rows_before_an_error_are_yielded_first(tmp_path: Path) -> None:
+    """Files are streamed: the error is raised when its line is reached."""
     (tmp_path / "a.csv").write_text(GOOD + "2\n", encoding="utf-8")
     reader = read_csv(tmp_path / "a.csv", required=["fname"])
     assert next(reader).cells["fname"] == "가_0"
@@ -194,26 +189,7 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "가"\n}\n'
 
 
-class Stopped(BaseException):
-    """Stands for Ctrl-C: no Exception."""
-
-
-@pytest.mark.parametrize("before", [None, "old"])
-@pytest.mark.parametrize("error", [ValueError, Stopped])
-def test_whole_file_is_all_or_nothing(tmp_path: Path, before: str | None, error: type[BaseException]) -> None:
-    path = tmp_path / "new" / "a.txt"
-    if before:
-        with atomic_file(path) as file:
-            file.write(before)
-    with pytest.raises(error), atomic_file(path) as file:
-        file.write("half")
-        file.flush()
-        assert (path.read_text() if path.exists() else None) == before
-        raise error
-    assert [(p.name, p.read_text()) for p in path.parent.iterdir()] == ([("a.txt", "old")] if before else [])
-
-
-def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
+def test_rows_that_raise_an_error_leave_no_file(tmp_path: Path) -> None:
     def failing() -> Iterator[dict[str, str]]:
         yield {"fname": "1"}
         raise YoyakError("line 2")
@@ -225,126 +201,7 @@ def test_rows_that_fail_half_way_leave_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whole_file_takes_over_what_a_killed_run_left(tmp_path: Path) -> None:
-    (tmp_path / ".a.txt.x1.tmp").mkdir()
-    (tmp_path / ".a.txt.x1.tmp" / "a.txt").write_text("much more than what is written now")
-    with atomic_file(tmp_path / "a.txt") as file:
-        file.write("new")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "new")]
-
-
-def test_whole_file_writes_utf8_and_line_ends_as_given(tmp_path: Path) -> None:
-    with atomic_file(tmp_path / "a.txt") as file:
-        file.write("가\n나\r\n")
-    assert (tmp_path / "a.txt").read_bytes() == "가\n나\r\n".encode()
-
-
-@pytest.mark.parametrize("error", [ValueError, Stopped])
-@pytest.mark.parametrize("before", [False, True])
-def test_whole_folder_is_all_or_nothing(tmp_path: Path, before: bool, error: type[BaseException]) -> None:
-    path = tmp_path / "data" / "out"
-    if before:
-        with atomic_folder(path) as folder:
-            (folder / "old.txt").write_text("old")
-    with pytest.raises(error), atomic_folder(path) as folder:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "half.txt").write_text("half")
-        raise error
-    assert [p.name for p in path.parent.iterdir()] == (["out"] if before else [])
-    assert sorted((p.name for p in path.rglob("*")), reverse=True) == (["old.txt", CHECKSUMS_FILE] if before else [])
-
-
-def test_whole_folder_replaces_everything_that_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "out"
-    (path / "sub").mkdir(parents=True)
-    (path / "sub" / "old.txt").write_text("old")
-    (tmp_path / ".out.x1.tmp").mkdir()
-    (tmp_path / ".out.x1.tmp" / "left by a killed run.txt").write_text("half")
-    with atomic_folder(path) as folder:
-        (folder / "new.txt").write_text("new")
-        assert (path / "sub" / "old.txt").exists()  # until the end the old one stands
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["out", f"out/{CHECKSUMS_FILE}", "out/new.txt"]
-
-
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_json(tmp_path / "a.json", 1)
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_json(tmp_path / "a.json", 2)
-    with pytest.raises(OSError, match="No space"), atomic_folder(tmp_path / "out") as folder:
-        (folder / "a").touch()
-    assert [(p.name, json.loads(p.read_text())) for p in tmp_path.iterdir()] == [("a.json", 1)]
-
-
-def test_what_another_living_process_makes_is_left_alone(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "out") as first, atomic_folder(tmp_path / "out") as second:
-        for folder, text in ((first, "first"), (second, "second")):
-            (folder / "a.txt").write_text(text)
-        assert first != second and first.exists()
-    assert (tmp_path / "out" / "a.txt").read_text() == "first", "the last one to end"
-    verify_checksums(tmp_path / "out")
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-
-
-def test_links_that_somebody_put_there_are_not_followed(tmp_path: Path) -> None:
-    """A repository of a stranger's can hold links where our files go."""
-    (tmp_path / "precious").mkdir()
-    (tmp_path / "precious/file").write_text("mine")
-    place = tmp_path / "place"
-    place.mkdir()
-    for name in ("a.json", ".a.json.tmp", ".a.json.x.tmp"):
-        (place / name).symlink_to(tmp_path / "precious/file")
-    for name in ("out", ".out.tmp", ".out.x.tmp"):
-        (place / name).symlink_to(tmp_path / "precious")
-    write_json(place / "a.json", 1)
-    with atomic_folder(place / "out") as folder:
-        (folder / "b").touch()
-    assert (tmp_path / "precious/file").read_text() == "mine"
-    assert [p.name for p in (tmp_path / "precious").iterdir()] == ["file"]
-    assert not (place / "a.json").is_symlink() and not (place / "out").is_symlink()
-
-
-def test_verify_names_what_is_damaged_or_missing(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "out") as folder:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "가 나.txt").write_text("text")
-        (folder / "empty").touch()
-    verify_checksums(tmp_path / "out")
-    path = tmp_path / "out" / "sub" / "가 나.txt"
-    for text in ("texu", "tex", "text\n", ""):
-        path.write_text(text)
-        with pytest.raises(YoyakError, match=rf"{path}: damaged"):
-            verify_checksums(tmp_path / "out")
-    path.unlink()
-    with pytest.raises(YoyakError, match=rf"{path}: missing"):
-        verify_checksums(tmp_path / "out")
-    (tmp_path / "out" / CHECKSUMS_FILE).write_text("0" * 63 + "  empty\n")
-    with pytest.raises(YoyakError, match=rf"{CHECKSUMS_FILE}: line 1: damaged"):
-        verify_checksums(tmp_path / "out")
-    (tmp_path / "out" / CHECKSUMS_FILE).unlink()
-    with pytest.raises(YoyakError, match=f"{CHECKSUMS_FILE}: no such file"):
-        verify_checksums(tmp_path / "out")
-
-
-def test_sums_are_what_sha256sum_reads(tmp_path: Path) -> None:
-    with atomic_folder(tmp_path / "out") as folder:
-        (folder / "a b.txt").write_text("text")
-    subprocess.run(["sha256sum", "--check", "--strict", CHECKSUMS_FILE], cwd=tmp_path / "out", check=True, capture_output=True)
-
-
 @pytest.mark.parametrize("text", ["=1+1", "＝1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
     write_csv(tmp_path / "a.csv", [{"fname": "1", "summary": text, "score": -1.5}], columns=["fname", "summary", "score"])
     assert next(read_csv(tmp_path / "a.csv", required=[])).cells == {"fname": "1", "summary": f"'{text}", "score": "-1.5"}
-
-
-def test_objects_of_a_cache_that_are_not_what_their_names_say(tmp_path: Path) -> None:
-    objects = tmp_path / "files/md5"
-    for name, data in (("5d/41402abc4b2a76b9719d911017c592", b"hello"), ("5d/41402abc4b2a76b9719d911017c593.dir", b"hello")):
-        (objects / name).parent.mkdir(parents=True, exist_ok=True)
-        (objects / name).write_bytes(data)
-    assert [path.name for path in damaged_cache_objects(tmp_path)] == ["41402abc4b2a76b9719d911017c593.dir"]
