@@ -1,342 +1,245 @@
-"""python -m yoyak, run in this process: what each command prints, and its exit status."""
+"""The program `yoyak`: help, version, unknown words, exit statuses, and how fast `--help` is."""
 
-import csv
+import contextlib
 import io
-import json
+import re
+import subprocess
 import sys
+import unicodedata
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import DIALOGUES, SUMMARIES, save_csv
-from yoyak import __main__ as cli
+import yoyak
+from tests.cli.conftest import error_of, usage_error_of
+from tests.conftest import ROOT
+from yoyak.cli.main import COMMANDS, GROUPS, build_parser, main, version
 
-PREDICTIONS = [*SUMMARIES[:6], "#Person1#은 버스를 탑니다.", "모두가 기뻐합니다."]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Path:
-    """A folder with a small params.yaml and data, which is the current one."""
-    from ruamel.yaml import YAML
-
-    values["data"]["dir"] = "data"
-    monkeypatch.chdir(tmp_path)
-    for split in ("train", "dev", "test"):
-        rows = [
-            {"fname": f"{split}_{at}", "dialogue": text, "summary": summary}
-            for at, (text, summary) in enumerate(zip(DIALOGUES, SUMMARIES, strict=True))
-        ]
-        save_csv(tmp_path / "data" / f"{split}.csv", rows)
-    with open(tmp_path / "params.yaml", "w", encoding="utf-8") as file:
-        YAML().dump(values, file)
-    return tmp_path
+# Idioms that DESIGN.md (Language) rules out, and words that a reader of help texts does not know.
+FORBIDDEN = r"\b(has not|have not|is due|are due|told|mend|mends|whereof|thereof|wherein|hence|thus|shall|judge|chats)\b"
+# All that `--help` must not import. pydantic is not heavy, but it doubles the time.
+HEAVY = ("torch", "transformers", "optuna", "dvc", "datasets", "numpy", "pydantic", "ruamel", "shtab", "mecab")
 
 
-def predictions(texts: list[str], *, name: str = "dev", fnames: list[str] | None = None) -> Path:
-    fnames = fnames or [f"{name}_{at}" for at in range(len(texts))]
-    return save_csv(Path("given.csv"), [{"fname": a, "summary": b} for a, b in zip(fnames, texts, strict=True)])
+def help_of(*words: str) -> str:
+    output = io.StringIO()
+    with pytest.raises(SystemExit) as caught, contextlib.redirect_stdout(output):
+        main([*words, "--help"])
+    assert not caught.value.code
+    return output.getvalue()
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["yoyak", *words])
-    cli.main()
+def width(line: str) -> int:
+    """Columns on a terminal: a Korean letter takes two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
 
 
-def fails(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
-    """The message with which a command ends; its exit status is 1."""
-    with pytest.raises(SystemExit) as caught:
-        run(monkeypatch, *words)
-    assert isinstance(caught.value.code, str)  # Python prints it and exits with 1
-    return caught.value.code
+def test_help_lists_every_command_in_its_group() -> None:
+    text = help_of()
+    place = 0
+    for title, commands in GROUPS.items():
+        for line in (f"\n{title}:\n", *(rf"\n  {command.name} +{re.escape(command.summary)}\n" for command in commands)):
+            match = re.compile(line).search(text, place)
+            assert match, line
+            place = match.end() - 1
 
 
-SCORE = ("score", "--predictions", "given.csv", "--references")
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)])
+def test_help_fits_80_columns_and_is_plain_english(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(*words)
+    assert [line for line in text.splitlines() if width(line) >= 80] == []
+    assert re.findall(FORBIDDEN, text, flags=re.I) == []
 
 
-def test_score_beside_its_baselines(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    predictions(PREDICTIONS)
-    run(monkeypatch, *SCORE, "data/dev.csv", "--json", "out/scores.json")
-    shown = capsys.readouterr().out
-    result = json.loads((here / "out" / "scores.json").read_text(encoding="utf-8"))
-    assert list(result["baselines"]) == ["lead1", "lead2", "lead3", "constant", "medoid"]
-    assert 200 < result["rouge_sum"] < 300
-    assert f"{result['rouge_sum']:.2f}" in shown
-    assert all(name in shown for name in ("model", "lead1", "medoid", "signature", "interval"))
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_has_a_description_and_examples(name: str) -> None:
+    text, command = help_of(name), COMMANDS[name]
+    assert " ".join(command.description.split()) in " ".join(text.split())
+    assert re.fullmatch(r"[A-Z].*\.", command.description)
+    assert re.fullmatch(r"[A-Z].*\.", command.summary)
+    _, _, examples = text.partition("examples:\n")
+    assert f"yoyak {name}" in examples
 
 
-def test_score_is_that_of_the_library(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yoyak.evaluation import rouge, scoring
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_parse(name: str) -> None:
+    """An example that the parser refuses, such as one with an option that was renamed, would mislead."""
+    parser = build_parser()
+    for example in COMMANDS[name].examples:
+        for words in re.findall(r"\byoyak ([^|&>)]+)", example.partition(" #")[0]):
+            assert parser.parse_args(words.split()).command.name in COMMANDS
 
-    predictions(PREDICTIONS)
-    run(monkeypatch, *SCORE, "data/dev.csv", "--json", "scores.json")
-    mecab = rouge.Morphemes()
-    expected, _ = scoring.score(
-        predictions=PREDICTIONS,
-        references=[[text] for text in SUMMARIES],
-        how="mean",
-        bootstrap_samples=100,
-        seed=42,
-        tokenizer=mecab,
-        against=scoring.baselines(DIALOGUES, medoid=rouge.medoid(SUMMARIES, tokenizer=mecab)),
-        decoding="unknown",
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_argument_is_explained(name: str) -> None:
+    parser = build_parser().parse_args([name, *_least_arguments(name)]).parser
+    assert [action.dest for action in parser._actions if not action.help] == []
+
+
+def _least_arguments(name: str) -> list[str]:
+    required = {"score": ["--predictions", "a", "--references", "b"], "completion": ["bash"]}
+    return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search") else [])
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """One process asks for the help of all commands, as a fresh one would for each."""
+    code = f"""
+import contextlib, io, sys
+from yoyak.cli.main import COMMANDS, main
+for words in ["--help"], *([name, "--help"] for name in COMMANDS), ["--version"], ["sumarize"]:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        main(words)
+print(*sorted({set(HEAVY)} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["summarize", "nowhere.txt"], "error: nowhere.txt: no such file"),
+        (["use", "kobrt"], "kobart"),
+        (["search", "quik"], "did you mean quick?"),
+        (["search", "quick", "--stage", "two"], "no stage 'two'"),
+        (["screen", "kobrt"], "kobart"),
+        (["score", "--predictions", "a.csv", "--references", "b.csv"], "error: a.csv: no such file"),
+        (["summarize", "-S", "generation.num_beans=3"], "generation.num_beans: unknown key"),
+    ],
+)
+def test_a_mistake_is_named_before_anything_slow_is_imported(words: list[str], message: str) -> None:
+    code = (
+        "import sys\nfrom yoyak.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit as error:\n"
+        "    print(error)\nprint('torch' in sys.modules, 'optuna' in sys.modules, 'numpy' in sys.modules)"
     )
-    assert json.loads((here / "scores.json").read_text(encoding="utf-8")) == expected
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert message in done.stdout
+    assert done.stdout.endswith("False False False\n")
 
 
-def test_score_takes_the_first_turns_as_the_pipeline_does(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A literal backslash-n or a lone CR in the raw file parts turns too."""
-    predictions(PREDICTIONS)
-    run(monkeypatch, *SCORE, "data/dev.csv", "--json", "clean.json")
-    dirty = [
-        {"fname": f"dev_{at}", "dialogue": text.replace("\n", "\\n" if at % 2 else "\r"), "summary": summary}
-        for at, (text, summary) in enumerate(zip(DIALOGUES, SUMMARIES, strict=True))
-    ]
-    save_csv(here / "dirty.csv", dirty)
-    run(monkeypatch, *SCORE, "dirty.csv", "--json", "dirty.json")
-    assert json.loads(Path("dirty.json").read_text("utf-8")) == json.loads(Path("clean.json").read_text("utf-8"))
+def test_version_names_the_folder_of_the_code(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert not caught.value.code
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"yoyak {yoyak.__version__} from {ROOT / 'src' / 'yoyak'} (Python 3.")
+    assert printed.count("\n") == 1
 
 
-def test_score_without_dialogues_has_no_baselines(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [{"fname": f"dev_{at}", "summary": text} for at, text in enumerate(SUMMARIES)]
-    save_csv(here / "bare.csv", rows)
-    predictions(PREDICTIONS)
-    run(monkeypatch, *SCORE, "bare.csv", "--json", "scores.json")
-    assert json.loads(Path("scores.json").read_text("utf-8"))["baselines"] == {}
-    assert "medoid" not in capsys.readouterr().out
+def test_version_warns_of_another_copy_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src" / "yoyak").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert f"{tmp_path / 'src' / 'yoyak'} is another copy of the code and is not used" in version()
 
 
-@pytest.mark.parametrize(("how", "best"), [(None, False), ("mean", False), ("max", True)])
-def test_score_with_several_references(here: Path, monkeypatch: pytest.MonkeyPatch, how: str | None, best: bool) -> None:
-    rows = [{"fname": f"dev_{at}", "summary": "비가 온다", "summary2": text} for at, text in enumerate(SUMMARIES)]
-    save_csv(here / "two.csv", rows)
-    predictions(list(SUMMARIES))
-    run(monkeypatch, *SCORE, "two.csv", "--json", "scores.json", *(["--how", how] if how else []))
-    assert (json.loads(Path("scores.json").read_text("utf-8"))["rouge_sum"] == 300) == best
+def test_a_project_file_installs_the_command() -> None:
+    import tomllib
 
-
-def test_score_takes_another_train_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictions(PREDICTIONS)
-    save_csv(here / "other.csv", [{"summary": SUMMARIES[2]}])
-    run(monkeypatch, *SCORE, "data/dev.csv", "--train", "other.csv", "--json", "scores.json")
-    baseline = json.loads(Path("scores.json").read_text("utf-8"))["baselines"]["medoid"]
-    predictions([SUMMARIES[2]] * len(SUMMARIES))
-    run(monkeypatch, *SCORE, "data/dev.csv", "--json", "again.json")
-    assert json.loads(Path("again.json").read_text("utf-8"))["rouge_sum"] == baseline["rouge_sum"]
-
-
-@pytest.mark.usefixtures("here")
-def test_score_warns_of_a_collapsed_model(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    predictions(["#Person1# #Person2#"] * len(SUMMARIES))
-    run(monkeypatch, *SCORE, "data/dev.csv")
-    shown = capsys.readouterr().out
-    assert "WARNING: NOT BETTER than the baseline constant" in shown
-    assert "only 1 distinct outputs in 8 rows" in shown
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, function = settings["project"]["scripts"]["yoyak"].partition(":")
+    assert getattr(sys.modules[module], function) is main
 
 
 @pytest.mark.parametrize(
-    ("fnames", "message"),
+    ("words", "message"),
     [
-        ([f"dev_{at}" for at in range(7)], "7 rows where 8 are due"),
-        ([f"dev_{at}" for at in (1, 0, 2, 3, 4, 5, 6, 7)], "line 2: fname dev_1 where dev_0 is due"),
-        ([f"dev_{at}" for at in range(9)], "9 rows where 8 are due"),
+        ((), "Set up and check:"),
+        (("sumarize",), "unknown command 'sumarize'; did you mean summarize?"),
+        (("Search",), "unknown command 'Search'; did you mean search?"),
+        (("qqq",), "unknown command 'qqq'\n"),
+        (("--hlep",), "the following arguments are required: COMMAND"),
+        (("score",), "required: --predictions, --references"),
+        (("use",), "required: PRESET"),
+        (("score", "--predictions", "a", "--references", "b", "--how", "best"), "invalid choice: 'best'"),
+        (("search", "quick", "--trails", "3"), "unknown argument '--trails'; did you mean --trials?"),
+        (("show", "a", "b"), "unknown argument 'b'"),
+        (("completion", "fish"), "invalid choice: 'fish'"),
+        (("summarize", "-S", "generation.num_beams"), "expected KEY=VALUE, such as generation.num_beams=8"),
+        (("search", "quick", "--trials", "0"), "--trials: expected a whole number of at least 1, got '0'"),
+        (("search", "quick", "--trials", "-3"), "--trials: expected a whole number of at least 1, got '-3'"),
+        (("search", "quick", "--trials", "ten"), "--trials: expected a whole number of at least 1, got 'ten'"),
+        (("search", "quick", "--hours", "nan"), "--hours: expected a number above 0, got 'nan'"),
+        (("search", "quick", "--hours", "inf"), "--hours: expected a number above 0, got 'inf'"),
+        (("search", "quick", "--hours", "0"), "--hours: expected a number above 0, got '0'"),
+        (("search", "quick", "--jobs", "0"), "--jobs: expected a whole number of at least 1, got '0'"),
+        (("time", "--rows", "0"), "--rows: expected a whole number of at least 1, got '0'"),
+        (("screen", "kobart", "--rows", "-1"), "--rows: expected a whole number of at least 1, got '-1'"),
+        (("doctor", "--presets", "--gib", "0"), "--gib: expected a number above 0, got '0'"),
     ],
 )
-@pytest.mark.usefixtures("here")
-def test_score_of_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch, fnames: list[str], message: str) -> None:
-    predictions((PREDICTIONS * 2)[: len(fnames)], fnames=fnames)
-    assert message in fails(monkeypatch, *SCORE, "data/dev.csv")
-    assert not Path("scores.json").exists()
-
-
-def test_score_needs_references(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_csv(here / "holes.csv", [{"fname": "dev_0", "summary": "가"}, {"fname": "dev_1", "summary": " "}])
-    predictions(PREDICTIONS[:2])
-    assert fails(monkeypatch, *SCORE, "holes.csv") == "error: holes.csv: line 3: dev_1: no summary to score against"
-
-
-def test_score_without_mecab_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictions(PREDICTIONS)
-    monkeypatch.setitem(sys.modules, "mecab", None)
-    assert "Mecab cannot load" in fails(monkeypatch, *SCORE, "data/dev.csv", "--json", "scores.json")
-    assert not (here / "scores.json").exists()
-
-
-@pytest.mark.usefixtures("here")
-def test_show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    predictions(PREDICTIONS)
-    run(monkeypatch, *SCORE, "data/dev.csv", "--json", "metrics/scores.json")
-    first = capsys.readouterr().out
-    run(monkeypatch, "show")
-    assert capsys.readouterr().out == first
-    assert "no such file; dvc repro writes it" in fails(monkeypatch, "show", "nowhere.json")
-
-
-def test_check_submission(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    predictions(list(SUMMARIES), name="test")
-    run(monkeypatch, "check-submission", "given.csv")
-    assert capsys.readouterr().out.endswith("given.csv: fit for submission\n")
-    run(monkeypatch, "check-submission", "given.csv", "--test", str(here / "data" / "test.csv"))
-    assert "fit for submission" in fails(monkeypatch, "check-submission", "given.csv", "--test", "data/dev.csv")
-
-
-@pytest.mark.parametrize(
-    ("texts", "told"),
-    [
-        ([*SUMMARIES[:7], ""], "unfit: empty: 1 rows (line 9 test_7)"),
-        (list(SUMMARIES[:7]), "unfit: 7 rows where the test file has 8"),
-        ([*SUMMARIES[:7], "축하하고 #Pers"], "unfit: half-written tag: 1 rows (line 9 test_7)"),
-        ([SUMMARIES[0]] * 8, "unfit: only 1 distinct summaries in 8 rows"),
-        ([*SUMMARIES[:6], DIALOGUES[6], SUMMARIES[7]], "unfit: copies the dialogue: 1 rows"),
-    ],
-)
-@pytest.mark.usefixtures("here")
-def test_an_unfit_submission_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], texts: list[str], told: str
+def test_a_wrong_command_line_exits_with_2_and_says_what_is_allowed(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    predictions(texts, name="test")
-    assert fails(monkeypatch, "check-submission", "given.csv") == "given.csv: not fit for submission"
-    assert told in capsys.readouterr().out
+    text = usage_error_of(capsys, *words)
+    assert message in text
+    assert "--help` " in text
 
 
-@pytest.fixture
-def trained(here: Path, tiny: Path) -> Path:
-    """The tiny model where the pipeline would put a trained one."""
-    (here / "models").mkdir()
-    return tiny.rename(here / "models" / "kobart")
-
-
-@pytest.mark.usefixtures("trained")
-def test_summarize_a_file_and_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    (here / "talk.txt").write_text(DIALOGUES[1], encoding="utf-8")
-    run(monkeypatch, "summarize", "talk.txt")
-    out = capsys.readouterr().out
-    assert out.endswith("\n")
-    assert len(out) > 1
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DIALOGUES[1].encode())))
-    run(monkeypatch, "summarize")
-    assert capsys.readouterr().out == out
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(DIALOGUES[5].encode())))
-    run(monkeypatch, "summarize", "--model", "models/kobart")
-    assert capsys.readouterr().out != out
-
-
-@pytest.mark.usefixtures("trained")
-def test_summarize_a_csv(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    run(monkeypatch, "summarize", "data/test.csv", "--output", "out.csv")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.endswith("out.csv: 8 summaries\n")
-    with open(here / "out.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["fname"] for row in rows] == [f"test_{at}" for at in range(8)]
-    (here / "talk.txt").write_text(DIALOGUES[4], encoding="utf-8")
-    run(monkeypatch, "summarize", "talk.txt")
-    assert capsys.readouterr().out.rstrip("\n") == rows[4]["summary"]
-
-
-@pytest.mark.parametrize(
-    ("postprocess", "decided", "expected"),
-    [
-        ("never", True, False),
-        ("always", False, True),
-        ("auto", True, True),
-        ("auto", False, False),
-        ("auto", None, False),  # predict has not decided yet
-    ],
-)
-def test_summarize_mends_as_predict_decided(
-    here: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    values: dict[str, Any],
-    *,
-    postprocess: str,
-    decided: bool | None,
-    expected: bool,
+@pytest.mark.parametrize("words", [("use", "kobart"), ("deps",), ("search", "quick"), ("summarize", "a.txt"), ("doctor",)])
+def test_outside_the_repository_a_command_says_where_to_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    from ruamel.yaml import YAML
-
-    from yoyak.inference import summarize
-
-    values["generation"]["postprocess"] = postprocess
-    with open(here / "params.yaml", "w", encoding="utf-8") as file:
-        YAML().dump(values, file)
-    if decided is not None:
-        (here / "metrics").mkdir()
-        Path("metrics/predict.json").write_text(json.dumps({"postprocess": {"used": decided}}), encoding="utf-8")
-    given: list[bool] = []
-    monkeypatch.setattr(summarize, "summarize_text", lambda *_, mend, **__: given.append(mend))
-    (here / "talk.txt").write_text(DIALOGUES[1], encoding="utf-8")
-    run(monkeypatch, "summarize", "talk.txt")
-    assert given == [expected]
+    monkeypatch.chdir(tmp_path)
+    assert f"params.yaml: not in this folder ({tmp_path}); cd to the folder of your clone" in error_of(*words)
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "message"),
-    [
-        ("talk.txt", None, "talk.txt: no such file"),
-        ("talk.txt", b"", "talk.txt: the file is empty"),
-        ("talk.txt", "안녕".encode("utf-16"), "this is UTF-16"),
-        ("talk.txt", "#Person1#: 안녕".encode("cp949"), "talk.txt: not UTF-8"),
-        ("talk.txt", "안녕하세요?".encode(), "talk.txt: no_speaker; a dialogue has one turn a line"),
-        ("talk.csv", b"", "summarize: a CSV needs --output FILE.csv"),
-        ("talk.txt", "#Person1#: 안녕".encode(), "no trained model here; run dvc repro"),
-    ],
-)
-def test_summarize_of_bad_input_is_one_clear_error(
-    here: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None, message: str
-) -> None:
-    if data is not None:
-        (here / name).write_bytes(data)
-    told = fails(monkeypatch, "summarize", name)
-    assert message in told
-    assert "\n" not in told
-
-
-@pytest.mark.usefixtures("here")
-def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BytesIO("#Person1#: 안녕".encode("cp949"))
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(raw, encoding="utf-8"))
-    assert "standard input: not UTF-8" in fails(monkeypatch, "summarize")
+def test_below_the_root_a_command_names_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "dvc.yaml").touch()
+    monkeypatch.chdir(root / "data")
+    assert f"cd to {root}, then run the command again" in error_of("presets")
 
 
 @pytest.mark.parametrize(
     "words",
-    [
-        pytest.param(("doctor",), marks=pytest.mark.slow),
-        ("score", "--predictions", "a", "--references", "b"),
-        ("summarize", "a.txt"),
-        ("check-submission", "a"),
-    ],
+    [("doctor",), ("score", "--predictions", "a", "--references", "b"), ("summarize", "a.txt"), ("check-submission", "a")],
 )
-def test_faults_in_params_come_first(here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
-    text = (here / "params.yaml").read_text(encoding="utf-8")
-    (here / "params.yaml").write_text(text.replace("num_beams", "num_beans"), encoding="utf-8")
-    assert "generation.num_beans: unknown key (did you mean generation.num_beams?)" in fails(monkeypatch, *words)
+def test_errors_in_params_come_first(root: Path, words: tuple[str, ...]) -> None:
+    text = (root / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(text.replace("num_beams", "num_beans"), encoding="utf-8")
+    assert "generation.num_beans: unknown key (did you mean generation.num_beams?)" in error_of(*words)
 
 
-def test_outside_a_project_a_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "run from the repository's root" in fails(monkeypatch, "check-submission", "a.csv")
+def test_ctrl_c_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
 
-
-def test_presets_are_listed_and_used(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "presets").mkdir()
-    (here / "presets" / "small.yaml").write_text("training: {num_train_epochs: 1}\n", encoding="utf-8")
-    run(monkeypatch, "presets")
-    assert capsys.readouterr().out == "small\n"
-    run(monkeypatch, "use", "small")
-    assert capsys.readouterr().out == "training.num_train_epochs: 2 → 1\n"
-    run(monkeypatch, "use", "small")
-    assert capsys.readouterr().out == "nothing to change\n"
-    assert "no preset 'smal'" in fails(monkeypatch, "use", "smal")
-
-
-@pytest.mark.parametrize("words", [(), ("sumarize",), ("score",), ("use",), ("score", "--how", "best")])
-def test_a_wrong_command_line_exits_with_2(monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
-    monkeypatch.setattr(sys, "argv", ["yoyak", *words])
+    monkeypatch.setattr("yoyak.cli.main._run", interrupt)
     with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert caught.value.code == 2
+        main(["show"])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["completion", "bash"], 141), (["presets"], 141)])
+def test_a_closed_pipe_ends_a_command_quietly(words: list[str], status: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "yoyak", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()  # as `head` does, here before the first line
+        assert process.stderr.read() == ""
+    assert process.returncode == status  # argparse itself ignores it while it prints help
+
+
+def test_a_broken_connection_is_no_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database or a hub that hangs up raises BrokenPipeError too, which must stay visible."""
+
+    def hang_up(_: object) -> None:
+        raise BrokenPipeError("the server closed the connection")
+
+    monkeypatch.setattr("yoyak.cli.main._run", hang_up)
+    with pytest.raises(BrokenPipeError):
+        main(["show"])
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("yoyak.cli.main._run", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["show"])

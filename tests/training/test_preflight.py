@@ -147,7 +147,7 @@ def test_the_commands_exit_status(ready: dict[str, Any], tmp_path: Path, monkeyp
 
     from ruamel.yaml import YAML
 
-    from yoyak import __main__ as cli
+    from yoyak.cli import main as cli
 
     if broken:
         ready["data"]["dir"] = "nowhere"

@@ -1,0 +1,147 @@
+"""Commands that score predictions outside the pipeline: score, check-submission."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoyak.cli.command import Command
+from yoyak.system.errors import YoyakError
+
+if TYPE_CHECKING:
+    from yoyak.config.params import Params
+    from yoyak.data.dialogue import Noise
+    from yoyak.evaluation.rouge import Morphemes
+    from yoyak.system.text_files import Row
+
+
+def _score(args: argparse.Namespace) -> None:
+    from yoyak.config.params import load_params
+    from yoyak.system.text_files import check_text_file, read_csv, write_json
+
+    params = load_params()
+    for path in (args.predictions, args.references, args.train):
+        if path:
+            check_text_file(path)
+
+    from yoyak.data.cleaning import references_of
+    from yoyak.evaluation import rouge, scoring, submission
+
+    rows = list(read_csv(args.references, required=["fname"]))
+    references = [references_of(row.cells) for row in rows]
+    for row, texts in zip(rows, references, strict=True):
+        if not texts:
+            raise YoyakError(f"{args.references}: line {row.line}: {row.cells['fname']}: no summary to score against")
+    tokenizer = rouge.Morphemes()
+    train = args.train or Path(params.data.dir) / "train.csv"
+    result, _ = scoring.score(
+        predictions=submission.read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
+        references=references,
+        how=args.how or params.score.references,
+        bootstrap_samples=params.score.bootstrap_samples,
+        seed=params.score.seed,
+        tokenizer=tokenizer,
+        against=_baselines(rows, train=train, tokenizer=tokenizer, params=params),
+        decoding="unknown",
+    )
+    if args.json:
+        write_json(args.json, result)
+    print(scoring.table(result))
+
+
+def _baselines(rows: "list[Row]", *, train: Path, tokenizer: "Morphemes", params: "Params") -> dict[str, list[str]]:
+    """Predictions of each baseline for `rows`; none if the rows have no dialogue."""
+    from yoyak.data.cleaning import clean_dialogue, clean_summary
+    from yoyak.evaluation import rouge, scoring
+    from yoyak.system.text_files import read_csv
+
+    if "dialogue" not in rows[0].cells:
+        return {}
+    noise = params.preprocess.noise
+    summaries = [_cleaned(row.cells["summary"], clean_summary, noise) for row in read_csv(train, required=["summary"])]
+    dialogues = [_cleaned(row.cells["dialogue"], clean_dialogue, noise) for row in rows]
+    return scoring.baselines(dialogues, medoid=rouge.medoid(summaries, tokenizer=tokenizer))
+
+
+def _cleaned(text: str, clean: "Callable[[str, Noise], tuple[str, object]]", noise: "Noise") -> str:
+    """A dialogue or summary as the pipeline cleans it. A text that the pipeline rejects stays as it is."""
+    from yoyak.data.dialogue import BadDialogueError
+
+    try:
+        return clean(text, noise)[0]
+    except BadDialogueError:
+        return text
+
+
+def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--predictions", type=Path, required=True, metavar="FILE", help="CSV with fname,summary: the summaries to score"
+    )
+    parser.add_argument(
+        "--references",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV with fname,summary in the same order; summary2, summary3 … are further references; with a column dialogue, "
+        "baselines are scored too",
+    )
+    parser.add_argument(
+        "--train", type=Path, metavar="FILE", help="CSV whose summaries give the medoid baseline (default: data.dir/train.csv)"
+    )
+    parser.add_argument(
+        "--how",
+        choices=["mean", "max"],
+        help="how to combine the scores against several references (default: score.references in params.yaml)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
+
+
+def _check_submission(args: argparse.Namespace) -> None:
+    from yoyak.config.params import load_params
+    from yoyak.evaluation import submission
+
+    test = args.test or Path(load_params().data.dir) / "test.csv"
+    errors, warnings = submission.check(args.file, test=test)
+    for line in warnings:
+        print(f"warning: {line}")
+    for line in errors:
+        print(f"error: {line}")
+    if errors:
+        raise SystemExit(f"{args.file}: not ready for submission; correct the errors above")
+    print(f"{args.file}: ready for submission")
+
+
+def _add_check_submission_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="CSV with fname,summary")
+    parser.add_argument(
+        "--test", type=Path, metavar="FILE", help="CSV with fname,dialogue: the test split (default: data.dir/test.csv)"
+    )
+
+
+COMMANDS = (
+    Command(
+        name="score",
+        summary="Score a CSV file of predictions.",
+        description="Score a CSV file of predictions with the scorer of the pipeline: ROUGE-1, ROUGE-2 and ROUGE-L over "
+        "Mecab morphemes, with confidence intervals and baselines. The predictions may come from any program. "
+        "`yoyak show` prints the scores of the pipeline's own model.",
+        examples=(
+            "yoyak score --predictions mine.csv --references data/sample/dev.csv",
+            "yoyak score --predictions mine.csv --references two.csv --how max",
+        ),
+        run=_score,
+        add_arguments=_add_score_arguments,
+    ),
+    Command(
+        name="check-submission",
+        summary="Check a submission file against the test file.",
+        description="Check that a submission has exactly the rows of the test file in the same order, and look for empty, "
+        "copied, overlong or damaged summaries. The exit status is 1 if there is an error; warnings do not count.",
+        examples=(
+            "yoyak check-submission data/predictions/submission.csv",
+            "yoyak check-submission mine.csv --test data/sample/test.csv",
+        ),
+        run=_check_submission,
+        add_arguments=_add_check_submission_arguments,
+    ),
+)
