@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.pipeline.test_pipeline import command, copy_repository
+from tests.pipeline.repository import command, copy_repository
 from yoyak.system.checksums import CHECKSUMS_FILE
 
 pytestmark = pytest.mark.slow

@@ -1,85 +1,51 @@
-"""The pipeline as its users run it: through DVC, in a copy of the repository with a few dialogues and the small checkpoint."""
+"""The real pipeline as its users run it: through DVC, with a few dialogues and the small checkpoints, once for each family.
+
+test_dvc_experiments.py tests queues, copies and kills of experiments on a small pipeline; test_faults.py kills the real stages.
+"""
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[2]
-Run = Callable[..., str]
+from tests.pipeline.repository import PRINTED, command, copy_repository, outputs, reset
+from tests.pipeline.test_dvc_experiments import run_queue
 
 pytestmark = pytest.mark.slow
-
-
-def command(folder: Path, *args: str, fails: bool = False, **variables: str) -> str:
-    """Standard output and error of a command in `folder`, run with this environment's programs."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "2", **variables}
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "PYTHONPATH"):
-        environment.pop(name, None)
-    done = subprocess.run(args, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode != 0) == fails, f"{args}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def copy_repository(folder: Path, *, rows: int = 40) -> None:
-    """The repository as git would clone it, with the first rows of each split and a short training."""
-    tracked = command(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for name in tracked:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    for split in ("train", "dev", "test"):
-        path = folder / f"data/sample/{split}.csv"
-        with open(path, encoding="utf-8", newline="") as file:
-            table = list(csv.reader(file))[: rows + 1]
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(table)
-    yaml = YAML()
-    values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
-    values["training"].update(debug=True, logging_steps=5)
-    values["generation"].update(num_beams=2, max_new_tokens=20)
-    with open(folder / "params.yaml", "w", encoding="utf-8") as file:
-        yaml.dump(values, file)
-    command(folder, "git", "init", "-q")
-    for key, value in {"user.name": "test", "user.email": "test@example.invalid"}.items():
-        command(folder, "git", "config", key, value)
-    commit(folder, "start")
-
-
-def commit(folder: Path, message: str) -> None:
-    command(folder, "git", "add", "-A")
-    command(folder, "git", "commit", "-qm", message)
+in_kobart = pytest.mark.xdist_group("kobart")
+in_qlora = pytest.mark.xdist_group("qlora")
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("repository")
-    copy_repository(folder)
-    told = [line for line in command(folder, "dvc", "repro").splitlines() if "warn" in line.lower()]
-    assert all(line.startswith("WARNING: ") and ("NOT BETTER" in line or "distinct" in line) for line in told), told
-    commit(folder, "result")
-    return folder
+def repository(finished_kobart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which the kobart family has run. Each test leaves it as it was."""
+    return Path(shutil.copytree(finished_kobart, tmp_path_factory.mktemp("pipeline") / "kobart"))
 
 
-def outputs(folder: Path) -> set[str]:
-    """Every file that the stages wrote."""
-    places = ("data/processed", "data/tokenized", "data/predictions", "models/kobart", "models/qlora", "metrics")
-    found = {str(path.relative_to(folder)) for place in places for path in (folder / place).rglob("*") if path.is_file()}
-    return {name for name in found if not name.endswith(".gitignore")} | {"data/rejects/rows.jsonl"}
+@pytest.fixture(scope="module")
+def qlora(finished_qlora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which the kobart family and then the qlora family have run. Each test leaves it as it was."""
+    return Path(shutil.copytree(finished_qlora, tmp_path_factory.mktemp("pipeline") / "qlora"))
 
 
+def scores_of(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "metrics/scores.json").read_text(encoding="utf-8")))
+
+
+@in_kobart
+def test_a_run_prints_no_warnings_but_about_its_own_scores(repository: Path) -> None:
+    printed = (repository / PRINTED).read_text(encoding="utf-8")
+    warnings = [line for line in printed.splitlines() if "warn" in line.lower()]
+    assert all(line.startswith("WARNING: ") and ("NOT BETTER" in line or "distinct" in line) for line in warnings), warnings
+
+
+@in_kobart
 def test_the_exact_files_are_written(repository: Path) -> None:
     curves = [f"dev/{name}" for name in ("loss", "rouge1", "rouge2", "rougeL", "rouge_sum")]
     curves += [f"train/{name}" for name in ("loss", "learning_rate", "grad_norm")]
@@ -116,21 +82,32 @@ def test_the_exact_files_are_written(repository: Path) -> None:
     assert not list(repository.rglob("*.tmp"))
 
 
+@in_kobart
 def test_predictions_keep_the_rows_and_the_order(repository: Path) -> None:
     for split, name in (("dev", "dev"), ("test", "test"), ("test", "submission")):
         with open(repository / f"data/sample/{split}.csv", encoding="utf-8", newline="") as file:
-            due = [row["fname"] for row in csv.DictReader(file)]
+            expected = [row["fname"] for row in csv.DictReader(file)]
         with open(repository / f"data/predictions/{name}.csv", encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            assert [row["fname"] for row in reader] == due
+            assert [row["fname"] for row in reader] == expected
             assert reader.fieldnames == ["fname", "summary"]
 
 
+@in_kobart
+def test_the_scores_lead_the_table_of_experiments(repository: Path) -> None:
+    table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
+    about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
+    columns = [name for name in table[0] if name not in about]
+    assert columns[:5] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"]
+
+
+@in_kobart
 def test_a_second_repro_finds_nothing_to_do(repository: Path) -> None:
     assert "up to date" in command(repository, "dvc", "repro")
     assert "up to date" in command(repository, "dvc", "status")
 
 
+@in_kobart
 def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / "다른 곳"
     copy_repository(folder)
@@ -138,132 +115,54 @@ def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> 
     assert (folder / "dvc.lock").read_text(encoding="utf-8") == (repository / "dvc.lock").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("spelling", ["2e-5", "2e-05", "2.0e-5", "0.00002"])
-def test_a_learning_rate_reaches_the_trainer_in_every_spelling(repository: Path, spelling: str) -> None:
-    told = command(repository, "dvc", "exp", "run", "-S", f"training.learning_rate={spelling}", "train_kobart")
-    assert "Stage 'tokenize' didn't change" in told
+@in_kobart
+def test_a_learning_rate_reaches_the_trainer(repository: Path) -> None:
+    """test_dvc_experiments.py has the other spellings of it."""
+    printed = command(repository, "dvc", "exp", "run", "-S", "training.learning_rate=2.0e-5", "train_kobart")
+    assert "Stage 'tokenize' didn't change" in printed
     resolved = json.loads((repository / "metrics/train/kobart/arguments.json").read_text(encoding="utf-8"))
     assert resolved["learning_rate"] == 2e-5
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
+    reset(repository)
 
 
-def work_off(repository: Path, *, jobs: int) -> dict[str, str]:
-    """Run what is queued; how each ended, by its name, that of earlier ones too."""
-    # Not by `command`: the workers inherit what it reads, and may outlive the queue when they miss the call to shut down.
-    subprocess.run(["dvc", "queue", "start", "-j", str(jobs)], cwd=repository, stdout=subprocess.DEVNULL, check=True)
-    deadline = time.monotonic() + 600
-    try:
-        while True:
-            lines = [line.split() for line in command(repository, "dvc", "queue", "status").splitlines()]
-            ended = {cells[1]: cells[-1] for cells in lines if cells and cells[-1] in ("Success", "Failed")}
-            if not any(cells and cells[-1] in ("Queued", "Running") for cells in lines):
-                return ended
-            assert time.monotonic() < deadline, lines
-            time.sleep(1)
-    finally:
-        for process in psutil.process_iter(["cmdline", "cwd"]):
-            if process.info["cwd"] == str(repository) and "queue-worker" in (process.info["cmdline"] or ()):
-                process.kill()
-
-
-def test_queued_experiments_run_their_own_code_and_can_be_applied(repository: Path) -> None:
-    """The workspace's code is broken after queueing; the queued runs, which have the committed code, succeed."""
-    grid = "training.learning_rate=1e-3,5e-4"
-    command(repository, "dvc", "exp", "run", "--queue", "-S", grid, "-S", "generation.num_beams=1")
-    stage = repository / "stages/train_kobart.py"
-    module = repository / "src/yoyak/training/trainer.py"
-    kept = stage.read_bytes(), module.read_bytes()
-    stage.write_text("raise SystemExit('the workspace ran')\n", encoding="utf-8")
-    module.write_text("raise SystemExit('the workspace was imported')\n", encoding="utf-8")
-    try:
-        assert set(work_off(repository, jobs=2).values()) == {"Success"}
-    finally:
-        stage.write_bytes(kept[0])
-        module.write_bytes(kept[1])
-    table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
-    done = [row for row in table if row["Experiment"] and row["training.learning_rate"] in ("0.001", "0.0005")]
-    assert len(done) == 2, table
-    assert all(float(row["rouge_sum"]) >= 0 and row["generation.num_beams"] == "1" for row in done)
-    about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
-    scores = [name for name in table[0] if name not in about]
-    assert scores[:5] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"], "they lead the table"
-    command(repository, "dvc", "exp", "apply", done[0]["Experiment"])
-    assert "up to date" in command(repository, "dvc", "repro")
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
-
-
-def kill_training(repository: Path) -> None:
-    """Of a run in a copy of the repository, once it has a whole checkpoint."""
-    deadline = time.monotonic() + 300
-    while not any((repository / ".checkpoints").glob("train_kobart-*/checkpoint-*/SHA256SUMS")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        inside = (process.info["cwd"] or "").startswith(str(repository / ".dvc/tmp/exps"))
-        if inside and "stages.train_kobart" in (process.info["cmdline"] or ()):
-            process.kill()
-
-
-@pytest.mark.parametrize("how", ["--temp", "--queue"])
-def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, how: str) -> None:
-    shutil.rmtree(repository / ".checkpoints", ignore_errors=True)
-    changes = ["-S", f"training.learning_rate={3e-4 if how == '--temp' else 4e-4}", "-S", "training.save_steps=2"]
-    killer = threading.Thread(target=kill_training, args=[repository])
-    killer.start()
-    name = f"killed{how}"
-    if how == "--temp":
-        assert "goes on" not in command(repository, "dvc", "exp", "run", how, *changes, fails=True)
-        told = command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
-    else:
-        command(repository, "dvc", "exp", "run", how, "--name", "first", *changes)
-        assert work_off(repository, jobs=1)["first"] == "Failed"
-        command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
-        assert work_off(repository, jobs=1)[name] == "Success"
-        told = command(repository, "dvc", "queue", "logs", name)
-    killer.join()
-    assert "training goes on from its checkpoint" in told
-    command(repository, "dvc", "exp", "apply", name)
-    lock = (repository / "dvc.lock").read_bytes()
-    command(repository, "git", "checkout", "-q", ".")
-    shutil.rmtree(repository / ".checkpoints")
-    assert "goes on" not in command(repository, "dvc", "exp", "run", "--force", *changes)
-    assert (repository / "dvc.lock").read_bytes() == lock
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
-
-
+@in_kobart
 def test_plots_are_one_offline_page(repository: Path) -> None:
     command(repository, "python", "-m", "yoyak", "plots-page")
-    told = command(repository, "dvc", "plots", "show")
+    printed = command(repository, "dvc", "plots", "show")
     page = (repository / "dvc_plots/index.html").read_text(encoding="utf-8")
-    assert "failed" not in told.lower()
+    assert "failed" not in printed.lower()
     for title in ("train loss by step", "learning rate by step", "dev ROUGE by epoch", "rouge_sum over the dev dialogues"):
         assert title in page
     assert "<script src=" not in page
     assert "<DVC_METRIC" not in page
 
 
+@in_kobart
 def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
-    told = command(repository, "dvc", "exp", "run", "-S", "generation.min_new_tokens=50", fails=True)
-    assert "generation.min_new_tokens: 50 is more than generation.max_new_tokens (20)" in told
-    assert "Traceback" not in told
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
+    printed = command(repository, "dvc", "exp", "run", "-S", "generation.min_new_tokens=50", fails=True)
+    assert "generation.min_new_tokens: 50 is more than generation.max_new_tokens (12)" in printed
+    assert "Traceback" not in printed
+    reset(repository)
 
 
-def hash_of(folder: Path, out: str) -> str:
-    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text(encoding="utf-8"))
-    return next(str(item["md5"]) for stage in lock["stages"].values() for item in stage["outs"] if item["path"] == out)
+@in_kobart
+def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: Path) -> None:
+    printed = command(repository, "dvc", "exp", "run", "-S", "search.pruned=it was behind")
+    for stage in ("train_kobart", "predict", "score"):
+        assert f"{stage}: pruned: it was behind" in printed
+    assert scores_of(repository) == {"pruned": "it was behind"}
+    for folder in ("models/kobart", "metrics/train/kobart", "data/predictions"):
+        assert [path.name for path in sorted((repository / folder).iterdir())] == ["SHA256SUMS", "pruned.txt"]
+    assert command(repository, "python", "-m", "yoyak", "show").strip() == "no score: it was behind"
+    reset(repository)
 
 
-def test_the_other_family_and_back_without_training_again(repository: Path, tmp_path: Path) -> None:
-    kobart = hash_of(repository, "models/kobart")
-    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
-    assert "train_kobart: nothing to do, model.family is qlora" in told
-    assert "nf4, float32 (quantized layers on a CPU)" in told and "LoRA on down_proj" in told
-    written = outputs(repository)
+@in_qlora
+def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
+    printed = (qlora / PRINTED).read_text(encoding="utf-8")
+    assert "train_kobart: nothing to do, model.family is qlora" in printed
+    assert "nf4, float32 (quantized layers on a CPU)" in printed and "LoRA on down_proj" in printed
+    written = outputs(qlora)
     assert {name for name in written if name.startswith("models/")} == {
         "models/kobart/not-chosen.txt",
         "models/kobart/SHA256SUMS",
@@ -281,53 +180,91 @@ def test_the_other_family_and_back_without_training_again(repository: Path, tmp_
         ),
     }
     assert {"metrics/train/qlora/plots/metrics/dev/rouge1.tsv", "metrics/train/kobart/not-chosen.txt"} <= written
-    scores = json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8"))
-    assert scores["rouge_sum"] > 0 and scores["rows"] == 40
-    tokens = json.loads((repository / "metrics/tokenize.json").read_text(encoding="utf-8"))
+    scores = scores_of(qlora)
+    assert isinstance(scores["rouge_sum"], float) and scores["rouge_sum"] > 0 and scores["rows"] == 40
+    tokens = json.loads((qlora / "metrics/tokenize.json").read_text(encoding="utf-8"))
     assert tokens["train"]["prompt"]["turns_left_out"] == 0 and tokens["train"]["summary"]["unknown_tokens"] == 0
-    command(repository, "python", "-m", "yoyak", "plots-page")
-    assert "failed" not in command(repository, "dvc", "plots", "show").lower()
-    qlora, lock = hash_of(repository, "models/qlora"), (repository / "dvc.lock").read_text(encoding="utf-8")
-
-    told = command(repository, "dvc", "exp", "run", "-S", "model.family=kobart")
-    assert "Stage 'train_kobart' is cached" in told and "Stage 'predict' is cached" in told
-    assert hash_of(repository, "models/kobart") == kobart
-    told = command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
-    assert "Stage 'train_qlora' is cached" in told
-    assert hash_of(repository, "models/qlora") == qlora
-
-    other = tmp_path / "elsewhere"
-    copy_repository(other)
-    command(other, "python", "-m", "yoyak", "use", "llama-tiny")
-    values = YAML(typ="safe").load((repository / "params.yaml").read_text(encoding="utf-8"))
-    with open(other / "params.yaml", "w", encoding="utf-8") as file:
-        YAML().dump(values, file)
-    command(other, "dvc", "repro", PYTHONHASHSEED="3", TZ="America/Lima", LC_ALL="C")
-    assert (other / "dvc.lock").read_text(encoding="utf-8") == lock
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
+    command(qlora, "python", "-m", "yoyak", "plots-page")
+    assert "failed" not in command(qlora, "dvc", "plots", "show").lower()
 
 
-def test_the_merged_model_summarizes_as_the_adapter_does(repository: Path, tmp_path: Path) -> None:
-    command(repository, "dvc", "exp", "run", "-S", "model.family=qlora")
+def hash_of(folder: Path, out: str) -> str:
+    """The MD5 that dvc.lock has for an output."""
+    lock = YAML(typ="safe").load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    return next(str(item["md5"]) for stage in lock["stages"].values() for item in stage["outs"] if item["path"] == out)
+
+
+@in_qlora
+def test_the_other_family_and_back_without_training_again(finished_kobart: Path, qlora: Path) -> None:
+    before = hash_of(qlora, "models/qlora")
+    printed = command(qlora, "dvc", "exp", "run", "-S", "model.family=kobart")
+    assert "Stage 'train_kobart' is cached" in printed and "Stage 'predict' is cached" in printed
+    assert hash_of(qlora, "models/kobart") == hash_of(finished_kobart, "models/kobart")
+    printed = command(qlora, "dvc", "exp", "run", "-S", "model.family=qlora")
+    assert "Stage 'train_qlora' is cached" in printed
+    assert hash_of(qlora, "models/qlora") == before
+    reset(qlora)
+
+
+@in_qlora
+def test_the_merged_model_summarizes_as_the_adapter_does(qlora: Path, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
-    command(repository, "python", "-m", "yoyak", "merge", "--output", str(merged))
+    command(qlora, "python", "-m", "yoyak", "merge", "--output", str(merged))
     for model in (str(merged), "models/qlora"):
         target = f"{tmp_path}/{Path(model).name}.csv"
         summarize = ("summarize", "data/sample/test.csv", "--output", target, "--model", model)
-        command(repository, "python", "-m", "yoyak", *summarize)
+        command(qlora, "python", "-m", "yoyak", *summarize)
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "qlora.csv").read_bytes()
-    command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
 
 
-def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: Path) -> None:
-    told = command(repository, "dvc", "exp", "run", "-S", "search.pruned=it was behind")
-    for stage in ("train_kobart", "predict", "score"):
-        assert f"{stage}: pruned: it was behind" in told
-    assert json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8")) == {"pruned": "it was behind"}
-    for folder in ("models/kobart", "metrics/train/kobart", "data/predictions"):
-        assert [path.name for path in sorted((repository / folder).iterdir())] == ["SHA256SUMS", "pruned.txt"]
-    assert command(repository, "python", "-m", "yoyak", "show").strip() == "no score: it was behind"
+@in_qlora
+@pytest.mark.very_slow
+def test_another_clone_gets_the_same_bytes_of_the_other_family(qlora: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    copy_repository(folder)
+    command(folder, "python", "-m", "yoyak", "use", "llama-tiny")
+    shutil.copyfile(qlora / "params.yaml", folder / "params.yaml")
+    command(folder, "dvc", "repro", PYTHONHASHSEED="3", TZ="America/Lima", LC_ALL="C")
+    assert (folder / "dvc.lock").read_text(encoding="utf-8") == (qlora / "dvc.lock").read_text(encoding="utf-8")
+
+
+def kill_training(repository: Path) -> None:
+    """Kill the training of a run in a copy of the repository, once it has a whole checkpoint."""
+    deadline = time.monotonic() + 300
+    while not any((repository / ".checkpoints").glob("train_kobart-*/checkpoint-*/SHA256SUMS")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        inside = (process.info["cwd"] or "").startswith(str(repository / ".dvc/tmp/exps"))
+        if inside and "stages.train_kobart" in (process.info["cmdline"] or ()):
+            process.kill()
+
+
+@in_kobart
+@pytest.mark.very_slow
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, how: str) -> None:
+    """test_dvc_experiments.py has the same test for a small training."""
+    shutil.rmtree(repository / ".checkpoints", ignore_errors=True)
+    changes = ["-S", f"training.learning_rate={3e-4 if how == '--temp' else 4e-4}", "-S", "training.save_steps=2"]
+    killer = threading.Thread(target=kill_training, args=[repository])
+    killer.start()
+    name = f"killed{how}"
+    if how == "--temp":
+        assert "goes on" not in command(repository, "dvc", "exp", "run", how, *changes, fails=True)
+        printed = command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
+    else:
+        command(repository, "dvc", "exp", "run", how, "--name", "first", *changes)
+        assert run_queue(repository, jobs=1)["first"] == "Failed"
+        command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
+        assert run_queue(repository, jobs=1)[name] == "Success"
+        printed = command(repository, "dvc", "queue", "logs", name)
+    killer.join()
+    assert "training goes on from its checkpoint" in printed
+    command(repository, "dvc", "exp", "apply", name)
+    lock = (repository / "dvc.lock").read_bytes()
     command(repository, "git", "checkout", "-q", ".")
-    command(repository, "dvc", "checkout")
+    shutil.rmtree(repository / ".checkpoints")
+    assert "goes on" not in command(repository, "dvc", "exp", "run", "--force", *changes)
+    assert (repository / "dvc.lock").read_bytes() == lock
+    reset(repository)

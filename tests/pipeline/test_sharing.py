@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.pipeline.test_pipeline import command, commit, copy_repository, outputs
+from tests.pipeline.repository import command, commit, copy_repository, outputs
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from optuna.trial import TrialState
 
-from tests.pipeline.test_pipeline import command, commit
+from tests.pipeline.repository import command, commit
 from tests.training.test_study_storage import connect_at_once
 from yoyak.config.yaml_files import read_yaml
 from yoyak.search import study
