@@ -1,4 +1,4 @@
-# make repro: set up and run the pipeline.  make test: set up and run lint, types and all tests.  make help: all commands.
+# make repro: set up and run the pipeline.  make test: set up and run lint, types and tests.  make help: all commands.
 # PYTHON=…       the Python of the environment, 3.11 or 3.12; without it tools/find-python.sh looks for one, 3.11 first
 # TORCH_INDEX=…  the address of a package index that has other builds of torch, such as PyTorch's CPU index
 PYTHON ?=
@@ -29,26 +29,31 @@ endef
 # What only torch's CUDA builds need. It stays out of the lock, so that a machine without a GPU does not download it.
 TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: repro test check faults setup setup-dev docs lock audit base sample bench help FORCE
+.PHONY: repro test check test-slow faults setup setup-dev docs lock audit base sample bench help FORCE
 
 repro: setup ## preprocess, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
 	python -m yoyak show
 
-test: setup-dev ## lint, types and all tests
+PYTEST := pytest -n logical --maxprocesses 4 --dist loadgroup
+
+test: setup-dev ## lint, types and tests, but the very slow ones (ten minutes on two cores)
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	$(PYTEST) -m "not very_slow"
 
-check: setup-dev ## lint, types and fast tests
+check: setup-dev ## lint, types and fast tests (two minutes)
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest -m "not slow"
+	$(PYTEST) -m "not slow and not very_slow"
 
-faults: setup-dev ## 200 kills at random over all stages, full disks, damage: what came of it (an hour; YOYAK_KILLS=… YOYAK_SEED=…)
-	YOYAK_KILLS=$${YOYAK_KILLS:-200} pytest tests/test_faults.py tests/test_resume.py -s
+test-slow: setup-dev ## the very slow tests, which make test leaves out
+	$(PYTEST) -m very_slow
+
+faults: setup-dev ## 200 kills at random over all stages, full disks, damage; prints the result (an hour; YOYAK_KILLS=… YOYAK_SEED=…)
+	YOYAK_KILLS=$${YOYAK_KILLS:-200} pytest tests/pipeline/test_faults.py tests/pipeline/test_resume.py -s
 
 setup: .venv/ready .dvc/plots/offline.html ## the environment that runs the pipeline, with pinned packages
 
@@ -102,14 +107,14 @@ base: setup ## pre-train the small checkpoints of models/base again (half an hou
 	python models/build_base.py
 
 bench: .venv-bench/ready ## side by side with what else one would run, in an environment of its own (three quarters of an hour); a table in bench/results
-	.venv-bench/bin/python bench/kobart.py --rows 1600
-	.venv-bench/bin/python bench/kobart.py --shape --rows 160 --dev 32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
-	$(if $(DATA),.venv-bench/bin/python bench/kobart.py --shape --rows 480 --dev 32 --data $(DATA) $(if $(TOKENIZER),--tokenizer $(TOKENIZER)))
-	.venv-bench/bin/python bench/qlora.py
-	.venv-bench/bin/python bench/scoring.py
-	.venv-bench/bin/python bench/data.py
-	.venv-bench/bin/python bench/startup.py
-	.venv-bench/bin/python bench/table.py
+	.venv-bench/bin/python -m bench.kobart --rows 1600
+	.venv-bench/bin/python -m bench.kobart --shape --rows 160 --dev 32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	$(if $(DATA),.venv-bench/bin/python -m bench.kobart --shape --rows 480 --dev 32 --data $(DATA) $(if $(TOKENIZER),--tokenizer $(TOKENIZER)))
+	.venv-bench/bin/python -m bench.qlora
+	.venv-bench/bin/python -m bench.scoring
+	.venv-bench/bin/python -m bench.data
+	.venv-bench/bin/python -m bench.startup
+	.venv-bench/bin/python -m bench.table
 
 .venv-bench/ready: requirements.txt requirements.lock bench/requirements.txt
 	$(call install,.venv-bench,-r requirements.lock -r bench/requirements.txt)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: each contender runs in a process of its own, one after the other, and tells its figures."""
+"""What the benchmarks share. Each contender runs in a process of its own, one after the other, and prints its figures."""
 
 import json
 import resource
@@ -9,28 +9,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from bench import ROOT
 
 
 def peak_mib() -> float:
-    """Of this process so far: the GPU's allocator, or the resident set."""
+    """The peak memory of this process so far, in MiB: what the GPU's allocator gave, or else the resident set."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated() / 2**20)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def tell(result: dict[str, Any]) -> None:
+def print_result(result: dict[str, Any]) -> None:
     print("RESULT " + json.dumps(result))
 
 
-def run(script: str, names: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
-    """The figures of each contender of `script`, run as `script ARGUMENTS --one NAME`."""
+def run_each(module: str, names: Sequence[str], arguments: Sequence[str]) -> dict[str, Any]:
+    """Run `python -m MODULE ARGUMENTS --one NAME` for each contender, and return their figures by name."""
     results = {}
     for name in names:
         done = subprocess.run(
-            [sys.executable, script, *arguments, "--one", name], check=False, cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", module, *arguments, "--one", name], check=False, cwd=ROOT, capture_output=True, text=True
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         if done.returncode or not lines:
@@ -41,7 +40,7 @@ def run(script: str, names: Sequence[str], arguments: Sequence[str]) -> dict[str
 
 
 def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[dict[str, Any]]]:
-    """The first `counts` rows of each split, preprocessed."""
+    """Return the first `counts` rows of each split, after preprocessing."""
     from yoyak.data import cleaning
 
     found = {}
@@ -53,7 +52,7 @@ def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[di
 
 
 def dev_loss(model: Any, dev: list[dict[str, Any]], collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> float:
-    """Nats a target token."""
+    """Return the mean cross-entropy of the target tokens, in nats."""
     import torch
 
     total, tokens = 0.0, 0
@@ -71,7 +70,7 @@ def dev_loss(model: Any, dev: list[dict[str, Any]], collate: Callable[[list[dict
 def trainer_of_yoyak(
     model: Any, tokenizer: Any, rows: list[dict[str, Any]], *, settings: Any, folder: str, precision: str, collate: Any
 ) -> Any:
-    """yoyak's own, without evaluations and checkpoints."""
+    """Return yoyak's own trainer, without evaluations and checkpoints."""
     from datasets import Dataset
 
     from yoyak.training import trainer
@@ -100,7 +99,11 @@ def write(
     threads: int | None,
     plainly: Callable[[], list[str]] | None = None,
 ) -> dict[str, Any]:
-    """Summaries of `dev` by yoyak, or `plainly`: seconds, ROUGE, memory, texts. Choosing the backend is timed by itself."""
+    """Summarize `dev` with yoyak, or with `plainly`.
+
+    Returns:
+        Seconds (choosing the backend is timed separately), dialogues a second, ROUGE, peak memory and the texts.
+    """
     from yoyak.evaluation import rouge
     from yoyak.inference import decoding
     from yoyak.system import hardware
@@ -132,7 +135,7 @@ def write(
 
 
 def same_texts(results: dict[str, Any], ours: str, theirs: str) -> dict[str, str]:
-    """How many texts are the same, if both wrote."""
+    """Count the texts that are the same, if both contenders ran."""
     if not {ours, theirs} <= set(results):
         return {}
     pairs = list(zip(results[ours]["texts"], results[theirs]["texts"], strict=True))
@@ -140,14 +143,14 @@ def same_texts(results: dict[str, Any], ours: str, theirs: str) -> dict[str, str
 
 
 def ratio(results: dict[str, Any], ours: str, theirs: str, key: str) -> dict[str, float]:
-    """How often their figure goes into ours, if both ran."""
+    """Divide our figure by theirs, if both contenders ran."""
     if not {ours, theirs} <= set(results):
         return {}
     return {f"{key}: {ours} over {theirs}": round(results[ours][key] / results[theirs][key], 3)}
 
 
 def save(path: Path, results: dict[str, Any]) -> None:
-    """Without the contenders' texts."""
+    """Write the results as JSON, without the contenders' texts, and print the ratios."""
     for result in results.values():
         if isinstance(result, dict):
             result.pop("texts", None)

@@ -1,11 +1,10 @@
-"""preprocess and tokenize of many dialogues: seconds, peak memory of all of a stage's processes, and how busy the cores were.
+"""Measure preprocess and tokenize on many dialogues: seconds, peak memory of all processes of a stage, and use of the cores.
 
-Memory is what only these processes hold (anonymous and shared pages, each counted once) and, by itself, the mapped files on
-top: pages of the disk's cache, which the system takes back when others need them.
+    python -m bench.data --rows 250000 1000000
 
-    .venv-bench/bin/python bench/data.py --rows 250000 1000000
-
-The rows are the sample's train split over and over, each dialogue with a number of its own in its first turn.
+Memory is what only these processes hold: anonymous and shared pages, each counted once. Mapped files are counted separately:
+they are pages of the disk cache, which the system takes back when others need them. The rows repeat the sample's train split,
+with a different number in the first turn of each dialogue. Writes bench/results/data.json.
 """
 
 import argparse
@@ -20,13 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import contest
+from bench import ROOT, contest
 
 
 def write_csv(folder: Path, rows: int) -> None:
     from yoyak.system.text_files import read_csv
 
-    sample = contest.ROOT / "data/sample"
+    sample = ROOT / "data/sample"
     known = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]
     folder.mkdir(parents=True)
     for name in ("dev.csv", "test.csv"):
@@ -41,7 +40,7 @@ def write_csv(folder: Path, rows: int) -> None:
 
 
 def memory_of(pid: int) -> tuple[float, float]:
-    """MiB of a process and those below it, each page counted once (PSS): their own, and that of mapped files."""
+    """Return the MiB that a process and its descendants hold, each page counted once (PSS): own pages and mapped files."""
     own, mapped, todo = 0.0, 0.0, [pid]
     while todo:
         one = todo.pop()
@@ -53,7 +52,7 @@ def memory_of(pid: int) -> tuple[float, float]:
             for thread in Path(f"/proc/{one}/task").iterdir():
                 todo += [int(child) for child in (thread / "children").read_text(encoding="ascii").split()]
         except (OSError, IndexError, ValueError, KeyError):
-            continue  # it ended meanwhile
+            continue  # the process has ended
     return own, mapped
 
 
@@ -87,15 +86,16 @@ def stage(name: str, folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
+    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/data.json")
     args = parser.parse_args()
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(dir=contest.ROOT, prefix=".bench.", suffix=".tmp") as folder:
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".bench.", suffix=".tmp") as folder:
         for rows in args.rows:
             root = Path(folder, str(rows))
             write_csv(root / "data/sample", rows)
             for name in ("stages", "src", "models/base"):
-                shutil.copytree(contest.ROOT / name, root / name)
-            shutil.copy(contest.ROOT / "params.yaml", root)
+                shutil.copytree(ROOT / name, root / name)
+            shutil.copy(ROOT / "params.yaml", root)
             for name in ("preprocess", "tokenize"):
                 results[f"{name} {rows}"] = stage(name, root)
                 print(name, rows, results[f"{name} {rows}"], flush=True)
@@ -106,7 +106,7 @@ def main() -> None:
         for name in ("preprocess", "tokenize")
         for key in ("seconds", "peak_mib")
     }
-    contest.save(contest.ROOT / "bench/results/data.json", results)
+    contest.save(args.json, results)
 
 
 if __name__ == "__main__":

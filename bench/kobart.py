@@ -1,15 +1,15 @@
-"""The kobart family against the recipe of earlier teams and a plain Hugging Face script: same checkpoint, same rows.
+"""Compare the kobart family with the recipe of earlier teams and with a plain Hugging Face script: same checkpoint, same rows.
 
-    .venv-bench/bin/python bench/kobart.py          # kobart-tiny on the sample, one epoch, then the whole dev split
-    .venv-bench/bin/python bench/kobart.py --shape --rows 160 --dev 32    # random weights of KoBART's shape: 124 M
-    … --data FOLDER --tokenizer FOLDER                    # on other dialogues, and by KoBART's own tokenizer
+    python -m bench.kobart                              # kobart-tiny on the sample: one epoch, then the whole dev split
+    python -m bench.kobart --shape --rows 160 --dev 32  # random weights of KoBART's shape: 124 M parameters
+    … --data FOLDER --tokenizer FOLDER                  # with other dialogues, and with KoBART's own tokenizer
 
-padded: all rows padded to 512 and 100 tokens, Seq2SeqTrainer; written in file order, 32 a batch, 4 beams.
-plain: as transformers' run_summarization example: padded to the longest row of a batch, in random order, its defaults.
-All have the same batch size, learning rate and schedule, weight decay, number of epochs and label smoothing. Training is
-judged by real tokens (dialogue and summary, no padding) a second, and the loss on dev's targets afterwards, by one function for
-all; writing by dialogues a second, and ROUGE. Random weights (--shape) learn nothing in so few rows: there only speed counts,
-and int8, which ROUGE cannot judge there, is measured beside float32.
+padded: Seq2SeqTrainer with all rows padded to 512 and 100 tokens; it writes in file order, 32 rows a batch, with 4 beams.
+plain: the defaults of transformers' run_summarization example; each batch is padded to its longest row, in random order.
+All contenders have the same batch size, learning rate and schedule, weight decay, number of epochs and label smoothing.
+The measures of training are real tokens (dialogue and summary, without padding) a second, and afterwards the loss on dev's
+targets, which one function computes for all. The measures of writing are dialogues a second and ROUGE. Random weights (--shape)
+learn nothing from so few rows: only their speed counts. ROUGE cannot judge int8 there, so int8 is measured beside float32.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import contest
+from bench import ROOT, contest
 
 # KoBART's published shape (gogamza/kobart-base-v2's config.json).
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 30_000,
     "d_model": 768,
     "encoder_layers": 6,
@@ -41,15 +41,15 @@ SHAPE = {
 TRAINERS = ["train-yoyak", "train-padded", "train-plain"]
 WRITERS = ["write-yoyak", "write-padded"]
 INT8 = "write-int8"
-WARM_UP = 3  # steps: the system hands out the memory in them, page by page
+WARM_UP = 3  # steps, in which the operating system allocates the memory page by page
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
-    """Params, tokenizer, and the processed rows of train and dev."""
+    """Return the params, the tokenizer, and the processed rows of train and dev."""
     from yoyak.config.params import load_params
     from yoyak.models import checkpoints
 
-    params = load_params(contest.ROOT / "params.yaml", changes=["model.family=kobart"])
+    params = load_params(ROOT / "params.yaml", changes=["model.family=kobart"])
     tokenizer = checkpoints.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
@@ -130,7 +130,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
 
 
 def timed(trainer: Any) -> dict[str, float]:
-    """Train: seconds, and real tokens (of sources and targets) a second, with and without the first WARM_UP steps."""
+    """Train, and return the seconds and the real tokens a second, with and without the first WARM_UP steps."""
     from transformers import TrainerCallback
 
     tokens: list[int] = []
@@ -170,7 +170,7 @@ def padded(row: dict[str, list[int]], lengths: Any, pad: int) -> dict[str, list[
 
 
 def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
-    """Summaries of dev by the model that train-yoyak left, with params.yaml's decoding."""
+    """Summarize dev with the model that train-yoyak left, and with the decoding of params.yaml."""
     import torch
 
     from yoyak.data import tokenization
@@ -179,7 +179,7 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
     if args.shape:
-        model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer has not are never written
+        model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer does not have are never written
     backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
     ids = tokenization.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("models/base/kobart-tiny"))
     parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape")
     parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--data", type=Path, default=contest.ROOT / "data/sample")
+    parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=3600)
     parser.add_argument("--dev", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
@@ -221,11 +221,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         what, _, how = args.one.partition("-")
-        contest.tell((train if what == "train" else write)(args, how))
+        contest.print_result((train if what == "train" else write)(args, how))
         return
     with tempfile.TemporaryDirectory() as folder:
         names = args.only or [*TRAINERS, *WRITERS, *[INT8] * args.shape]
-        results = contest.run(__file__, names, [*sys.argv[1:], "--model", f"{folder}/model"])
+        results = contest.run_each("bench.kobart", names, [*sys.argv[1:], "--model", f"{folder}/model"])
     results["ratios"] = {
         **contest.ratio(results, "train-yoyak", "train-padded", "tokens_a_second"),
         **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second"),
@@ -244,7 +244,7 @@ def main() -> None:
         "seed": args.seed,
     }
     name = "-".join(["kobart", *["shape"] * args.shape, *[args.data.name] * (args.data.name != "sample")])
-    contest.save(args.json or contest.ROOT / f"bench/results/{name}.json", results)
+    contest.save(args.json or ROOT / f"bench/results/{name}.json", results)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The qlora family against TRL's SFTTrainer (one training epoch) and against plain generate() in file order.
+"""Compare the qlora family with TRL's SFTTrainer (one epoch) and with a plain generate() in file order.
 
-    make bench                               # or: .venv-bench/bin/python bench/qlora.py --rows 800 --dev 128
+    python -m bench.qlora --rows 800 --dev 128
 
-Every contender runs in a process of its own, with the same base in NF4, the same LoRA, rows, batch size, epochs and
-learning rate. trl has its defaults (activations are computed again in the backward pass), trl-keeping keeps activations as
-yoyak does here, trl-padded pads to max_input_length + max_target_length. Training is judged by real tokens (prompt and target,
-no padding) a second, peak memory of the process, and the loss on the same dev targets afterwards, measured by one function
-for all. Writes bench/results/qlora.json.
+Every contender runs in a process of its own, with the same base in NF4 and the same LoRA, rows, batch size, epochs and
+learning rate. trl has TRL's defaults: the backward pass computes the activations again. trl-keeping keeps the activations, as
+yoyak does here. trl-padded pads to max_input_length + max_target_length. The measures of training are real tokens (prompt and
+target, without padding) a second, the peak memory of the process, and afterwards the loss on the same dev targets, which one
+function computes for all. Writes bench/results/qlora.json.
 """
 
 import argparse
@@ -16,19 +16,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import contest
+from bench import ROOT, contest
 
 CONTENDERS = ["yoyak", "trl", "trl-keeping", "trl-padded", "write-yoyak", "write-plain", "write-merged"]
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
-    """Params, tokenizer, and the processed rows of train and dev."""
+    """Return the params, the tokenizer, and the processed rows of train and dev."""
     from yoyak.config.params import load_params
     from yoyak.models import checkpoints
 
-    params = load_params(
-        contest.ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"]
-    )
+    params = load_params(ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
     chosen = params.model.qlora
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
@@ -96,7 +94,7 @@ def train_trl(args: argparse.Namespace, *, padded: bool, keeping: bool) -> dict[
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
     model = tuned(params, tokenizer)
     longest = params.tokenizer.max_input_length + params.tokenizer.max_target_length
-    # Tokenized already: SFTTrainer takes input_ids with a mask of what is learned, and does the rest by its defaults.
+    # The rows are tokenized: SFTTrainer takes input_ids with a mask of the tokens to learn, and its defaults for the rest.
     data = Dataset.from_list(
         [{"input_ids": row["input_ids"], "completion_mask": [int(to != -100) for to in row["labels"]]} for row in train]
     )
@@ -147,7 +145,7 @@ def timed(trainer: Any, train: list[dict[str, Any]], loss: Any) -> dict[str, Any
 
 
 def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
-    """Greedy summaries of dev by the adapter that yoyak left: `plain` on its NF4 base, `merged` on what yoyak makes of both."""
+    """Summarize dev greedily with the adapter that yoyak left: `plain` on its NF4 base, `merged` on the merged weights."""
     import torch
 
     from yoyak.data import tokenization
@@ -192,20 +190,20 @@ def run(name: str, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", default="models/base/llama-tiny")
-    parser.add_argument("--data", type=Path, default=contest.ROOT / "data/sample")
+    parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=800)
     parser.add_argument("--dev", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--json", type=Path, default=contest.ROOT / "bench/results/qlora.json")
+    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/qlora.json")
     parser.add_argument("--only", choices=CONTENDERS, nargs="+", default=CONTENDERS)
     parser.add_argument("--adapter", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        contest.tell(run(args.one, args))
+        contest.print_result(run(args.one, args))
         return
     with tempfile.TemporaryDirectory() as folder:
-        results = contest.run(__file__, args.only, [*sys.argv[1:], "--adapter", f"{folder}/adapter"])
+        results = contest.run_each("bench.qlora", args.only, [*sys.argv[1:], "--adapter", f"{folder}/adapter"])
     results["ratios"] = {
         **contest.ratio(results, "yoyak", "trl", "tokens_a_second"),
         **contest.ratio(results, "yoyak", "trl-keeping", "tokens_a_second"),

@@ -1,9 +1,10 @@
-"""Scoring many pairs with an interval, against rouge_score with Mecab in one process.
+"""Score many pairs with an interval, and compare with rouge_score with Mecab in one process.
 
-    .venv-bench/bin/python bench/scoring.py --pairs 100000
+    python -m bench.scoring --pairs 100000
 
-No two texts are the same, so that no cache helps: each is a summary of the sample with its words in another order, and the
-beginning of a second one. Both score the same pairs; `largest_difference` is over all rows and measures (0 to 100).
+No two texts are the same, so that no cache helps. Each text is a summary of the sample with its words in another order, and the
+beginning of a second one. Both contenders score the same pairs; `largest_difference` is over all rows and measures (0 to 100).
+Writes bench/results/scoring.json.
 """
 
 import argparse
@@ -14,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import contest
+from bench import ROOT, contest
 
 
 def pairs(count: int) -> tuple[list[str], list[str]]:
     from yoyak.system.text_files import read_csv
 
-    known = [cells["summary"] for _, cells in read_csv(contest.ROOT / "data/sample/train.csv", required=["summary"])]
+    known = [cells["summary"] for _, cells in read_csv(ROOT / "data/sample/train.csv", required=["summary"])]
     draw, seen, texts = random.Random(0), set[str](), list[str]()
     while len(texts) < 2 * count:
         words = draw.choice(known).split()
@@ -37,12 +38,12 @@ def by_yoyak(args: argparse.Namespace) -> dict[str, Any]:
 
     from yoyak.evaluation import rouge
 
-    written, wanted = pairs(args.pairs)
+    predictions, references = pairs(args.pairs)
     start = time.perf_counter()
     tokenizer = rouge.Morphemes()
-    tokenizer.read([*written, *wanted])
+    tokenizer.read([*predictions, *references])
     read = time.perf_counter() - start
-    rows = rouge.score_rows(predictions=written, references=[[text] for text in wanted], tokenizer=tokenizer)
+    rows = rouge.score_rows(predictions=predictions, references=[[text] for text in references], tokenizer=tokenizer)
     scored = time.perf_counter() - start
     rouge.interval(rouge.resampled_means(rows, samples=1000, seed=0))
     seconds = time.perf_counter() - start
@@ -66,12 +67,12 @@ def by_rouge_score(args: argparse.Namespace) -> dict[str, Any]:
         def tokenize(self, text: str) -> list[str]:
             return list(self.mecab.morphs(text))
 
-    written, wanted = pairs(args.pairs)
+    predictions, references = pairs(args.pairs)
     start = time.perf_counter()
     keys = ["rouge1", "rouge2", "rougeL"]
     scorer = RougeScorer(keys, tokenizer=Tokenizer())
     rows = []
-    for prediction, reference in zip(written, wanted, strict=True):
+    for prediction, reference in zip(predictions, references, strict=True):
         scores = scorer.score(target=reference, prediction=prediction)
         rows.append([100 * scores[key].fmeasure for key in keys])
     seconds = time.perf_counter() - start
@@ -84,19 +85,20 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--json", type=Path, default=ROOT / "bench/results/scoring.json")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        contest.tell((by_yoyak if args.one == "yoyak" else by_rouge_score)(args))
+        contest.print_result((by_yoyak if args.one == "yoyak" else by_rouge_score)(args))
         return
     with tempfile.TemporaryDirectory() as folder:
-        results = contest.run(__file__, ["yoyak", "rouge_score"], [*sys.argv[1:], "--folder", folder])
+        results = contest.run_each("bench.scoring", ["yoyak", "rouge_score"], [*sys.argv[1:], "--folder", folder])
         ours, theirs = (np.load(Path(folder, f"{name}.npy")) for name in ("yoyak", "rouge_score"))
     results["largest_difference"] = float(np.abs(ours - theirs).max())
     results["ratios"] = contest.ratio(results, "rouge_score", "yoyak", "seconds")
     results["setting"] = {"pairs": args.pairs}
-    contest.save(contest.ROOT / "bench/results/scoring.json", results)
+    contest.save(args.json, results)
 
 
 if __name__ == "__main__":

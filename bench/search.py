@@ -1,14 +1,13 @@
-"""What a search costs: grid, random, TPE and TPE with pruning over the same space, and the overhead of a trial.
+"""Measure what a search costs: grid, random, TPE and TPE with pruning over the same space, and the overhead of a trial.
 
-    python bench/search.py                   # an hour on two cores; --skip overhead or --skip methods leaves a part out
+    python -m bench.search      # an hour on two cores; --skip overhead or --skip methods leaves a part out
 
-Methods: a search with the grid sampler runs every point of the space for real, on the first rows of the sample, and keeps ROUGE
-on dev after each epoch. Training is the same to the byte each time, so the other methods can then be replayed on that table, by
-Optuna's own samplers and pruners, as often as it takes to say what they do on average: one run would be luck. A setting that
-comes again costs nothing, as in a search.
+Methods: a search with the grid sampler runs every point of the space, on the first rows of the sample, and records ROUGE on dev
+after each epoch. Training gives the same bytes each time. So Optuna's samplers and pruners can replay the other methods on that
+table, often enough to give an average. A setting that is drawn again costs nothing, as in a search.
 
-Overhead: trials that a constraint ends before training, so that nothing is left but what the search, DVC and git take; ten in a
-new study, and ten in one that has 190 more trials and experiments (copies of the tenth, each a commit and a row of its own).
+Overhead: a constraint ends the trials before training, so that only the time of the search, DVC and git is left. Ten trials run
+in a new study, and ten in a study with 190 more trials and experiments (copies of the tenth, each with a commit and a row).
 Writes bench/results/search.json.
 """
 
@@ -27,11 +26,10 @@ from typing import Any
 
 import optuna
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from bench import ROOT
 
 EPOCHS = 4
-SPACE = {
+SPACE: dict[str, list[float]] = {
     "training.learning_rate": [1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3, 6.4e-3, 1.28e-2],
     "training.per_device_train_batch_size": [8, 16, 32],
     "training.label_smoothing_factor": [0.0, 0.1],
@@ -48,7 +46,7 @@ def command(folder: Path, *args: str) -> str:
 
 
 def make_repository(folder: Path, *, rows: int, dev: int) -> None:
-    """A clone with the first rows of the sample, once run."""
+    """Make a clone with the first rows of the sample, and run its pipeline once."""
     command(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
     for split, count in (("train", rows), ("dev", dev), ("test", dev)):
         path = folder / f"data/sample/{split}.csv"
@@ -65,14 +63,14 @@ def study_of(folder: Path, name: str) -> optuna.Study:
 
 
 def grid(folder: Path) -> list[dict[str, Any]]:
-    """Every point of the space: its params, ROUGE on dev after each epoch, and its score."""
+    """Run every point of the space, and return for each its params, ROUGE on dev after each epoch, and its score."""
     from yoyak.system.text_files import to_json
 
     plan = {
         "parameters": {name: {"choices": values} for name, values in SPACE.items()},
         "set": {"training.num_train_epochs": EPOCHS},
         "sampler": {"name": "grid"},
-        "pruner": {"name": "median", "n_startup_trials": 10**6},  # ends nothing, but has the curves reported
+        "pruner": {"name": "median", "n_startup_trials": 10**6},  # ends no trial, but makes trials report their curves
     }
     (folder / "searches/bench.yaml").write_text(to_json(plan), encoding="utf-8")
     command(folder, sys.executable, "-m", "yoyak", "search", "bench")
@@ -84,21 +82,22 @@ def grid(folder: Path) -> list[dict[str, Any]]:
 
 
 def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[float]:
-    """The best score after each epoch trained, until as many are trained as the grid takes."""
+    """Return the best score after each trained epoch, for as many epochs as the grid takes."""
     points = {tuple(point["params"][name] for name in SPACE): point for point in table}
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    best, curve, seen = 0.0, [], {}
+    best, curve = 0.0, list[float]()
+    scores: dict[tuple[object, ...], float | None] = {}  # of the settings drawn so far; None: pruned
     top = max(point["value"] for point in table)
     for _ in range(5 * len(table)):
         if best == top or len(curve) >= EPOCHS * len(table):
             break
         trial = study.ask()
-        # The index of a value, so that the sampler knows that they have an order (a search would give a range).
+        # The index of a value tells the sampler that the values have an order (a search would give a range).
         key = tuple(values[trial.suggest_int(name, 0, len(values) - 1)] for name, values in SPACE.items())
-        if key in seen:
-            study.tell(trial, seen[key], state=None if seen[key] is not None else optuna.trial.TrialState.PRUNED)
+        if key in scores:
+            study.tell(trial, scores[key], state=None if scores[key] is not None else optuna.trial.TrialState.PRUNED)
             continue
-        seen[key] = None
+        scores[key] = None
         for epoch, value in enumerate(points[key]["curve"], 1):
             curve.append(best)
             trial.report(value, epoch)
@@ -106,15 +105,15 @@ def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pr
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
-            seen[key] = points[key]["value"]
-            study.tell(trial, seen[key])
-            best = max(best, seen[key])
+            scores[key] = points[key]["value"]
+            study.tell(trial, scores[key])
+            best = max(best, points[key]["value"])
             curve[-1] = best
     return curve + [best] * (EPOCHS * len(table) - len(curve))
 
 
 def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
-    """For each method its curves, one a seed."""
+    """Yield the name of each method with its curves, one curve for each seed."""
     none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
     hyperband = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=2)
 
@@ -154,7 +153,7 @@ def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:
 
 
 def overhead(folder: Path, trials: int) -> dict[str, Any]:
-    """Seconds of trials that train nothing, at the beginning and at the end of a long study, and of dvc exp show."""
+    """Measure the seconds of trials that train nothing, at both ends of a long study, and those of `dvc exp show`."""
     from yoyak.system.text_files import to_json
 
     plan = {
@@ -169,7 +168,9 @@ def overhead(folder: Path, trials: int) -> dict[str, Any]:
     def ten(total: int, shown: int) -> None:
         command(folder, sys.executable, "-m", "yoyak", "search", "overhead", "--trials", str(total))
         trials = [trial for trial in study_of(folder, "overhead").trials if trial.duration][-9:]
-        seconds[f"trial_at_{shown}"] = round(statistics.median(trial.duration.total_seconds() for trial in trials), 2)
+        seconds[f"trial_at_{shown}"] = round(
+            statistics.median(trial.duration.total_seconds() for trial in trials if trial.duration), 2
+        )
         for times in ("cold", "warm"):
             began = time.perf_counter()
             command(folder, "dvc", "exp", "show", "--csv")
@@ -191,7 +192,7 @@ def overhead(folder: Path, trials: int) -> dict[str, Any]:
         made = command(folder, "git", "commit-tree", f"{refs[0]}^{{tree}}", "-p", parent, "-m", f"copy {number}").strip()
         command(folder, "git", "update-ref", refs[0].replace("t0009", f"t{number:04d}"), made)
     ten(trials + 10, trials)
-    # A trial whose every stage comes from the cache: what is left when nothing is to be run at all.
+    # Trials whose stages all come from the cache show the time that is left when nothing runs.
     plan = {"parameters": {"generation.num_beams": {"choices": [1, 2, 3]}}, "sampler": {"name": "grid"}}
     (folder / "searches/cached.yaml").write_text(to_json(plan), encoding="utf-8")
     for name in ("first", "again"):

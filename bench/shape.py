@@ -1,14 +1,15 @@
-"""A decoder-only model of a preset's shape with random weights: peak memory against the estimate, speed, and use of the GPU.
+"""Measure a decoder-only model of a preset's shape with random weights: peak memory and its estimate, speed, use of the GPU.
 
-    python bench/shape.py qwen3-4b --peak-tflops 989          # on a GPU; the figure is its dense bf16 rate
-    python bench/shape.py llama-3.2-korean-3b --layers 2      # fewer layers, where the whole does not fit or would take long
+    python -m bench.shape qwen3-4b --peak-tflops 989         # on a GPU; the number is its dense bf16 rate
+    python -m bench.shape llama-3.2-korean-3b --layers 2     # fewer layers, if the whole model does not fit or takes too long
 
-The model is built, saved, loaded in 4 bits and trained with the preset's own settings for some steps on rows of exactly
-max_input_length + max_target_length random tokens; then it writes a batch. Writes bench/results/shape-PRESET.json.
+The script builds the model, saves it, loads it in 4 bits and trains it with the preset's settings for some steps, on rows of
+exactly max_input_length + max_target_length random tokens. Then the model writes a batch. The figures go to
+bench/results/shape-PRESET.json.
 
-FLOPs of a step: 4 a frozen weight and token (2 forwards, 2 for the gradient of activations), and attention's 4 x layers x
-width x length x 2 for each token forwards and as much again times two backwards, halved by the causal mask. What gradient
-checkpointing computes again is not counted (model FLOP utilisation, Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
+FLOPs of a step: 4 for each frozen weight and token (2 forward, 2 for the gradient of activations). Attention takes
+4 x layers x width x length for each token forward and twice that backward, halved by the causal mask. What gradient
+checkpointing computes again does not count (model FLOP utilisation, Chowdhery et al. 2022, arXiv:2204.02311, appendix B).
 """
 
 import argparse
@@ -18,15 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src"))
+from bench import ROOT
 
 
 def peak_gib() -> float:
-    """Of the GPU's allocator, or of this process."""
+    """Return the peak memory of the GPU's allocator, or else of this process, in GiB."""
     import torch
 
     if torch.cuda.is_available():
@@ -35,7 +34,7 @@ def peak_gib() -> float:
 
 
 def build(shape: dict[str, Any], folder: str) -> Any:
-    """A checkpoint with random weights, made in another process so that its memory is not counted; and its tokenizer."""
+    """Save a checkpoint with random weights, and return its tokenizer. Another process does it, whose memory does not count."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -53,18 +52,18 @@ def build(shape: dict[str, Any], folder: str) -> Any:
 
 
 def optimizer_of(model: Any, name: str) -> Any:
+    import bitsandbytes
     import torch
 
     trained = [p for p in model.parameters() if p.requires_grad]
     if name.startswith("paged") and torch.cuda.is_available():
-        import bitsandbytes
-
-        return bitsandbytes.optim.PagedAdamW(trained, lr=1e-5)
+        paged: Any = bitsandbytes.optim
+        return paged.PagedAdamW(trained, lr=1e-5)
     return torch.optim.AdamW(trained, lr=1e-5)
 
 
 def batch_of(params: Any, vocabulary: int, model: Any, *, flat: bool) -> dict[str, Any]:
-    """Rows as long as the params allow."""
+    """Return a batch of rows that are as long as the params allow."""
     import torch
 
     from yoyak.training.trainer import collate_chats
@@ -79,7 +78,7 @@ def batch_of(params: Any, vocabulary: int, model: Any, *, flat: bool) -> dict[st
 
 
 def train(model: Any, params: Any, batch: dict[str, Any], *, precision: str, steps: int) -> float:
-    """Seconds of the fastest step but the first."""
+    """Train for some steps, and return the seconds of the fastest step after the first."""
     import torch
 
     optimizer = optimizer_of(model, params.training.optim)
@@ -111,7 +110,7 @@ def flops_a_step(config: Any, params: Any) -> float:
 
 
 def write(model: Any, params: Any, vocabulary: int, tokens: int) -> float:
-    """Seconds for one batch of prompts."""
+    """Write `tokens` tokens for one batch of prompts, and return the seconds."""
     import torch
 
     model.eval()
@@ -131,39 +130,13 @@ def write(model: Any, params: Any, vocabulary: int, tokens: int) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("preset")
-    parser.add_argument("--layers", type=int, help="instead of the shape's own number")
-    parser.add_argument("--batch", type=int, help="instead of the preset's own")
-    parser.add_argument("--input", type=int, help="instead of the preset's max_input_length")
-    parser.add_argument("--target", type=int, help="instead of the preset's max_target_length")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--write", type=int, default=0, help="also write this many tokens for one batch")
-    parser.add_argument("--attention", default="auto")
-    parser.add_argument("--peak-tflops", type=float, help="of the device in the precision used, for the utilisation")
-    args = parser.parse_args()
-
+def measure(args: argparse.Namespace, params: Any, shape: dict[str, Any]) -> dict[str, Any]:
+    """Build, train and run the model of a shape, and return its figures."""
     import torch
 
-    from yoyak.config import presets
     from yoyak.models import lora, memory_estimate
     from yoyak.system import hardware
 
-    params = presets.params_with_preset(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
-    shape = presets.read_preset(args.preset, ROOT / "presets")[1]["shape"]
-    if args.layers:
-        shape["num_hidden_layers"] = args.layers
-    given = {"max_input_length": args.input, "max_target_length": args.target}
-    batch_size = {"per_device_train_batch_size": args.batch} if args.batch else {}
-    params = params.model_copy(
-        update={
-            "training": params.training.model_copy(update=batch_size),
-            "tokenizer": params.tokenizer.model_copy(
-                update={"special_tokens": [], **{name: value for name, value in given.items() if value}}
-            ),
-        }
-    )
     config = memory_estimate.config_of_shape(shape)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     attention, _ = hardware.choose_attention(args.attention, precision=precision)
@@ -181,9 +154,7 @@ def main() -> None:
     batch = batch_of(params, config.vocab_size, model, flat=attention == "flash_attention_2")
     step = train(model, params, batch, precision=precision, steps=args.steps)
     estimate = memory_estimate.estimate(config, params, precision=precision)
-    tokens = params.training.per_device_train_batch_size * sum(
-        (params.tokenizer.max_input_length, params.tokenizer.max_target_length)
-    )
+    lengths = params.tokenizer.max_input_length, params.tokenizer.max_target_length
     rate = flops_a_step(config, params) / step / 1e12
     result = {
         "preset": args.preset,
@@ -192,13 +163,13 @@ def main() -> None:
         "precision": precision,
         "attention": attention,
         "batch": params.training.per_device_train_batch_size,
-        "tokens": [params.tokenizer.max_input_length, params.tokenizer.max_target_length],
+        "tokens": [*lengths],
         "gradient_checkpointing": params.training.gradient_checkpointing,
         "loaded_gib": round(loaded - before, 2),
         "training_peak_gib": round(peak_gib() - before, 2),
         "estimated_training_gib": round(estimate.training / 2**30, 2),
         "seconds_a_step": round(step, 3),
-        "tokens_a_second": round(tokens / step, 1),
+        "tokens_a_second": round(params.training.per_device_train_batch_size * sum(lengths) / step, 1),
         "tflops": round(rate, 3),
         "utilisation": round(rate / args.peak_tflops, 4) if args.peak_tflops else None,
     }
@@ -206,6 +177,44 @@ def main() -> None:
         result["write_seconds"] = round(write(model, params, config.vocab_size, args.write), 2)
         result["write_peak_gib"] = round(peak_gib() - before, 2)
         result["estimated_prediction_gib"] = round(estimate.prediction / 2**30, 2)
+    return result
+
+
+def preset_of(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return the params and the shape of a preset, with the changes that the arguments ask for."""
+    from yoyak.config import presets
+
+    params = presets.params_with_preset(args.preset, folder=ROOT / "presets", params=ROOT / "params.yaml")
+    shape = presets.read_preset(args.preset, ROOT / "presets")[1]["shape"]
+    if args.layers:
+        shape["num_hidden_layers"] = args.layers
+    lengths = {"max_input_length": args.input, "max_target_length": args.target}
+    lengths = {name: value for name, value in lengths.items() if value}
+    batch_size = {"per_device_train_batch_size": args.batch} if args.batch else {}
+    changes = {
+        "training": params.training.model_copy(update=batch_size),
+        "tokenizer": params.tokenizer.model_copy(update={"special_tokens": [], **lengths}),
+    }
+    return params.model_copy(update=changes), shape
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    made.add_argument("preset")
+    made.add_argument("--layers", type=int, help="number of layers, instead of the shape's own")
+    made.add_argument("--batch", type=int, help="rows in a batch, instead of the preset's own")
+    made.add_argument("--input", type=int, help="tokens of a prompt, instead of the preset's max_input_length")
+    made.add_argument("--target", type=int, help="tokens of a summary, instead of the preset's max_target_length")
+    made.add_argument("--steps", type=int, default=4)
+    made.add_argument("--write", type=int, default=0, help="also write this many tokens for one batch")
+    made.add_argument("--attention", default="auto")
+    made.add_argument("--peak-tflops", type=float, help="peak rate of the device in the precision used, for the utilisation")
+    return made
+
+
+def main() -> None:
+    args = parser().parse_args()
+    result = measure(args, *preset_of(args))
     print(json.dumps(result, indent=2))
     output = ROOT / f"bench/results/shape-{args.preset}.json"
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""What is waited for before work begins: a stage's imports, a stage that has nothing to do, `dvc repro` with nothing to do, and
-all of a first `make repro` in a fresh clone of the last commit, with set-up (and its downloads, where pip has them not in its
-cache).
+"""Measure what a user waits for before the work begins.
 
-    .venv-bench/bin/python bench/startup.py
+    python -m bench.startup
 
-Seconds are the median of five processes, after one that is not counted. Writes bench/results/startup.json.
+That is the imports of a stage, a stage that has nothing to do, `dvc repro` that has nothing to do, and a first `make repro` in
+a fresh clone of the last commit, with set-up (and its downloads, if pip's cache does not have them). Seconds are the median of
+five processes, after a first one that does not count. Writes bench/results/startup.json.
 """
 
 import os
@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import contest
+from bench import ROOT, contest
 
 TIMES = 5
 STAGES = ("preprocess", "tokenize", "train_kobart", "train_qlora", "predict", "score")
-# The environment of whoever has just cloned: nothing of the one that this runs in.
+# The environment of a new user: without the virtual environment in which this runs.
 BARE = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
-BARE["PATH"] = ":".join(part for part in BARE["PATH"].split(":") if not Path(part).is_relative_to(contest.ROOT))
+BARE["PATH"] = ":".join(part for part in BARE["PATH"].split(":") if not Path(part).is_relative_to(ROOT))
 
 
 def seconds_of(command: list[str], root: Path, environment: dict[str, str]) -> float:
@@ -42,7 +42,7 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="yoyak.") as folder:
         root = Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", str(contest.ROOT), str(root)], check=True)
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
         python = f"PYTHON={Path(sys.executable).resolve()}"
         setup = seconds_of(["make", "setup", python], root, BARE)
         first = seconds_of(["make", "repro", python], root, BARE)
@@ -59,7 +59,7 @@ def main() -> None:
         for what, command in commands.items():
             results[what] = {"seconds": measured(command, root, ready)}
             print(what, results[what], flush=True)
-    contest.save(contest.ROOT / "bench/results/startup.json", results)
+    contest.save(ROOT / "bench/results/startup.json", results)
 
 
 if __name__ == "__main__":

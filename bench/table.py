@@ -1,11 +1,14 @@
-"""One table of what the benchmarks found: bench/results/README.md, from the JSON files beside it (python bench/table.py)."""
+"""Write bench/results/README.md, one table of all results, from the JSON files beside it.
+
+python -m bench.table
+"""
 
 import json
 from typing import Any
 
-import contest
+from bench import ROOT
 
-RESULTS = contest.ROOT / "bench/results"
+RESULTS = ROOT / "bench/results"
 # (file, our contender, theirs, what they do so many of a second)
 CONTESTS = [
     (file, ours, theirs, unit)

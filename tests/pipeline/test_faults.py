@@ -1,6 +1,8 @@
 """Kills at random, full disks, no memory, damage and clocks that jump: the same bytes in the end, or one clear error.
 
-A part of it runs with the other tests; `make faults` asks for 200 kills and prints what they came to (YOYAK_KILLS, YOYAK_SEED).
+Some of this runs with the other tests. `make faults` runs all of it with 200 kills (YOYAK_KILLS, YOYAK_SEED) and prints the
+result.
+test_dvc_experiments.py shows that a stage ends with the DVC that started it.
 """
 
 import hashlib
@@ -17,7 +19,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
@@ -28,7 +29,7 @@ from ruamel.yaml import YAML
 from tests.pipeline.repository import command, copy_repository
 from yoyak.system.checksums import CHECKSUMS_FILE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
 KILLS = int(os.environ.get("YOYAK_KILLS", "8"))
 SEED = int(os.environ.get("YOYAK_SEED", "0"))
@@ -107,33 +108,18 @@ def leftovers(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def finished(finished_kobart: Path, finished_qlora: Path) -> dict[str, Path]:
     """For each family a repository in which every stage has run once, uninterrupted."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when the libraries are loaded
             patch.setenv(name, "1")
         forkserver.ensure_running()
-    folders = {}
-    for family in ("kobart", "qlora"):
-        folder = folders[family] = tmp_path_factory.mktemp(family)
-        copy_repository(folder)
-        values = YAML(typ="safe").load((folder / "params.yaml").read_text(encoding="utf-8"))
-        values["model"]["family"] = family
-        values["training"] |= {"debug": False, "num_train_epochs": 2, "per_device_train_batch_size": 4, "save_steps": 3}
-        values["training"] |= {"learning_rate": 1e-3, "label_smoothing_factor": 0.0, "generation_num_beams": 1}
-        values["tokenizer"] |= {"max_target_length": 24}
-        values["generation"] |= {"num_beams": 1, "max_new_tokens": 12, "batch_size": 8}
-        with open(folder / "params.yaml", "w", encoding="utf-8") as file:
-            YAML().dump(values, file)
-        for stage in (*BOTH[:2], f"train_{family}", *BOTH[2:]):
-            attempt = Attempt(folder, stage)
-            assert attempt.end() == 0, attempt.told()
-    return folders
+    return {"kobart": finished_kobart, "qlora": finished_qlora}
 
 
 @pytest.fixture
 def repository(finished: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of a family's, to break."""
+    """A function that copies the finished repository of a family, for a test to damage."""
     return lambda family: Path(shutil.copytree(finished[family], tmp_path / family))
 
 
@@ -192,39 +178,7 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
     print(f"\nstages: {dict(count)}, lost: {count['ends'] - count['identical']}")
 
 
-def at_work(folder: Path) -> list[str]:
-    """Command lines of the stages that run in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if (process / "cwd").readlink() == folder and "stages." in line:
-                found.append(line)
-    return found
-
-
-def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path: Path) -> None:
-    """Killed alone, DVC would leave the stage working for nobody, beside the next run's."""
-    copy_repository(tmp_path, rows=24)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    for shell in ("/bin/sh", "/bin/bash"):
-        dvc = subprocess.Popen(
-            ["dvc", "repro", "--force"], cwd=tmp_path, env={**environment, "SHELL": shell},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 120
-        while not any("train_kobart" in line for line in at_work(tmp_path)) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(2)  # until it has begun to watch
-        assert at_work(tmp_path)
-        dvc.kill()
-        dvc.wait()
-        deadline = time.monotonic() + 10
-        while at_work(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not at_work(tmp_path)
-
-
+@pytest.mark.very_slow
 @pytest.mark.timeout(900 + 30 * KILLS)
 def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> None:
     """DVC alone, its group, or the stage: a new `dvc repro` each time, which no orphan disturbs."""
@@ -278,7 +232,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("family", ["kobart", "qlora"])
+@pytest.mark.parametrize("family", ["kobart", pytest.param("qlora", marks=pytest.mark.very_slow)])
 def test_a_full_disk_is_told_and_nothing_is_lost(
     family: str, repository: Callable[[str], Path], small_disk: Callable[[int], Path]
 ) -> None:
@@ -314,7 +268,14 @@ def limits_hold() -> bool:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize(("family", "stage"), [("kobart", "train_kobart"), ("kobart", "predict"), ("qlora", "train_qlora")])
+@pytest.mark.parametrize(
+    ("family", "stage"),
+    [
+        ("kobart", "train_kobart"),
+        pytest.param("kobart", "predict", marks=pytest.mark.very_slow),
+        pytest.param("qlora", "train_qlora", marks=pytest.mark.very_slow),
+    ],
+)
 def test_no_memory_is_told(repository: Callable[[str], Path], family: str, stage: str) -> None:
     """At several limits, since what fails first differs, also from machine to machine; libraries die of some by a signal."""
     if not limits_hold():
@@ -424,27 +385,26 @@ def test_a_clock_that_jumps_changes_nothing(repository: Callable[[str], Path]) -
     assert files_of(folder, "train_kobart") == expected
 
 
-def test_a_damaged_cache_object_is_found_deleted_and_made_again(tmp_path: Path) -> None:
+def test_a_damaged_cache_object_is_found_deleted_and_made_again(repository: Callable[[str], Path]) -> None:
     """With its time kept, as rot leaves it: DVC itself does not see it."""
-    copy_repository(tmp_path, rows=24)
-    command(tmp_path, "dvc", "repro", "preprocess")
-    lock = (tmp_path / "dvc.lock").read_bytes()
-    assert command(tmp_path, "python", "-m", "yoyak", "check-cache") == ""
-    target = hashlib.md5((tmp_path / "data/processed/train.jsonl").read_bytes(), usedforsecurity=False).hexdigest()
-    rotten = tmp_path / ".dvc/cache/files/md5" / target[:2] / target[2:]
+    folder = repository("kobart")
+    lock = (folder / "dvc.lock").read_bytes()
+    assert command(folder, "python", "-m", "yoyak", "check-cache") == ""
+    target = hashlib.md5((folder / "data/processed/train.jsonl").read_bytes(), usedforsecurity=False).hexdigest()
+    rotten = folder / ".dvc/cache/files/md5" / target[:2] / target[2:]
     times = rotten.stat()
     rotten.chmod(0o644)
     data = bytearray(rotten.read_bytes())
     data[len(data) // 2] ^= 1
     rotten.write_bytes(data)
     os.utime(rotten, ns=(times.st_atime_ns, times.st_mtime_ns))
-    shutil.rmtree(tmp_path / "data/processed")
-    command(tmp_path, "dvc", "checkout", "data/processed")
-    told = command(tmp_path, "python", "-m", "stages.tokenize", fails=True)
+    shutil.rmtree(folder / "data/processed")
+    command(folder, "dvc", "checkout", "data/processed")
+    told = command(folder, "python", "-m", "stages.tokenize", fails=True)
     assert "data/processed/train.jsonl: damaged" in told and "check-cache --delete" in told
-    assert str(rotten.relative_to(tmp_path)) in command(tmp_path, "python", "-m", "yoyak", "check-cache", fails=True)
-    shutil.rmtree(tmp_path / "data/processed")
-    assert "deleted" in command(tmp_path, "python", "-m", "yoyak", "check-cache", "--delete")
-    command(tmp_path, "dvc", "repro", "preprocess")
-    assert (tmp_path / "dvc.lock").read_bytes() == lock
-    command(tmp_path, "python", "-m", "yoyak", "check-cache")
+    assert str(rotten.relative_to(folder)) in command(folder, "python", "-m", "yoyak", "check-cache", fails=True)
+    shutil.rmtree(folder / "data/processed")
+    assert "deleted" in command(folder, "python", "-m", "yoyak", "check-cache", "--delete")
+    command(folder, "dvc", "repro", "preprocess")
+    assert (folder / "dvc.lock").read_bytes() == lock
+    command(folder, "python", "-m", "yoyak", "check-cache")

@@ -57,6 +57,7 @@ BASE: dict[str, Any] = {
     "generation.backend": "transformers",  # shows what is done with the logits
     "generation.postprocess": "never",
     "score.bootstrap_samples": 100,
+    "hardware.cpu_threads": 1,
 }
 
 
@@ -95,20 +96,20 @@ class Knob:
 
 
 def checkpoint_knobs(family: str) -> dict[str, Knob]:
-    """A folder, and a hub's name (a spy puts the folder in its place) with a revision."""
+    """Another hub name and another revision of it (a spy puts a folder in its place)."""
     hub = {f"model.{family}.checkpoint": f"hub/{family}", f"model.{family}.revision": "a1"}
-    kinds = ("AutoTokenizer", "AutoConfig", "AutoModelForSeq2SeqLM" if family == "kobart" else "AutoModelForCausalLM")
+    classes = ("AutoTokenizer", "AutoConfig", "AutoModelForSeq2SeqLM" if family == "kobart" else "AutoModelForCausalLM")
+    loaded = [f"train.loaded.{name}.0" for name in classes] + ["tokenize.loaded.AutoTokenizer.0"]
     return {
         f"model.{family}.checkpoint": Knob(
-            f"HERE/bases/{family}-2",
-            {f"train.loaded.{kind}.0.pretrained_model_name_or_path": f"HERE/bases/{family}-2" for kind in kinds}
-            | {"tokenize.loaded.AutoTokenizer.0.pretrained_model_name_or_path": f"HERE/bases/{family}-2"},
+            f"hub/{family}-2",
+            {f"{place}.pretrained_model_name_or_path": f"hub/{family}-2" for place in loaded},
+            base=hub,
             stages=LEARNED,
         ),
         f"model.{family}.revision": Knob(
             "b2",
-            {f"train.loaded.{kind}.0.revision": "b2" for kind in kinds}
-            | {f"tokenize.loaded.{kind}.0.revision": "b2" for kind in kinds[:2]},
+            {f"{place}.revision": "b2" for place in (*loaded, "tokenize.loaded.AutoConfig.0")},
             base=hub,
             stages=LEARNED,
         ),
@@ -175,7 +176,7 @@ def table(family: str) -> dict[str, Knob]:
         "prompt.augmentation": Knob("templates", {"tokenize.counts": {"train": 5 * 52, "dev": 12, "test": 4}}),
         **training_knobs(),
         "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
-        "lora.lora_alpha": Knob(8, {"train.lora.config.lora_alpha": 8, "train.lora.scaling": [0.5]}),
+        "lora.lora_alpha": Knob(12, {"train.lora.config.lora_alpha": 12, "train.lora.scaling": [3.0]}),  # over lora.r, 4
         "lora.lora_dropout": Knob(0.25, {"train.lora.config.lora_dropout": 0.25, "train.lora.dropout": [0.25]}),
         **generation_knobs(family),
         "score.references": Knob("max", {}),  # its numbers are in test_scoring.py
@@ -194,8 +195,8 @@ def training_knobs() -> dict[str, Knob]:
     steps = [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]
     groups = "train.optimizer.groups.0"
     knobs = {
-        "num_train_epochs": Knob(1, {"train.args.num_train_epochs": 1, "train.steps_and_batches": [4, 4]}),
-        "per_device_train_batch_size": Knob(8, {"train.batches.0.input_ids.0": 8, "train.steps_and_batches": [14, 14]}),
+        "num_train_epochs": Knob(1, {"train.args.num_train_epochs": 1, "train.steps_and_batches": [7, 7]}),
+        "per_device_train_batch_size": Knob(8, {"train.batches.0.input_ids.0": 8, "train.steps_and_batches": [7, 7]}),
         "per_device_eval_batch_size": Knob(
             5, {"train.evaluated.0.input_ids.0": 5, "train.evaluated.2.input_ids.0": 2, "train.generate.2.inputs.0": 2}
         ),
@@ -208,8 +209,8 @@ def training_knobs() -> dict[str, Knob]:
         "label_smoothing_factor": Knob(0.3, {"train.label_smoothing": 0.3}),
         "max_grad_norm": Knob(0.7, {"train.clipped": [0.7] * 8}),
         "optim": Knob("adafactor", {"train.optimizer.type": "Adafactor"}),
-        "adam_beta1": Knob(0.8, {f"{groups}.betas": [0.8, 0.999]}),
-        "adam_beta2": Knob(0.9, {f"{groups}.betas": [0.9, 0.9]}),
+        "adam_beta1": Knob(0.8, {f"{groups}.betas.0": 0.8}),
+        "adam_beta2": Knob(0.9, {f"{groups}.betas.1": 0.9}),
         "adam_epsilon": Knob(1e-5, {f"{groups}.eps": 1e-5}),
         "train_sampling_strategy": Knob("group_by_length", {"train.like_length": True}),
         "gradient_checkpointing": Knob(True, {"train.checkpointing": True}),
@@ -221,7 +222,7 @@ def training_knobs() -> dict[str, Knob]:
         "save_total_limit": Knob(
             1,
             {"train.most_checkpoints": up_to(2)},
-            base={"training.num_train_epochs": 4, "training.early_stopping_patience": 0},
+            base={"training.save_steps": 1},
         ),
         "logging_steps": Knob(3, {"train.logged": without(2)}),
         "seed": Knob(7, {"train.seeds.0": 7, "train.args.seed": 7}),
@@ -279,17 +280,73 @@ def of_family(key: str) -> str | None:
     return "kobart" if key.startswith("model.kobart.") else None
 
 
-def marks(family: str, key: str) -> list[pytest.MarkDecorator]:
-    """Both families share one trainer: the keys of `training` take as long again for the second."""
-    return [pytest.mark.slow] if family == "qlora" and key.startswith("training.") else []
+# The keys that one run changes together, each with effects of its own in the record. A key in no group has a run of its own.
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("preprocess.noise", "preprocess.person_tags"),
+    ("model.kobart.checkpoint", "model.kobart.revision"),
+    ("model.qlora.checkpoint", "model.qlora.revision"),
+    ("model.qlora.double_quantization", "model.qlora.attention"),
+    ("tokenizer.max_input_length", "tokenizer.max_target_length", "tokenizer.special_tokens", "hardware.cpu_threads"),
+    ("prompt.style", "prompt.system"),
+    ("prompt.topic", "prompt.augmentation"),
+    (
+        "training.learning_rate",
+        "training.weight_decay",
+        "training.label_smoothing_factor",
+        "training.max_grad_norm",
+        "training.adam_beta1",
+        "training.adam_beta2",
+        "training.adam_epsilon",
+        "training.train_sampling_strategy",
+        "training.gradient_checkpointing",
+        "training.per_device_eval_batch_size",
+        "training.early_stopping_patience",
+        "training.save_steps",
+        "training.logging_steps",
+        "training.seed",
+    ),
+    (
+        "training.lr_scheduler_type",
+        "training.optim",
+        "training.precision",
+        "training.metric_for_best_model",
+        "training.generation_num_beams",
+        "training.full_determinism",
+    ),
+    ("training.num_train_epochs", "training.per_device_train_batch_size"),
+    ("training.gradient_accumulation_steps", "training.lr_scheduler_kwargs"),
+    ("training.warmup_steps", "training.predict_with_generate", "training.save_total_limit"),
+    ("lora.r", "lora.lora_alpha", "lora.lora_dropout"),
+    (
+        "generation.max_new_tokens",
+        "generation.min_new_tokens",
+        "generation.num_beams",
+        "generation.repetition_penalty",
+        "generation.no_repeat_ngram_size",
+        "generation.blocked_scripts",
+        "generation.batch_size",
+        "generation.postprocess",
+    ),
+    ("generation.temperature", "generation.top_p", "generation.top_k", "generation.seed"),
+    ("generation.length_penalty", "generation.early_stopping"),
+    ("score.bootstrap_samples", "score.seed"),
+)
+GROUP_OF = {key: group for group in GROUPS for key in group}
 
 
-CASES = [
-    pytest.param(family, key, id=f"{family}-{key}", marks=marks(family, key))
-    for key in leaf_keys()
-    for family in FAMILIES
-    if of_family(key) in (None, family) and not (family == "qlora" and key.startswith(("data.", "preprocess.", "score.")))
-]
+def read_by(family: str, key: str) -> bool:
+    """Whether a run of this family shows a key. preprocess and score read nothing of the family: kobart's runs show theirs."""
+    return of_family(key) in (None, family) and not (family == "qlora" and key.startswith(("data.", "preprocess.", "score.")))
+
+
+def cases(family: str) -> list[Any]:
+    """The groups of keys that a family reads, with all of them together in one pytest-xdist worker."""
+    groups = dict.fromkeys(GROUP_OF.get(key, (key,)) for key in leaf_keys() if read_by(family, key))
+    marks = pytest.mark.xdist_group(f"knobs-{family}")
+    return [pytest.param(family, group, id=f"{family}-{group[0]}", marks=marks) for group in groups]
+
+
+BY_FAMILY = [pytest.param(family, marks=pytest.mark.xdist_group(f"knobs-{family}")) for family in FAMILIES]
 
 
 # What the spies note
@@ -834,37 +891,53 @@ def test_every_key_of_params_yaml_has_an_entry() -> None:
         missing, unknown = set(leaf_keys()) - set(table(family)), set(table(family)) - set(leaf_keys())
         assert not missing, "a new key: say here what it changes"
         assert not unknown, "no such key in params.yaml"
+    assert set(GROUP_OF) <= set(leaf_keys())
+    assert len(GROUP_OF) == sum(map(len, GROUPS)), "a key in two groups"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_each_key_of_a_group_has_an_effect_of_its_own(family: str) -> None:
+    """The arguments of the trainer alone would not show that it acts on them."""
+    for key in GROUP_OF:
+        knob = table(family)[key]
+        assert [place for place in knob.shows if not place.startswith("train.args.")], key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", BY_FAMILY)
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_same_params_give_the_same_record(runs: Runs, stage: str, family: str) -> None:
-    """Or else a difference below would say nothing."""
+    """Without this, a difference between two records would prove nothing."""
     first = runs.record(stage, family, {})
     assert first.get("error") is None
-    found = differences(first, runs.run(stage, family, {}, runs.folder / f"again-{stage}-{family}"))
-    assert not found
+    changed = differences(first, runs.run(stage, family, {}, runs.folder / f"again-{stage}-{family}"))
+    assert not changed
 
 
-@pytest.mark.parametrize(("family", "key"), CASES)
-def test_a_key_changes_what_is_really_done(runs: Runs, family: str, key: str) -> None:
-    knob = table(family)[key]
-    stages = [stage for stage in readers(key, family) if stage in knob.stages]
-    before, after = runs.all(stages, family, knob.base), runs.all(stages, family, {**knob.base, key: knob.value})
-    done = [line for line in differences(before, after) if not line.startswith("train.args.")]
-    assert done, "only the trainer's arguments changed, or nothing at all"
-    faults = {f"{stage}.error" for stage in stages if "error" in after[stage]}
-    assert faults == {path for path in knob.shows if path.endswith(".error")}, after
-    for path, expected in knob.shows.items():
-        assert fits(look(after, path), expected), f"{path}: {look(after, path)}"
-        assert not fits(look(before, path), expected), f"{path} is that without the change"
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "keys"), [*cases("kobart"), *cases("qlora")])
+def test_a_key_changes_what_is_really_done(runs: Runs, family: str, keys: tuple[str, ...]) -> None:
+    knobs = {key: table(family)[key] for key in keys}
+    stages_of = {key: [stage for stage in readers(key, family) if stage in knob.stages] for key, knob in knobs.items()}
+    stages = [stage for stage in STAGES if any(stage in names for names in stages_of.values())]
+    base = {name: value for knob in knobs.values() for name, value in knob.base.items()}
+    before = runs.all(stages, family, base)
+    after = runs.all(stages, family, {**base, **{key: knob.value for key, knob in knobs.items()}})
+    assert [line for line in differences(before, after) if not line.startswith("train.args.")], "nothing changed"
+    expected_errors = {path for knob in knobs.values() for path in knob.shows if path.endswith(".error")}
+    assert {f"{stage}.error" for stage in stages if "error" in after[stage]} == expected_errors, after
+    for key, knob in knobs.items():
+        for path, expected in knob.shows.items():
+            assert fits(look(after, path), expected), f"{key}: {path} is {look(after, path)}"
+            assert not fits(look(before, path), expected), f"{key}: {path} is that without the change"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", BY_FAMILY)
 def test_the_other_familys_keys_change_nothing(runs: Runs, family: str) -> None:
     """All of them at once."""
     changes = {key: knob.value for key, knob in table(family).items() if of_family(key) == OTHER[family]}
     changes |= {"model.qlora.padding_free": "never"} if family == "kobart" else {}  # always forbids eager
     stages = ("tokenize", "train", "predict")
-    found = differences(runs.all(stages, family, {}), runs.all(stages, family, changes))
-    assert not found
+    changed = differences(runs.all(stages, family, {}), runs.all(stages, family, changes))
+    assert not changed

@@ -81,21 +81,37 @@ def result(params: Params, folder: Path, live: str, change: Callable[[Any], None
     return reached, {name: value.numpy().tobytes() for name, value in model.state_dict().items()}, contents(place / "live")
 
 
+# Where a run is killed: two configurations everywhere, the others in the middle; `make test-slow` runs the rest.
+EVERYWHERE = ("within epochs", "accumulated, of like length")
+KILLS = [
+    *(pytest.param(name, ("first", "middle", "last"), id=f"{name}-everywhere") for name in EVERYWHERE),
+    *(pytest.param(name, ("middle",), id=f"{name}-middle") for name in CONFIGS if name not in EVERYWHERE),
+    *(
+        pytest.param(name, ("first", "last"), id=f"{name}-first-and-last", marks=pytest.mark.very_slow)
+        for name in CONFIGS
+        if name not in EVERYWHERE
+    ),
+]
+
+
 @trains
-@pytest.mark.parametrize("name", CONFIGS)
-def test_killed_anywhere_training_ends_as_if_nothing_had_happened(name: str, params: Params, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "places"), KILLS)
+def test_killed_anywhere_training_ends_as_if_nothing_had_happened(
+    name: str, places: tuple[str, ...], params: Params, tmp_path: Path
+) -> None:
     changes = {"learning_rate": 0.02} | CONFIGS[name]
     whole = result(params, tmp_path / "whole", "a", **changes)
     assert (whole[0]["epochs"] < changes["num_train_epochs"]) == (name == "stopped early")
     assert (whole[0]["best_step"] < whole[0]["steps"]) or "earlier" not in name
     batches = whole[0]["steps"] * changes.get("gradient_accumulation_steps", 1)
-    for at in (1, batches // 2, batches - 1):
-        folder = tmp_path / str(at)
+    for place in places:
+        after = {"first": 1, "middle": batches // 2, "last": batches - 1}[place]
+        folder = tmp_path / place
         with pytest.raises(Killed):
-            result(params, folder, "killed", killed_after(at), **changes)
+            result(params, folder, "killed", killed_after(after), **changes)
         with pytest.raises(Killed):  # and again, two batches later
-            result(params, folder, "again", killed_after(min(2, batches - 1 - at)), **changes)
-        assert result(params, folder, "resumed", **changes) == whole, at
+            result(params, folder, "again", killed_after(min(2, batches - 1 - after)), **changes)
+        assert result(params, folder, "resumed", **changes) == whole, place
         assert result(params, folder, "done", killed_after(0), **changes) == whole, "its end is kept too: nothing trains"
 
 

@@ -9,18 +9,9 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.pipeline.repository import command, commit, copy_repository, outputs
+from tests.pipeline.repository import command, commit, outputs
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("result")
-    copy_repository(folder, rows=10)
-    command(folder, "dvc", "repro")
-    commit(folder, "result")
-    return folder
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kobart")]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_another_clone_has_nothing_to_do(kind: str, result: Path, bucket: str, tmp_path: Path) -> None:
+def test_another_clone_has_nothing_to_do(kind: str, finished_kobart: Path, bucket: str, tmp_path: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": secrets.token_hex(8), "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
     nowhere = str(tmp_path / "none")  # whoever runs this has settings of their own
     variables = {**keys, "AWS_CONFIG_FILE": nowhere, "AWS_SHARED_CREDENTIALS_FILE": nowhere, "AWS_DEFAULT_REGION": "us-east-1"}
@@ -48,7 +39,7 @@ def test_another_clone_has_nothing_to_do(kind: str, result: Path, bucket: str, t
         return command(folder, *line.split(), fails=False, **variables)
 
     ours, origin, theirs, third = (tmp_path / name for name in ("ours", "origin.git", "다른 곳", "third"))
-    shutil.copytree(result, ours)
+    shutil.copytree(finished_kobart, ours)
     run(ours, f"git clone -q --bare . {origin}")
     run(ours, f"git remote add origin {origin}")
     run(ours, f"dvc remote add -d store {tmp_path / 'store' if kind == 'folder' else 's3://bucket/yoyak'}")

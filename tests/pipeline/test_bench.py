@@ -1,0 +1,134 @@
+"""The benchmarks run on a tiny input: a change of the library must not break `make bench`, which nobody runs every day."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import contest, data, kobart, qlora, scoring, search, shape, startup, table
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bench")]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_root_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmarks read models/base."""
+    monkeypatch.chdir(ROOT)
+
+
+def arguments(**values: Any) -> argparse.Namespace:
+    """What the parsers of bench.kobart and bench.qlora give, for a few rows."""
+    return argparse.Namespace(**{"data": ROOT / "data/sample", "rows": 8, "dev": 4, "batch": 4, "seed": 42, **values})
+
+
+def test_kobart_trains_and_writes(tmp_path: Path) -> None:
+    args = arguments(checkpoint=Path("models/base/kobart-tiny"), tokenizer=None, shape=False, model=tmp_path / "model")
+    for name in kobart.TRAINERS:
+        result = kobart.train(args, name.removeprefix("train-"))
+        assert result["tokens_a_second"] > 0 and 0 < result["dev_loss"] < 20
+    written = {name: kobart.write(args, name.removeprefix("write-")) for name in kobart.WRITERS}
+    assert all(len(result["texts"]) == 4 and result["dialogues_a_second"] > 0 for result in written.values())
+    assert contest.same_texts(written, *kobart.WRITERS)["same_texts"].endswith(" of 4")
+
+
+def test_kobart_takes_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    monkeypatch.setattr(kobart, "SHAPE", {**kobart.SHAPE, **small})
+    args = arguments(checkpoint=Path("models/base/kobart-tiny"), tokenizer=None, shape=True, model=tmp_path / "model")
+    assert kobart.train(args, "yoyak")["seconds"] > 0
+    assert len(kobart.write(args, "int8")["texts"]) == 4
+
+
+def test_qlora_trains_and_writes(tmp_path: Path) -> None:
+    args = arguments(checkpoint="models/base/llama-tiny", adapter=tmp_path / "adapter")
+    assert qlora.run("yoyak", args)["tokens_a_second"] > 0
+    for name in ("write-yoyak", "write-plain", "write-merged"):
+        assert len(qlora.run(name, args)["texts"]) == 4
+
+
+def test_qlora_runs_trl() -> None:
+    pytest.importorskip("trl", reason="only the environment of `make bench` has TRL")
+    assert qlora.run("trl", arguments(checkpoint="models/base/llama-tiny"))["tokens_a_second"] > 0
+
+
+def test_scoring_gives_the_same_scores_as_rouge_score(tmp_path: Path) -> None:
+    import numpy as np
+
+    args = argparse.Namespace(pairs=20, folder=tmp_path)
+    assert scoring.by_yoyak(args)["seconds"] > 0
+    assert scoring.by_rouge_score(args)["seconds"] > 0
+    ours, theirs = (np.load(tmp_path / f"{name}.npy") for name in ("yoyak", "rouge_score"))
+    assert ours == pytest.approx(theirs)
+
+
+def test_a_model_of_a_shape_is_measured() -> None:
+    args = shape.parser().parse_args(
+        ["llama-3.2-korean-3b", *["--layers", "1", "--batch", "1", "--input", "8", "--target", "4"]]
+    )
+    args.steps, args.write = 2, 2
+    params, wide = shape.preset_of(args)
+    assert wide["num_hidden_layers"] == 1
+    narrow = {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 600}
+    result = shape.measure(args, params, {**wide, **narrow, **({"head_dim": 32} if "head_dim" in wide else {})})
+    assert result["tokens"] == [8, 4] and result["seconds_a_step"] > 0 and result["write_seconds"] > 0
+
+
+def test_the_contenders_of_a_benchmark_run_in_processes_of_their_own(tmp_path: Path) -> None:
+    output = tmp_path / "scoring.json"
+    subprocess.run([sys.executable, "-m", "bench.scoring", "--pairs", "20", "--json", str(output)], cwd=ROOT, check=True)
+    result = json.loads(output.read_text(encoding="utf-8"))
+    assert result["largest_difference"] < 1e-6 and result["setting"] == {"pairs": 20}
+
+
+def test_data_measures_the_stages(tmp_path: Path) -> None:
+    output = tmp_path / "data.json"
+    subprocess.run([sys.executable, "-m", "bench.data", "--rows", "8", "--json", str(output)], cwd=ROOT, check=True)
+    result = json.loads(output.read_text(encoding="utf-8"))
+    assert {"preprocess 8", "tokenize 8", "ratios"} == set(result)
+
+
+def test_startup_measures_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "TIMES", 1)
+    assert 0 < startup.measured([sys.executable, "-c", "pass"], ROOT, startup.BARE) < 10
+
+
+def test_the_committed_table_is_that_of_the_committed_results() -> None:
+    assert "\n".join(table.lines()) + "\n" == (table.RESULTS / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_methods_of_a_search_are_compared() -> None:
+    points = [
+        {
+            "params": dict(zip(search.SPACE, (rate, batch, smoothing), strict=True)),
+            "curve": [1.0, 2.0, 3.0, value],
+            "value": value,
+        }
+        for rate in search.SPACE["training.learning_rate"]
+        for batch in search.SPACE["training.per_device_train_batch_size"]
+        for smoothing in search.SPACE["training.label_smoothing_factor"]
+        for value in [100 * rate + batch + smoothing]
+    ]
+    compared = search.compare(points, repeats=1)
+    assert compared["grid_epochs"] == 4 * len(points) == 192 and len(compared["methods"]) == 5
+
+
+@pytest.mark.very_slow
+def test_searches_run_and_their_overhead_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SPACE", {"training.learning_rate": [1e-3, 2e-3]})
+    monkeypatch.setattr(search, "EPOCHS", 1)
+    folder = tmp_path / "repository"
+    search.make_repository(folder, rows=24, dev=8)
+    points = search.grid(folder)
+    assert sorted(point["params"]["training.learning_rate"] for point in points) == [1e-3, 2e-3]
+    seconds = search.overhead(folder, trials=12)
+    assert {"trial_at_10", "trial_at_12", "dvc_exp_show_at_12_warm", "all_stages_cached"} <= set(seconds)
+
+
+def test_data_writes_as_many_rows_as_asked(tmp_path: Path) -> None:
+    data.write_csv(tmp_path / "sample", 3000)
+    assert (tmp_path / "sample/train.csv").read_text(encoding="utf-8").count("\ntrain_") == 3000
