@@ -83,9 +83,9 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
+    from yoyak.data.collation import collate_pairs
     from yoyak.models import encoder_decoder
     from yoyak.system import hardware
-    from yoyak.training import trainer
 
     params, tokenizer, rows = prepare(args)
     train_rows, dev = (encoded(params, tokenizer, rows[split]) for split in ("train", "dev"))
@@ -98,7 +98,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
         name: getattr(settings, name)
         for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
     }
-    collate = trainer.collate_pairs(tokenizer, model)
+    collate = collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
         if how == "yoyak":
             hardware.configure_cpu(params.hardware.cpu_threads)

@@ -57,15 +57,15 @@ def tuned(params: Any, tokenizer: Any) -> Any:
 
 
 def loss_of(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
-    from yoyak.training.trainer import collate_chats
+    from yoyak.data.collation import collate_chats
 
     return contest.dev_loss(model, dev, collate_chats(tokenizer.pad_token_id, padding_free=False))
 
 
 def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
+    from yoyak.data.collation import collate_chats
     from yoyak.models import lora
     from yoyak.system import hardware
-    from yoyak.training import trainer
 
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
@@ -76,7 +76,7 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
         settings = params.training.model_copy(
             update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "label_smoothing_factor": 0.0}
         )
-        collate = trainer.collate_chats(tokenizer.pad_token_id, padding_free=False)
+        collate = collate_chats(tokenizer.pad_token_id, padding_free=False)
         trainer = contest.trainer_of_yoyak(
             model, tokenizer, train, settings=settings, folder=folder, precision=precision, collate=collate
         )

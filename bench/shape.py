@@ -66,7 +66,7 @@ def batch_of(params: Any, vocabulary: int, model: Any, *, flat: bool) -> dict[st
     """Return a batch of rows that are as long as the params allow."""
     import torch
 
-    from yoyak.training.trainer import collate_chats
+    from yoyak.data.collation import collate_chats
 
     length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
     rows = [

@@ -21,7 +21,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     from transformers import set_seed
 
-    from yoyak.data import tokenization
+    from yoyak.data import collation, tokenization
     from yoyak.models import checkpoints, encoder_decoder
     from yoyak.system import hardware, resumable
     from yoyak.training import trainer
@@ -41,7 +41,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
             model,
             tokenizer,
             splits,
-            collate=trainer.collate_pairs(tokenizer, model),
+            collate=collation.collate_pairs(tokenizer, model),
             training=settings,
             max_target_length=params.tokenizer.max_target_length,
             precision=precision,

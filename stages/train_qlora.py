@@ -21,7 +21,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
 
     from transformers import set_seed
 
-    from yoyak.data import tokenization
+    from yoyak.data import collation, tokenization
     from yoyak.models import checkpoints, lora
     from yoyak.system import hardware, resumable
     from yoyak.training import trainer
@@ -51,7 +51,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
             model,
             tokenizer,
             splits,
-            collate=trainer.collate_chats(tokenizer.pad_token_id, padding_free=flat),
+            collate=collation.collate_chats(tokenizer.pad_token_id, padding_free=flat),
             training=settings,
             max_target_length=params.tokenizer.max_target_length,
             precision=precision,

@@ -19,10 +19,10 @@ from transformers import (
 
 from tests.conftest import DIALOGUES
 from yoyak.config.sections import Params, QuantizedCheckpoint
+from yoyak.data.collation import collate_chats
 from yoyak.inference.decoding import generate
 from yoyak.models import checkpoints, lora, trained
 from yoyak.system.errors import YoyakError
-from yoyak.training.trainer import collate_chats
 
 ROOT = Path(__file__).parents[2]
 TINY = "models/base/llama-tiny"

@@ -11,8 +11,8 @@ from tests.models.test_lora import CONFIGS, settings
 from yoyak.config import presets
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
+from yoyak.data.collation import collate_chats
 from yoyak.models import checkpoints, lora, memory_estimate
-from yoyak.training.trainer import collate_chats
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30

@@ -194,6 +194,7 @@ def run(
     from dvclive import Live
     from transformers import set_seed
 
+    from yoyak.data import collation
     from yoyak.models import checkpoints, encoder_decoder
     from yoyak.training import trainer
 
@@ -208,7 +209,7 @@ def run(
             model,
             tokenizer,
             splits(tokenizer, times=times),
-            collate=trainer.collate_pairs(tokenizer, model),
+            collate=collation.collate_pairs(tokenizer, model),
             args=args,
             training=chosen,
             max_target_length=48,
@@ -613,24 +614,6 @@ def test_a_decoders_prompt_is_read_and_its_target_is_the_reference(params: Param
     assert found["rouge_mean"] == pytest.approx(100 / 3, abs=5)  # the second is written exactly
 
 
-def test_a_batch_of_pairs_is_padded_to_its_longest(params: Params) -> None:
-    from yoyak.models import checkpoints
-    from yoyak.training import trainer
-
-    tokenizer = checkpoints.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
-    model = load_model(params, tokenizer)
-    batch = trainer.collate_pairs(tokenizer, model)(
-        [{"input_ids": [5, 6, 7, 1], "labels": [8, 1], "length": 4}, {"input_ids": [9, 1], "labels": [5, 6, 1], "length": 2}]
-    )
-    expected = {
-        "input_ids": [[5, 6, 7, 1], [9, 1, 2, 2]],
-        "attention_mask": [[1, 1, 1, 1], [1, 1, 0, 0]],
-        "labels": [[8, 1, -100], [5, 6, 1]],
-        "decoder_input_ids": [[1, 8, 1], [1, 5, 6]],
-    }
-    assert {name: batch[name].tolist() for name in batch} == expected
-
-
 def model_of(kind: str, params: Params, tokenizer: Any) -> Any:
     """A tiny model without dropout."""
     import torch
@@ -657,14 +640,14 @@ def padded_batch(params: Params, kind: str = "bart", *, seed: int = 0, rows: int
     """A model without dropout, and a batch whose rows have sources and targets of unlike lengths."""
     import torch
 
+    from yoyak.data import collation
     from yoyak.models import checkpoints
-    from yoyak.training import trainer
 
     tokenizer = checkpoints.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
     model = model_of(kind, params, tokenizer)
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(2, 60, (rows, 2), generator=generator).tolist()
-    return model, trainer.collate_pairs(tokenizer, model)(
+    return model, collation.collate_pairs(tokenizer, model)(
         [
             {
                 name: torch.randint(9, 99, (n,), generator=generator).tolist()
@@ -820,44 +803,6 @@ def test_steps_are_random_or_of_like_length() -> None:
     assert sum(longest["alike"]) < 0.8 * sum(longest["mixed"]), "less padding"
     pools = [longest["alike"][at : at + 4] for at in range(0, 16, 4)]  # transformers sorts so many together
     assert sum(pool == sorted(pool, reverse=True) for pool in pools) < 2, "not from long to short"
-
-
-CHATS = [
-    {"input_ids": [5, 6, 7, 8, 1], "labels": [-100, -100, -100, 8, 1], "length": 5},
-    {"input_ids": [5, 9, 1], "labels": [-100, 9, 1], "length": 3},
-    {"input_ids": [5, 6, 4, 3, 1], "labels": [-100, -100, 4, 3, 1], "length": 5},
-]
-
-
-def test_a_padded_batch_of_chats_ends_together() -> None:
-    from yoyak.training import trainer
-
-    batch = trainer.collate_chats(2, padding_free=False)(CHATS)
-    assert {name: batch[name].tolist() for name in ("input_ids", "attention_mask", "position_ids", "labels")} == {
-        "input_ids": [[5, 6, 7, 8, 1], [2, 2, 5, 9, 1], [5, 6, 4, 3, 1]],
-        "attention_mask": [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 1, 1]],
-        "position_ids": [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2], [0, 1, 2, 3, 4]],
-        "labels": [[-100, -100, 8, 1], [-100, -100, 9, 1], [-100, 4, 3, 1]],
-    }
-    assert set(batch) == {"input_ids", "attention_mask", "position_ids", "labels", "logits_to_keep", "use_cache"}
-    assert batch["logits_to_keep"] == 4  # the longest target, and one before it
-    assert batch["use_cache"] is False
-
-
-def test_a_batch_of_chats_without_padding_is_one_row() -> None:
-    from yoyak.training import trainer
-
-    batch = trainer.collate_chats(2, padding_free=True)(CHATS)
-    names = ("input_ids", "position_ids", "labels", "logits_to_keep")
-    assert {name: batch[name].tolist() for name in names} == {
-        "input_ids": [[5, 6, 7, 8, 1, 5, 9, 1, 5, 6, 4, 3, 1]],
-        "position_ids": [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4]],
-        # Each row's first is none: the last token of the row before must not learn to predict it.
-        "labels": [[-100, 8, 1, -100, 9, 1, -100, 4, 3, 1]],
-        "logits_to_keep": [2, 3, 4, 5, 6, 7, 9, 10, 11, 12],
-    }
-    assert set(batch) == {*names, "use_cache"}  # with a mask, transformers would not see the boundaries
-    assert batch["use_cache"] is False
 
 
 def test_resolved_arguments_say_nothing_of_the_place(values: dict[str, Any], tmp_path: Path) -> None:

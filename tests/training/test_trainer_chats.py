@@ -13,7 +13,7 @@ from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_lora import NEW, make_base, settings
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
-from yoyak.data import tokenization
+from yoyak.data import collation, tokenization
 from yoyak.inference import decoding
 from yoyak.models import checkpoints, lora, trained
 from yoyak.training import trainer
@@ -56,7 +56,7 @@ def run(
         model,
         tokenizer,
         datasets.DatasetDict(train=rows, dev=rows),
-        collate=trainer.collate_chats(tokenizer.pad_token_id, padding_free=False),
+        collate=collation.collate_chats(tokenizer.pad_token_id, padding_free=False),
         args=trainer.arguments(params.training, folder=folder, precision="float32"),
         training=params.training,
         max_target_length=24,
@@ -107,7 +107,7 @@ def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: di
         {"input_ids": ids, "labels": [-100] * 5 + ids[5:]}
         for ids in tokenizer([f"{NEW[1]} {text}" for text in DIALOGUES[:2]]).input_ids
     ]
-    batch = trainer.collate_chats(tokenizer.pad_token_id, padding_free=False)(rows)
+    batch = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)(rows)
     model.eval()
     folder = tmp_path / "adapter"
     folder.mkdir()
@@ -168,7 +168,7 @@ def test_label_smoothing_counts_targets_alone(base: Path, values: dict[str, Any]
     rows = [{"input_ids": row, "labels": [-100] * 6 + row[6:]} for row in ids]
     smoothed = []
     for flat in (False, True):
-        batch = trainer.collate_chats(tokenizer.pad_token_id, padding_free=flat)(rows)
+        batch = collation.collate_chats(tokenizer.pad_token_id, padding_free=flat)(rows)
         labels = batch.pop("labels")
         smoothed.append(LabelSmoother(0.1)(model(**batch), labels, shift_labels=True).item())
     logits = [model(input_ids=torch.tensor([row])).logits[0, 5:-1].log_softmax(-1) for row in ids]

@@ -11,14 +11,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config import presets
 from yoyak.config.sections import Params
-from yoyak.data import cleaning, tokenization
+from yoyak.data import cleaning, collation, tokenization
 from yoyak.evaluation import rouge
 from yoyak.models import checkpoints, encoder_decoder, lora, memory_estimate
 from yoyak.models.memory_estimate import GIB
 from yoyak.system import hardware
 from yoyak.system.errors import SMALLER_BATCHES, YoyakError
 from yoyak.system.text_files import read_csv
-from yoyak.training import trainer
 
 PACKAGES = (
     "torch",
@@ -160,9 +159,9 @@ def _one_step(params: Params, model: PreTrainedModel, tokenizer: PreTrainedToken
     rows = [{key: row.get(key, "") for key in ("fname", "dialogue", "summary", "topic")} for row in _two_rows(params)]
     columns = encode({key: [row[key] for row in rows] for key in rows[0]})
     if params.model.family == "kobart":
-        collate = trainer.collate_pairs(tokenizer, model)
+        collate = collation.collate_pairs(tokenizer, model)
     else:
-        collate = trainer.collate_chats(tokenizer.pad_token_id, padding_free=False)
+        collate = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)
     batch = collate([{"input_ids": ids, "labels": to} for ids, to in zip(columns["input_ids"], columns["labels"], strict=True)])
     batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
     model.train()

@@ -13,7 +13,6 @@ import torch
 from dvclive import Live
 from torch.utils.data import Sampler
 from transformers import (
-    DataCollatorForSeq2Seq,
     EarlyStoppingCallback,
     GenerationConfig,
     PreTrainedModel,
@@ -191,58 +190,6 @@ def parts(batch: Batch) -> Iterator[Batch]:
         part = {name: values[rows] for name, values in batch.items()}
         source, target = part["attention_mask"].any(0), (part["labels"] != -100).any(0)
         yield {name: values[:, source if name in ("input_ids", "attention_mask") else target] for name, values in part.items()}
-
-
-def collate_pairs(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Callable[[list[Batch]], Batch]:
-    """Batches for an encoder-decoder, padded to their longest."""
-    collate = DataCollatorForSeq2Seq(tokenizer, model=model)
-    return lambda rows: dict(collate([{key: row[key] for key in ("input_ids", "labels")} for row in rows]))
-
-
-def collate_chats(pad_token_id: int, *, padding_free: bool) -> Callable[[list[Batch]], Batch]:
-    """Batches for a decoder-only model, which makes logits only where there is something to learn.
-
-    Padded on the left, all targets end together, so that `logits_to_keep` is one number; labels are (rows, kept). Without
-    padding, the rows stand end to end in one, their positions starting anew, which is how attention knows the boundaries
-    (FlashAttention by the positions, SDPA by a block mask that transformers makes of them where there is no other mask and
-    no cache).
-    """
-
-    def masked(row: Batch) -> int:
-        """Where a row's labels start, with one before, from whose place the first is predicted."""
-        return next(at for at, label in enumerate(row["labels"]) if label != -100) - 1
-
-    def end_to_end(rows: list[Batch]) -> Batch:
-        kept: list[int] = []
-        start = 0
-        for row in rows:
-            kept += range(start + masked(row), start + len(row["input_ids"]))
-            start += len(row["input_ids"])
-        return {
-            "input_ids": torch.tensor([[id_ for row in rows for id_ in row["input_ids"]]]),
-            "position_ids": torch.tensor([[at for row in rows for at in range(len(row["input_ids"]))]]),
-            "labels": torch.tensor([[label for row in rows for label in row["labels"][masked(row) :]]]),
-            "logits_to_keep": torch.tensor(kept),
-            "use_cache": False,
-        }
-
-    def padded(rows: list[Batch]) -> Batch:
-        longest = max(len(row["input_ids"]) for row in rows)
-        keep = max(len(row["labels"]) - masked(row) for row in rows)
-        ids = torch.tensor([[pad_token_id] * (longest - len(row["input_ids"])) + row["input_ids"] for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row["input_ids"])) + [1] * len(row["input_ids"]) for row in rows])
-        labels = torch.tensor([([-100] * longest + row["labels"])[-keep:] for row in rows])
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        return {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "position_ids": positions,
-            "labels": labels,
-            "logits_to_keep": keep,
-            "use_cache": False,
-        }
-
-    return end_to_end if padding_free else padded
 
 
 def smoothed_loss(
