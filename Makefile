@@ -59,7 +59,9 @@ setup: .venv/ready .dvc/plots/offline.html ## the environment that runs the pipe
 
 setup-dev: setup .venv/ready-dev ## setup, and the packages of the tests and the development tools
 
-docs: .venv/ready-docs ## the documents as a site that needs no network, in site/
+docs: .venv/ready-docs ## the documents as a site that needs no network, in site/; generated pages are written first
+	python docs/generate_reference.py
+	python docs/make_picture.py
 	mkdocs build --strict
 
 # A PYTHON that the user names replaces an environment of another version.
