@@ -295,12 +295,14 @@ def kill(processes: list[psutil.Process]) -> None:
             process.kill()
 
 
-def stage_processes() -> list[int]:
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "stages.small" in (process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
+def stage_processes(folder: Path) -> list[int]:
+    """The stages that run in a repository or in the clones of its searches; other tests may run theirs at the same time."""
+    running = psutil.process_iter(["cmdline", "cwd"])
+    return [
+        process.pid
+        for process in running
+        if "stages.small" in (process.info["cmdline"] or []) and (process.info["cwd"] or "").startswith(str(folder))
+    ]
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("YOYAK_KILL_SEEDS", "1"))))
@@ -335,7 +337,7 @@ def test_killed_at_random_moments_a_search_ends_as_if_it_had_not_been(seed: int,
                 kill([me])
             process.wait()
             time.sleep(1.5)
-            assert not stage_processes(), "no orphan trains on"
+            assert not stage_processes(root), "no orphan trains on"
     assert process.returncode == 0, (root.parent / f"{root.name}.out").read_text()
     assert finished(root) == finished(whole), kills
     names = {trial.user_attrs["experiments"][0] for trial in trials(root) if trial.state == TrialState.COMPLETE}
@@ -351,14 +353,14 @@ def test_of_a_killed_search_no_process_lives_on(root: Path) -> None:
     write_search(root, SAMPLED)
     process = start(root, sleep=5)
     deadline = time.monotonic() + 60
-    while not stage_processes() and time.monotonic() < deadline:
+    while not stage_processes(root) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert stage_processes()
+    assert stage_processes(root)
     time.sleep(1)
     process.kill()
     process.wait()
     time.sleep(2)
-    assert not stage_processes()
+    assert not stage_processes(root)
     assert not [item for item in psutil.process_iter(["cwd"]) if str(root) in (item.info["cwd"] or "")], "nor DVC"
 
 
@@ -367,11 +369,11 @@ def test_asked_to_stop_a_search_stops_and_goes_on_later(root: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         process = start(root, sleep=3)
         deadline = time.monotonic() + 60
-        while not stage_processes() and time.monotonic() < deadline:
+        while not stage_processes(root) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(number)
         assert process.wait(30) == 130
-        assert not stage_processes()
+        assert not stage_processes(root)
     told = (root.parent / f"{root.name}.out").read_text()
     assert told.count("the same command goes on from here") == 2 and "Traceback" not in told
     search(root)
