@@ -1,4 +1,4 @@
-"""Who works on a study, and who is dead: the processes of one clone of the repository see each other by locks on files."""
+"""Workers: the processes that run trials. The workers of one clone of the repository see each other through file locks."""
 
 import contextlib
 import fcntl
@@ -7,50 +7,65 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from yoyak.search.study import STATE
 from yoyak.system import locks
+
+# In the root of the repository: the database of studies, locks, logs, and the clones in which trials run.
+SEARCH_FOLDER = Path(".searches")
 
 
 @contextlib.contextmanager
-def locked() -> Iterator[None]:
-    """Alone among the workers of this clone."""
-    STATE.mkdir(exist_ok=True)
-    (STATE / "lock").touch()
-    with locks.exclusive_lock(STATE / "lock"):
+def exclusive_access() -> Iterator[None]:
+    """Hold a lock that one worker (or thread of a worker) of this clone can hold at a time."""
+    SEARCH_FOLDER.mkdir(exist_ok=True)
+    (SEARCH_FOLDER / "lock").touch()
+    with locks.exclusive_lock(SEARCH_FOLDER / "lock"):
         yield
 
 
 class Worker:
-    """This process, as others see it: alive as long as it holds the lock on its file, which a kill releases."""
+    """This process. Other workers consider it alive as long as it holds the lock on its file; a kill releases the lock.
+
+    Attributes:
+        clone_id: Identifies this clone of the repository among all clones that work on a study.
+        name: Identifies this worker: the clone's id and a random part.
+        folder: Contains the lock file, and the clones in which this worker runs trials.
+    """
 
     def __init__(self) -> None:
-        with locked():
-            identity = STATE / "id"
-            if not identity.exists():
-                identity.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
-            self.clone = identity.read_text(encoding="utf-8")
-            self.name = f"{self.clone}-{uuid.uuid4().hex[:8]}"
-            self.folder = STATE / "workers" / self.name
+        with exclusive_access():
+            id_file = SEARCH_FOLDER / "id"
+            if not id_file.exists():
+                id_file.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
+            self.clone_id = id_file.read_text(encoding="utf-8")
+            self.name = f"{self.clone_id}-{uuid.uuid4().hex[:8]}"
+            self.folder = SEARCH_FOLDER / "workers" / self.name
             self.folder.mkdir(parents=True)
-            self.lock = open(self._lock_of(self.name), "wb")  # noqa: SIM115
-            fcntl.flock(self.lock, fcntl.LOCK_EX)
-            for other in self.folder.parent.iterdir():  # what killed workers left
-                if self.is_dead(other.name):
-                    shutil.rmtree(other, ignore_errors=True)
+            self._lock = open(self._lock_file_of(self.name), "wb")  # noqa: SIM115
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._remove_folders_of_dead_workers()
 
-    def _lock_of(self, name: str) -> Path:
-        return STATE / "workers" / name / "lock"
+    def _remove_folders_of_dead_workers(self) -> None:
+        for folder in self.folder.parent.iterdir():
+            if self.is_dead(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _lock_file_of(self, name: str) -> Path:
+        return SEARCH_FOLDER / "workers" / name / "lock"
 
     @property
-    def path(self) -> Path:
-        return self._lock_of(self.name).resolve()
+    def lock_path(self) -> Path:
+        """The absolute path of the lock file. The stages of a trial end themselves when this lock is released."""
+        return self._lock_file_of(self.name).resolve()
 
     def is_dead(self, name: str) -> bool:
-        """Whether that worker was one of this clone and is gone. Of other clones only their heartbeats tell."""
-        if name == self.name or not name.startswith(f"{self.clone}-"):
+        """Whether the worker `name` belonged to this clone and does not run any more.
+
+        Workers of other clones are never reported as dead, because their locks are not visible here. Their heartbeats tell.
+        """
+        if name == self.name or not name.startswith(f"{self.clone_id}-"):
             return False
         try:
-            with locks.exclusive_lock(self._lock_of(name), wait=False):
+            with locks.exclusive_lock(self._lock_file_of(name), wait=False):
                 return True
         except FileNotFoundError:
             return True
@@ -58,5 +73,6 @@ class Worker:
             return False
 
     def close(self) -> None:
+        """Remove the folder and release the lock."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.lock.close()
+        self._lock.close()

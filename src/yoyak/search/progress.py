@@ -1,0 +1,75 @@
+"""What a search prints: a line per trial with a progress bar, and the result at the end."""
+
+from typing import Self
+
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from yoyak.search.git_dvc import git
+from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
+from yoyak.search.study_setup import OpenedStudy
+from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, STAGES, finished_trials, trial_label
+
+
+def print_line(line: str) -> None:
+    """Print a line above the progress bar."""
+    tqdm.write(line)
+
+
+class Progress:
+    """The progress bar of a search; a context manager that closes it."""
+
+    def __init__(self, opened: OpenedStudy, *, total: int) -> None:
+        self.opened = opened
+        self._bar = tqdm(total=total, initial=opened.count_ended_trials(), unit="trial", disable=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def report_trial(self, number: int, *, seconds: float) -> None:
+        """Print how a trial ended, and which trial is the best so far."""
+        opened = self.opened
+        trial = opened.trials()[number]
+        if trial.state == TrialState.PRUNED:
+            line = f"{trial_label(trial)}: pruned after {seconds:.0f} s: {trial.user_attrs[PRUNED]}"
+        else:
+            stages = ", ".join(dict.fromkeys(trial.user_attrs.get(STAGES, []))) or "none, all results were cached"
+            values = format_values(trial, opened.plan.objectives)
+            line = f"{trial_label(trial)}: {values} ({seconds:.0f} s, stages run: {stages})"
+        if not opened.plan.has_several_objectives and (ranked := rank_trials(opened.study, opened.plan.objectives)):
+            best, ties = ranked[0], len(tied_trials(opened.study, opened.plan.objectives[0]))
+            line += f"; best so far: {trial_label(best)} {best.value:.2f}" + (f" ({ties} tied)" if ties else "")
+        self._bar.n = opened.count_ended_trials()
+        print_line(line)
+        self._bar.refresh()
+
+
+def summary_lines(opened: OpenedStudy) -> list[str]:
+    """The result of a study: its best trial, the trials that tie with it, and the command that applies it."""
+    study, plan = opened.study, opened.plan
+    finished = finished_trials(study)
+    if not finished:
+        return [f"study {opened.name}: no trial has finished"]
+    ranked = rank_trials(study, plan.objectives)
+    if plan.has_several_objectives:
+        return [
+            f"study {opened.name}: {len(finished)} finished trials; Pareto front ({len(ranked)} trials that no other trial "
+            "beats in all objectives):",
+            *(f"  {trial_label(trial)}: {format_values(trial, plan.objectives)}; {apply_command(trial)}" for trial in ranked),
+        ]
+    best = ranked[0]
+    values = format_values(best, plan.objectives)
+    lines = [f"study {opened.name}: best of {len(finished)} finished trials: {trial_label(best)}: {values}"]
+    lines += [f"  {name}: {value}" for name, value in best.user_attrs[CHANGES].items()]
+    if tied := tied_trials(study, plan.objectives[0]):
+        lines.append(f"  tied with the best (the difference is within ±): {', '.join(trial_label(trial) for trial in tied)}")
+    lines.append(f"apply the best trial: {apply_command(best)}")
+    if not git(opened.root, "for-each-ref", f"{opened.snapshot.experiments_ref}/{best.user_attrs[EXPERIMENTS][0]}"):
+        lines.append(
+            "  This clone does not have the experiment, because another clone ran it. First run `dvc exp push REMOTE NAME` "
+            "there and `dvc exp pull REMOTE NAME` here."
+        )
+    return lines

@@ -1,0 +1,57 @@
+"""The environment variables of the processes that run a trial."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from optuna.trial import Trial
+
+from yoyak.search.study_setup import OpenedStudy
+from yoyak.search.trials import trial_id
+from yoyak.search.workers import Worker
+
+WORKER_LOCK_VARIABLE = "YOYAK_SEARCH"  # Stages end when the lock on this file is released.
+CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository.
+
+
+def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: Trial | None) -> dict[str, str]:
+    """The environment variables of a run.
+
+    Args:
+        opened: The study.
+        worker: The worker of this process.
+        job: The index of the job. With several jobs, each one gets a GPU of its own as far as there are enough.
+        trial: The trial to which training reports, so that the pruner can stop it; None: the run is not pruned.
+    """
+    environment = {
+        WORKER_LOCK_VARIABLE: str(worker.lock_path),
+        CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
+    }
+    if trial and opened.plan.can_prune:
+        from yoyak.training import search_reporting  # It imports transformers, which takes seconds.
+
+        # The address of the storage can contain a password, so only the environment carries it.
+        environment[search_reporting.TRIAL_VARIABLE] = json.dumps(
+            {
+                "storage": opened.url,
+                "study": opened.name,
+                "trial": trial_id(trial),
+                "pruner": opened.plan.pruner.settings(),
+            }
+        )
+    if opened.plan.jobs > 1 and (gpus := visible_gpus()):
+        environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
+    return environment
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that trials can use: those in CUDA_VISIBLE_DEVICES, or all that nvidia-smi lists if it is not set."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:  # If it is empty, the user wants no GPU.
+        return [gpu for gpu in visible.split(",") if gpu]
+    if not shutil.which("nvidia-smi"):
+        return []
+    lines = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.splitlines()
+    return [str(index) for index, _ in enumerate(line for line in lines if line.startswith("GPU "))]
