@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from tests.pipeline.repository import command, commit
 from tests.training.test_study_storage import connect_at_once
 from yoyak.config.yaml_files import read_yaml
-from yoyak.search import study
+from yoyak.search.trials import finished_trials, was_interrupted
 from yoyak.training import study_storage
 
 ROOT = Path(__file__).parents[2]
@@ -219,9 +219,9 @@ def test_decoding_trials_train_nothing_and_become_experiments(root: Path) -> Non
     rows = experiments(root)
     assert set(rows) == {"s-t0000", "s-t0001", "s-t0002"}
     assert {float(row["rouge_sum"]) for row in rows.values()} == {101.0, 102.0, 103.0}
-    assert "best of 3 completed: t0002  rouge_sum 103.00 ± 3.00" in told
-    assert "within the noise of it: t0001, t0000" in told
-    command(root, *told.strip().rpartition("take it over: ")[2].split("\n")[0].split())
+    assert "best of 3 finished trials: t0002: rouge_sum 103.00 ± 3.00" in told
+    assert "tied with the best (the difference is within ±): t0001, t0000" in told
+    command(root, *told.strip().rpartition("apply the best trial: ")[2].split("\n")[0].split())
     assert read_yaml(root / "params.yaml")["generation"]["num_beams"] == 3  # type: ignore[index]
     assert "# mine, not committed" in (root / "params.yaml").read_text(encoding="utf-8")
     forget(root)
@@ -259,14 +259,14 @@ def test_a_pruned_trial_costs_what_it_ran_and_is_no_model(root: Path) -> None:
 def check_report(root: Path) -> None:
     """The page of the study above."""
     told = command(root, sys.executable, "-m", "yoyak", "search-report", "s")
-    assert "take it over: dvc exp apply s-t0000" in told
+    assert "apply the best trial: dvc exp apply s-t0000" in told
     page = (root / "search_reports/s.html").read_text(encoding="utf-8")
-    for text in ("Best trials", "History of rouge_sum", "Timeline", "On dev after each epoch", "dvc exp apply s-t0000"):
+    for text in ("Best trials", "History of rouge_sum", "Timeline", "Dev metric after each epoch", "dvc exp apply s-t0000"):
         assert text in page
     assert "<script src=" not in page and page.count("plotly.js v") == 1
     assert "rouge_sum 70.00 after epoch 1 of 4" in page
     assert "s: 1 complete, 2 pruned" in command(root, sys.executable, "-m", "yoyak", "search-report")
-    assert "there are:\n  s: 1 complete" in command(root, sys.executable, "-m", "yoyak", "search-report", "x", fails=True)
+    assert "studies there:\n  s: 1 complete" in command(root, sys.executable, "-m", "yoyak", "search-report", "x", fails=True)
 
 
 def test_a_crash_is_no_pruned_trial_and_shows_no_score(root: Path) -> None:
@@ -375,7 +375,7 @@ def test_asked_to_stop_a_search_stops_and_goes_on_later(root: Path) -> None:
         assert process.wait(30) == 130
         assert not stage_processes(root)
     told = (root.parent / f"{root.name}.out").read_text()
-    assert told.count("the same command goes on from here") == 2 and "Traceback" not in told
+    assert told.count("the same command continues it") == 2 and "Traceback" not in told
     search(root)
     assert len(finished(root)) == 4
 
@@ -459,13 +459,13 @@ def test_clones_on_several_machines_share_a_study(root: Path, tmp_path: Path, ad
     kill([killed, *killed.children(recursive=True)])
     there.wait()
     assert here.wait(240) == 0, (root.parent / f"{root.name}.out").read_text()
-    done = study.finished(made)  # both may have enqueued a point, and then one has the other's values
+    done = finished_trials(made)  # both may have enqueued a point, and then one has the other's values
     assert sorted(trial.params[RATE] for trial in done) == [1e-4, 5e-4, 1e-3, 2e-3, 1e-2, 2e-2], "each once"
-    assert study.interrupted(next(trial for trial in made.trials if trial.state == TrialState.FAIL))
+    assert was_interrupted(next(trial for trial in made.trials if trial.state == TrialState.FAIL))
     complete = [trial for trial in made.trials if trial.state == TrialState.COMPLETE]
     assert [trial for trial in complete if "retry_of" in trial.user_attrs], "also the one that was killed"
     told = (root.parent / f"{root.name}.out").read_text()
-    assert "best of 6 completed" in told
+    assert "best of 6 finished trials" in told
     for place in (root, other):
         assert b"hunter2" not in everything_below(place), "the password is in no file"
     assert "hunter2" not in told
@@ -479,4 +479,4 @@ def test_a_clone_with_other_files_is_not_let_in(root: Path, tmp_path: Path, addr
     (root / "params.yaml").write_text((root / "params.yaml").read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     search(root, name="differ", OPTUNA_STORAGE=address)
     told = search(other, name="differ", OPTUNA_STORAGE=address, fails=True)
-    assert "that this clone has not: commit, push and pull" in told
+    assert "this clone does not have all of these files" in told

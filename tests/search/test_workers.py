@@ -1,4 +1,4 @@
-"""worker.py: who lives and who is dead."""
+"""Which workers are alive, and the lock that excludes the others."""
 
 import subprocess
 import sys
@@ -7,44 +7,43 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.search.study import STATE
-from yoyak.search.workers import Worker, locked
+from yoyak.search.workers import SEARCH_FOLDER, Worker, exclusive_access
 
-CODE = "import time; from yoyak.search.workers import Worker; mine = Worker(); print(mine.name, flush=True); time.sleep(60)"
+CODE = "import time; from yoyak.search.workers import Worker; worker = Worker(); print(worker.name, flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_worker_lives_until_it_is_killed() -> None:
-    mine = Worker()
+def test_a_worker_is_alive_until_it_is_killed() -> None:
+    worker = Worker()
     with subprocess.Popen([sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         name = other.stdout.readline().strip()
-        assert name.split("-")[0] == mine.clone, "of the same clone"
-        assert not mine.is_dead(name)
-        (STATE / "workers" / name / "clone0").mkdir()
+        assert name.split("-")[0] == worker.clone_id, "it belongs to the same clone"
+        assert not worker.is_dead(name)
+        (SEARCH_FOLDER / "workers" / name / "clone0").mkdir()
         other.kill()
         other.wait()
-        assert mine.is_dead(name)
-        assert not mine.is_dead(mine.name)
+        assert worker.is_dead(name)
+        assert not worker.is_dead(worker.name)
     Worker().close()
-    assert not (STATE / "workers" / name).exists(), "the next one clears away what the dead one left"
-    assert mine.path.exists()
-    mine.close()
+    assert not (SEARCH_FOLDER / "workers" / name).exists(), "the next worker removes the folder of the dead one"
+    assert worker.lock_path.exists()
+    worker.close()
 
 
-def test_of_another_clone_nothing_is_known() -> None:
-    mine = Worker()
-    assert not mine.is_dead("00000000-11111111")
-    assert mine.is_dead(f"{mine.clone}-11111111"), "one of this clone that has cleared its folder away"
-    mine.close()
+def test_workers_of_other_clones_are_never_reported_as_dead() -> None:
+    worker = Worker()
+    assert not worker.is_dead("00000000-11111111")
+    assert worker.is_dead(f"{worker.clone_id}-11111111"), "a worker of this clone that removed its folder"
+    worker.close()
 
 
-def test_only_one_at_a_time_holds_the_lock() -> None:
-    code = "from yoyak.search.workers import locked\nwith locked(): print('in', flush=True); input()"
+def test_only_one_process_at_a_time_holds_the_lock() -> None:
+    code = "from yoyak.search.workers import exclusive_access\nwith exclusive_access(): print('in', flush=True); input()"
     with (
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one,
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as two,
@@ -56,7 +55,7 @@ def test_only_one_at_a_time_holds_the_lock() -> None:
         (waits,) = set(ends) - {ready}
         assert not wait([waits], 0.5)
         ends[ready].kill()
-        assert wait([waits], 30), "a kill releases it"
+        assert wait([waits], 30), "a kill releases the lock"
         ends[waits].kill()
-    with locked():
+    with exclusive_access():
         pass

@@ -27,10 +27,10 @@ def _check_cache(args: argparse.Namespace) -> None:
     if not Path(".dvc").is_dir():
         raise YoyakError(".dvc: no such folder; cd to the root of a clone that uses DVC, then run the command again")
 
-    from yoyak.search.experiments import cache_of
+    from yoyak.search.git_dvc import dvc_cache_folder
     from yoyak.system.integrity import damaged_cache_objects
 
-    cache = cache_of(Path())
+    cache = dvc_cache_folder(Path())
     damaged = list(damaged_cache_objects(cache))
     for path in damaged:
         if args.delete:
@@ -51,7 +51,7 @@ def _add_check_cache_arguments(parser: argparse.ArgumentParser) -> None:
 def _plots_page(args: argparse.Namespace) -> None:
     from yoyak.reports import dvc_plots
 
-    dvc_plots.write_page(args.file)
+    dvc_plots.write_plots_template(args.file)
 
 
 def _add_plots_page_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from yoyak.cli.command import Command, add_changes, positive_number, suggestion,
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
-    from yoyak.search.space import Plan
+    from yoyak.search.plan import SearchPlan
 
 SEARCHES = Path("searches")
 
@@ -20,9 +20,9 @@ def _search(args: argparse.Namespace) -> None:
         stages = f"its stages are: {', '.join(plans)}" if "" not in plans else "it has no stages; leave out --stage"
         raise YoyakError(f"{path}: no stage {args.stage!r}; {stages}")
 
-    from yoyak.search import runner
+    from yoyak.search.run import run_search_file
 
-    runner.run_file(plans, name=args.name or path.stem, only=args.stage, root=Path.cwd(), source=str(path))
+    run_search_file(plans, name=args.name or path.stem, only_stage=args.stage, root=Path.cwd(), source=str(path))
 
 
 def _search_file(name: str) -> Path:
@@ -36,14 +36,14 @@ def _search_file(name: str) -> Path:
     return path
 
 
-def _plans(path: Path, args: argparse.Namespace) -> "dict[str, Plan]":
+def _plans(path: Path, args: argparse.Namespace) -> "dict[str, SearchPlan]":
     """The stages of the search file, changed as the options say."""
     from yoyak.config.params import parse_change
-    from yoyak.search import space
+    from yoyak.search.plan_files import load_search_file
 
     budget = {name: value for name in ("trials", "hours") if (value := getattr(args, name)) is not None}
     plans = {}
-    for stage, plan in space.load(path).items():
+    for stage, plan in load_search_file(path).items():
         changes: dict[str, object] = {
             "budget": plan.budget.model_copy(update=budget),
             "set": {**plan.set, **dict(map(parse_change, args.set))},
@@ -85,10 +85,10 @@ def _search_report(args: argparse.Namespace) -> None:
     from yoyak.reports import search_page
 
     if not args.study:
-        print("\n".join(search_page.studies()))
+        print("\n".join(search_page.list_studies()))
         return
     output = args.output or Path("search_reports") / f"{args.study}.html"
-    print("\n".join(search_page.write(args.study, output)))
+    print("\n".join(search_page.write_study_page(args.study, output)))
 
 
 def _add_search_report_arguments(parser: argparse.ArgumentParser) -> None:

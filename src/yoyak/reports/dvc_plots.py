@@ -1,17 +1,21 @@
-"""The page that `dvc plots show` fills. DVC's own fetches Vega from the network each time it is opened; this one carries it."""
+"""The HTML template of `dvc plots show`, for use without a network.
+
+DVC's own template loads Vega from the network each time a browser opens the page. This one contains Vega.
+"""
 
 from pathlib import Path
 
 from yoyak.system.atomic import atomic_file
 
-PAGE = """<!DOCTYPE html>
+# DVC replaces {refresh_tag} and {plot_divs}.
+TEMPLATE = """<!DOCTYPE html>
 <html lang="ko">
 <head>
     <meta charset="utf-8">
     <title>yoyak</title>
     {refresh_tag}
     <style>body { font-family: sans-serif; } table { border-spacing: 15px; }</style>
-    <script>VEGA</script>
+    <script>VEGA_SCRIPT</script>
 </head>
 <body>
     {plot_divs}
@@ -20,13 +24,10 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def write_page(path: Path) -> None:
-    """Write DVC's HTML template with Vega, Vega-Lite and Vega-Embed inside (about 900 kB)."""
+def write_plots_template(path: Path) -> None:
+    """Write the template with Vega, Vega-Lite and Vega-Embed inside (about 900 kB)."""
     import vl_convert
 
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     with atomic_file(path) as file:
-        file.write(
-            PAGE.replace(
-                "VEGA", vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
-            )
-        )
+        file.write(TEMPLATE.replace("VEGA_SCRIPT", script.replace("</script", "<\\/script")))

@@ -1,4 +1,4 @@
-"""One offline HTML page of a study: Optuna's figures, the best trials, what they share, and the command that takes one over."""
+"""The report of a study: one HTML page that needs no network, with Optuna's figures, the best trials and their params."""
 
 import html
 import statistics
@@ -15,83 +15,181 @@ from optuna import visualization
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from yoyak.search.study import STORAGE, apply_command, best_first, finished, interrupted, known_as, storage_url, ties, values_of
+from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
+from yoyak.search.storage import ADDRESS_VARIABLE, find_study, storage_url
+from yoyak.search.trials import FAILED, PLAN, PRUNED, finished_trials, trial_label, was_interrupted
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
-from yoyak.training import study_storage
+from yoyak.training.study_storage import open_study_storage
 
-TOP = 10
-SAME = 0.7  # share of the top trials that a choice must have to count as theirs (features.md, S11)
-NEAR = 0.2  # coefficient of variation below which numbers count as the same
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body{{font:15px/1.5 system-ui,"Noto Sans KR",sans-serif;margin:2rem auto;max-width:1180px;padding:0 1rem;color:#1b1b1b}}
+MAX_BEST = 10  # trials in the table of the best ones
+COMMON_CHOICE = 0.7  # The best trials have a choice in common if more than this share of them has it.
+COMMON_VARIATION = 0.2  # They have a number in common if its coefficient of variation is below this value.
+
+# Wide content (tables, figures) scrolls inside its own box, so that the page fits a narrow screen.
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title><style>
+body{{font:15px/1.5 system-ui,"Noto Sans KR",sans-serif;margin:2rem auto;max-width:1180px;padding:0 1rem;color:#1b1b1b;
+overflow-wrap:anywhere}}
 h1{{font-size:1.5rem}}h2{{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #ddd}}
-table{{border-collapse:collapse;font-size:13px}}td,th{{padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;text-align:left}}
-.wide{{overflow-x:auto}}code{{background:#f3f3f3;padding:.1rem .3rem}}.none{{color:#777}}
+table{{border-collapse:collapse;font-size:13px;overflow-wrap:normal}}
+td,th{{padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;text-align:left}}
+.scrollable{{overflow-x:auto}}code{{background:#f3f3f3;padding:.1rem .3rem}}.empty{{color:#777}}
 </style></head><body>
 {body}
 </body></html>
 """
 
 
-def studies() -> list[str]:
-    """A line for each study in the storage."""
-    storage = study_storage.open_study_storage(storage_url(None))
+def list_studies() -> list[str]:
+    """One line per study in the database: its name and how many trials it has in each state."""
+    storage = open_study_storage(storage_url(None))
     names = sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage))
-    lines = [f"{name}: {counts(optuna.load_study(study_name=name, storage=storage))}" for name in names]
-    return lines or ["no studies yet; python -m yoyak search NAME begins one"]
+    lines = [f"{name}: {count_states(optuna.load_study(study_name=name, storage=storage))}" for name in names]
+    return lines or ["there are no studies yet; `yoyak search NAME` begins one"]
 
 
-def counts(study: optuna.Study) -> str:
-    """How many trials ended how. One that was interrupted and tried again counts where it ended."""
+def count_states(study: optuna.Study) -> str:
+    """How many trials are in each state. An interrupted trial counts once, in the state of its last attempt."""
     trials = study.get_trials(deepcopy=False)
-    states = Counter(trial.state.name.lower() for trial in trials if not interrupted(trial))
-    told = ", ".join(f"{count} {'failed' if state == 'fail' else state}" for state, count in sorted(states.items()))
-    again = sum(map(interrupted, trials))
-    return (told or "no trials") + (f" ({again} times interrupted and tried again)" if again else "")
+    states = Counter(trial.state.name.lower() for trial in trials if not was_interrupted(trial))
+    parts = [f"{count} {'failed' if state == 'fail' else state}" for state, count in sorted(states.items())]
+    interruptions = sum(map(was_interrupted, trials))
+    return (", ".join(parts) or "no trials") + (f" ({interruptions} attempts were interrupted)" if interruptions else "")
 
 
-def shared(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """What the params of these trials have in common: a choice that more than 70 % of them made, or numbers that vary by less
-    than a fifth of their mean."""
-    found = {}
+def common_params(trials: Sequence[FrozenTrial]) -> dict[str, str]:
+    """The params that the trials have in common, with a text about the value.
+
+    These are choices that more than 70 % of the trials made, and numbers whose standard deviation is below 20 % of their
+    mean. A param that only one trial has is left out.
+    """
+    common = {}
     for name in dict.fromkeys(name for trial in trials for name in trial.params):
-        having = [trial for trial in trials if name in trial.params]
-        values = [trial.params[name] for trial in having]
+        with_param = [trial for trial in trials if name in trial.params]
+        values = [trial.params[name] for trial in with_param]
         if len(values) < 2:
             continue
-        if isinstance(having[0].distributions[name], optuna.distributions.CategoricalDistribution):
+        if isinstance(with_param[0].distributions[name], optuna.distributions.CategoricalDistribution):
             value, count = Counter(values).most_common(1)[0]
-            if count / len(values) > SAME:
-                found[name] = f"{value} ({count} of {len(values)})"
-        elif (mean := statistics.mean(values)) and statistics.pstdev(values) / abs(mean) < NEAR:
-            found[name] = f"about {mean:.4g} ({min(values):.4g} to {max(values):.4g})"
-    return found
+            if count / len(values) > COMMON_CHOICE:
+                common[name] = f"{value} ({count} of {len(values)} trials)"
+        elif (mean := statistics.mean(values)) and statistics.pstdev(values) / abs(mean) < COMMON_VARIATION:
+            common[name] = f"about {mean:.4g} ({min(values):.4g} to {max(values):.4g})"
+    return common
+
+
+def write_study_page(name: str, path: Path) -> list[str]:
+    """Write the report of a study.
+
+    Args:
+        name: The name of the study.
+        path: The HTML file.
+
+    Returns:
+        Lines to print: the result, and where the page is.
+
+    Raises:
+        YoyakError: if there is no such study (the message lists all studies), or if yoyak did not begin it.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = _load_study(name)
+    plan = study.user_attrs[PLAN]
+    objectives: list[str] = plan["objectives"]
+    best = rank_trials(study, objectives) if finished_trials(study) else []
+    if len(objectives) == 1:
+        best = best[:MAX_BEST]
+    sections = [
+        f"<h1>Study {html.escape(name)}</h1>",
+        f"<p>{html.escape(plan['about'] or '')}</p>",
+        f"<p>{html.escape(count_states(study))}; objectives: {', '.join(objectives)}.</p>",
+        *(_best_trials(study, best, objectives) if best else []),
+        *_draw(_figures(study, objectives)),
+        *_pruned_and_failed_trials(study),
+    ]
+    with atomic_file(path) as file:
+        file.write(PAGE.format(title=html.escape(name), body="\n".join(sections)))
+    applied = best if len(objectives) > 1 else best[:1]
+    what = "apply one of the Pareto front" if len(objectives) > 1 else "apply the best trial"
+    lines = [f"{name}: {count_states(study)}", *(f"{what}: {apply_command(trial)}" for trial in applied)]
+    return [*lines, f"wrote {path}; open it in a browser"]
+
+
+def _load_study(name: str) -> optuna.Study:
+    url = storage_url(None)
+    study = find_study(name, url)
+    if study is None:
+        address = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+        lines = [f"no study {name} in {address}; studies there:", *list_studies()]
+        lines.append(f"If the search file sets `storage`, set the environment variable {ADDRESS_VARIABLE} to the same address.")
+        raise YoyakError("\n  ".join(lines))
+    if PLAN not in study.user_attrs:
+        raise YoyakError(f"study {name}: yoyak did not begin this study, so it cannot write a report of it")
+    return study
+
+
+def _best_trials(study: optuna.Study, best: Sequence[FrozenTrial], objectives: list[str]) -> list[str]:
+    is_pareto_front = len(objectives) > 1
+    common = common_params(best)
+    return [
+        f"<h2>{'Pareto front: no other trial is better in all objectives' if is_pareto_front else 'Best trials'}</h2>",
+        _best_table(study, best, objectives),
+        f"<p>To use the params and the model of a trial, run its command, for example "
+        f"<code>{html.escape(apply_command(best[0]))}</code>. After that, <code>dvc repro</code> has nothing to do.</p>",
+        f"<h2>Params that these {len(best)} trials have in common</h2>",
+        _table([*common.items()], ["param", "value"]) if common else "<p class=empty>None.</p>",
+    ]
+
+
+def _best_table(study: optuna.Study, trials: Sequence[FrozenTrial], objectives: list[str]) -> str:
+    tied = {trial.number for trial in tied_trials(study, objectives[0])} if len(objectives) == 1 else set()
+    param_names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    rows = [
+        [
+            trial_label(trial),
+            format_values(trial, objectives) + (" (tied with the best)" if trial.number in tied else ""),
+            apply_command(trial),
+            *(_short_text(trial.params.get(name, "")) for name in param_names),
+            f"{trial.duration.total_seconds():.0f} s" if trial.duration else "",
+        ]
+        for trial in trials
+    ]
+    return _table(rows, ["trial", "value", "command", *param_names, "duration"])
+
+
+def _pruned_and_failed_trials(study: optuna.Study) -> list[str]:
+    rows = [
+        [trial_label(trial), reason, trial.user_attrs[reason]]
+        for trial in study.get_trials(deepcopy=False)
+        for reason in (PRUNED, FAILED)
+        if reason in trial.user_attrs and trial.state in (TrialState.PRUNED, TrialState.FAIL) and not was_interrupted(trial)
+    ]
+    return [f"<h2>Pruned and failed trials</h2>{_table(rows, ['trial', 'state', 'reason'])}"] if rows else []
 
 
 def _figures(study: optuna.Study, objectives: list[str]) -> dict[str, Callable[[], Any]]:
-    """What draws each figure, by its title."""
+    """A function that draws the figure, for each title."""
     figures: dict[str, Callable[[], Any]] = {}
     if len(objectives) in (2, 3):
         figures["Pareto front"] = partial(visualization.plot_pareto_front, study, target_names=objectives)
-    for at, name in enumerate(objectives):
+    for index, name in enumerate(objectives):
         target: dict[str, Any] = {"target_name": name}
-        if len(objectives) > 1:  # of one, Optuna knows the direction if it is given no target
-            target["target"] = partial(lambda at, trial: trial.values[at], at)
+        if len(objectives) > 1:  # With one objective and no target function, Optuna knows the direction.
+            target["target"] = partial(lambda index, trial: trial.values[index], index)
         importance = partial(visualization.plot_param_importances, evaluator=PedAnovaImportanceEvaluator())
         figures[f"History of {name}"] = partial(visualization.plot_optimization_history, study, **target)
-        figures[f"Importance of the params for {name}"] = partial(importance, study, **target)
-        figures[f"Parallel coordinates, {name}"] = partial(visualization.plot_parallel_coordinate, study, **target)
-        figures[f"Slices, {name}"] = partial(visualization.plot_slice, study, **target)
-    if study.user_attrs["plan"]["pruner"]["name"] != "none":
-        figures["On dev after each epoch"] = partial(visualization.plot_intermediate_values, study)
+        figures[f"Importance of params for {name}"] = partial(importance, study, **target)
+        figures[f"Parallel coordinates of {name}"] = partial(visualization.plot_parallel_coordinate, study, **target)
+        figures[f"Slices of {name}"] = partial(visualization.plot_slice, study, **target)
+    if study.user_attrs[PLAN]["pruner"]["name"] != "none":
+        figures["Dev metric after each epoch"] = partial(visualization.plot_intermediate_values, study)
     figures["Timeline"] = partial(visualization.plot_timeline, study)
     return figures
 
 
-def _drawn(figures: dict[str, Callable[[], Any]]) -> list[str]:
-    """Sections of HTML; the first figure carries plotly's script for all."""
-    parts, first = [], True
+def _draw(figures: dict[str, Callable[[], Any]]) -> list[str]:
+    """The figures as HTML. Only the first one contains plotly's script; the others use it too."""
+    parts, is_first = [], True
     for title, draw in figures.items():
         parts.append(f"<h2>{html.escape(title)}</h2>")
         try:
@@ -99,83 +197,21 @@ def _drawn(figures: dict[str, Callable[[], Any]]) -> list[str]:
                 warnings.simplefilter("ignore")
                 figure = draw()
             if not figure.data:
-                raise ValueError("there is nothing to draw yet")
-            parts.append(figure.to_html(full_html=False, include_plotlyjs=first, default_height="520px"))
-            first = False
-        except (ValueError, RuntimeError) as error:  # too few trials, or all of one value
-            parts.append(f"<p class=none>Not drawn: {html.escape(str(error))}</p>")
+                raise ValueError("there is no data yet")
+            drawn = figure.to_html(full_html=False, include_plotlyjs=is_first, default_height="520px")
+            parts.append(f"<div class=scrollable>{drawn}</div>")
+            is_first = False
+        except (ValueError, RuntimeError) as error:  # Optuna raises these if there are too few trials or only one value.
+            parts.append(f"<p class=empty>Not drawn: {html.escape(str(error))}</p>")
     return parts
 
 
 def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
+    def row_html(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    return f"<div class=wide><table>{line(header, 'th')}{''.join(line(row, 'td') for row in rows)}</table></div>"
+    return f"<div class=scrollable><table>{row_html(header, 'th')}{''.join(row_html(row, 'td') for row in rows)}</table></div>"
 
 
-def _short(value: object) -> str:
+def _short_text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _best(study: optuna.Study, trials: Sequence[FrozenTrial], objectives: list[str]) -> str:
-    tied = {trial.number for trial in ties(study, objectives[0])} if len(objectives) == 1 else set()
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    rows = [
-        [
-            known_as(trial),
-            values_of(trial, objectives) + (" (within the noise of the best)" if trial.number in tied else ""),
-            apply_command(trial),
-            *(_short(trial.params.get(name, "")) for name in names),
-            f"{trial.duration.total_seconds():.0f} s" if trial.duration else "",
-        ]
-        for trial in trials
-    ]
-    return _table(rows, ["trial", "value", "take it over", *names, "took"])
-
-
-def write(name: str, path: Path) -> list[str]:
-    """Write the page of a study, and return what to tell.
-
-    Raises:
-        YoyakError: for an unknown study (all are listed).
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.load_study(study_name=name, storage=study_storage.open_study_storage(storage_url(None)))
-    except KeyError:
-        where = sqlalchemy.engine.make_url(storage_url(None)).render_as_string(hide_password=True)
-        elsewhere = f"one whose file names its storage is found if {STORAGE} says that too"
-        raise YoyakError("\n  ".join([f"no study {name} in {where} ({elsewhere}); there are:", *studies()])) from None
-    if "plan" not in study.user_attrs:
-        raise YoyakError(f"study {name} is not one of yoyak's")
-    plan = study.user_attrs["plan"]
-    objectives: list[str] = plan["objectives"]
-    several = len(objectives) > 1
-    parts = [f"<h1>Study {html.escape(name)}</h1>", f"<p>{html.escape(plan['about'] or '')}</p>"]
-    parts.append(f"<p>{html.escape(counts(study))}; objectives: {', '.join(objectives)}.</p>")
-    told = [f"{name}: {counts(study)}"]
-    if finished(study):
-        best = best_first(study, objectives) if several else best_first(study, objectives)[:TOP]
-        told += [f"take it over: {apply_command(trial)}" for trial in (best if several else best[:1])]
-        parts.append(f"<h2>{'No other trial is better in everything' if several else 'Best trials'}</h2>")
-        parts.append(_best(study, best, objectives))
-        parts.append(
-            f"<p>One becomes params.yaml by its command, like <code>{html.escape(apply_command(best[0]))}</code>; then "
-        )
-        parts.append("<code>dvc repro</code> has nothing to do.</p>")
-        parts.append(f"<h2>What these {len(best)} share</h2>")
-        common = shared(best)
-        parts.append(_table([*common.items()], ["param", "value"]) if common else "<p class=none>Nothing.</p>")
-    parts += _drawn(_figures(study, objectives))
-    ended = [
-        [known_as(trial), how, trial.user_attrs[how]]
-        for trial in study.get_trials(deepcopy=False)
-        for how in ("pruned", "failed")
-        if how in trial.user_attrs and trial.state in (TrialState.PRUNED, TrialState.FAIL) and not interrupted(trial)
-    ]
-    if ended:
-        parts.append(f"<h2>Pruned and failed</h2>{_table(ended, ['trial', 'how', 'why'])}")
-    with atomic_file(path) as file:
-        file.write(PAGE.format(title=html.escape(name), body="\n".join(parts)))
-    return [*told, f"{path}: open it in a browser"]

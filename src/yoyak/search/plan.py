@@ -117,7 +117,7 @@ class Pruner(Section):
     reduction_factor: Annotated[int, Field(ge=2)] = 3
 
     def settings(self) -> dict[str, Any]:
-        """The name of the pruner and the arguments that this pruner reads, as `yoyak.training.pruning` takes them."""
+        """The name of the pruner and the arguments that this pruner reads, as `yoyak.training.search_reporting` takes them."""
         arguments = {
             "median": {"n_startup_trials", "n_warmup_steps", "interval_steps"},
             "hyperband": {"min_resource", "reduction_factor"},

@@ -56,5 +56,7 @@ def _make_plan(path: Path, values: dict[str, Any], source: str) -> SearchPlan:
             available = ", ".join(sorted(other.stem for other in file.parent.glob("*.yaml")))
             raise YoyakError(f"{source}: spaces: there is no file {file}; available spaces: {available or 'none'}")
         # Only `parameters` come from the file; a plan needs a budget to be valid.
-        parameters |= validate(SearchPlan, {"parameters": read_yaml(file), "budget": {"trials": 1}}, source=str(file)).parameters
+        parameters |= validate(
+            SearchPlan, {"parameters": read_yaml(file), "budget": {"trials": 1}}, source=str(file)
+        ).parameters
     return plan.model_copy(update={"parameters": parameters | plan.parameters})

@@ -45,7 +45,6 @@ def is_shared(url: str) -> bool:
     return not url.startswith("sqlite")
 
 
-
 def find_study(name: str, url: str) -> optuna.Study | None:
     """The study of that name; None if the database has no such study."""
     try:
