@@ -21,7 +21,7 @@ jobs: 3
 @pytest.fixture
 def calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A repository with the searches `small` and `two` (of two stages), and the calls of the library that a test makes."""
-    from yoyak.search import runner
+    from yoyak.search import run as search_run
 
     (root / "searches").mkdir()
     (root / "searches" / "small.yaml").write_text(SEARCH, encoding="utf-8")
@@ -31,7 +31,7 @@ def calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def run_file(plans: Mapping[str, Any], **arguments: Any) -> None:
         made.append({"plans": plans, **arguments})
 
-    monkeypatch.setattr(runner, "run_file", run_file)
+    monkeypatch.setattr(search_run, "run_search_file", run_file)
     return made
 
 
@@ -41,7 +41,7 @@ def test_the_file_decides_what_no_option_says(root: Path, calls: list[dict[str, 
     (plan,) = call["plans"].values()
     assert (plan.budget.trials, plan.budget.hours, plan.jobs) == (10, 5, 3)
     assert plan.set == {"training.num_train_epochs": 2, "training.seed": 1}
-    assert (call["name"], call["only"], call["root"], call["source"]) == ("small", None, root, "searches/small.yaml")
+    assert (call["name"], call["only_stage"], call["root"], call["source"]) == ("small", None, root, "searches/small.yaml")
 
 
 def test_options_win_over_the_file(calls: list[dict[str, Any]]) -> None:
@@ -71,7 +71,7 @@ def test_options_hold_for_all_stages(calls: list[dict[str, Any]]) -> None:
     main(["search", "two", "--stage", "narrow", "--trials", "4"])
     (call,) = calls
     assert {name: plan.budget.trials for name, plan in call["plans"].items()} == {"wide": 4, "narrow": 4}
-    assert call["only"] == "narrow"
+    assert call["only_stage"] == "narrow"
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_mistakes_are_named_before_the_search_starts(calls: list[dict[str, Any]]
 def test_ctrl_c_during_a_search_says_how_to_continue(
     calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from yoyak.search import runner
+    from yoyak.search import run as search_run
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "run_file", interrupt)
+    monkeypatch.setattr(search_run, "run_search_file", interrupt)
     with pytest.raises(SystemExit) as caught:
         main(["search", "small"])
     assert caught.value.code == 130
@@ -114,7 +114,7 @@ def test_search_report_writes_the_page(
     def write(study: str, path: Path) -> list[str]:
         return [f"{study} in {path}"]
 
-    monkeypatch.setattr(search_page, "write", write)
+    monkeypatch.setattr(search_page, "write_study_page", write)
     main(["search-report", "quick", *options])
     assert capsys.readouterr().out == f"quick in {output}\n"
 
