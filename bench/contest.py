@@ -73,14 +73,14 @@ def trainer_of_yoyak(
     """Return yoyak's own trainer, without evaluations and checkpoints."""
     from datasets import Dataset
 
-    from yoyak.training import trainer
+    from yoyak.training.arguments import training_arguments
+    from yoyak.training.trainer import SummaryTrainer
 
-    arguments = trainer.arguments(settings, folder=Path(folder), precision=precision)
+    arguments = training_arguments(settings, folder=Path(folder), precision=precision)
     arguments.eval_strategy = arguments.save_strategy = "no"
     arguments.load_best_model_at_end = False
-    return trainer.SummaryTrainer(
-        None,
-        keep=1,
+    return SummaryTrainer(
+        keep_checkpoints=1,
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows),

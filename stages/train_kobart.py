@@ -24,7 +24,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     from yoyak.data import collation, tokenization
     from yoyak.models import checkpoints, encoder_decoder
     from yoyak.system import hardware, resumable
-    from yoyak.training import trainer
+    from yoyak.training import fit
 
     settings, chosen = params.training, params.model.kobart
     set_seed(settings.seed)
@@ -37,7 +37,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     print(f"{chosen.checkpoint}: {model.num_parameters():,} parameters, {precision} ({why})", flush=True)
     read = {"model": chosen, "tokenizer": params.tokenizer, "training": settings, "hardware": params.hardware}
     with resumable.work_folder("train_kobart", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
-        trainer.fit(
+        fit.fit(
             model,
             tokenizer,
             splits,

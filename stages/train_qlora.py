@@ -24,7 +24,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     from yoyak.data import collation, tokenization
     from yoyak.models import checkpoints, lora
     from yoyak.system import hardware, resumable
-    from yoyak.training import trainer
+    from yoyak.training import fit
 
     settings, chosen, special = params.training, params.model.qlora, params.tokenizer.special_tokens
     set_seed(settings.seed)
@@ -47,7 +47,7 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
         "lora": params.lora,
     }
     with resumable.work_folder("train_qlora", read, [tokenized, Path(chosen.checkpoint)]) as unfinished:
-        trainer.fit(
+        fit.fit(
             model,
             tokenizer,
             splits,

@@ -251,7 +251,7 @@ def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, h
     killer.start()
     name = f"killed{how}"
     if how == "--temp":
-        assert "goes on" not in command(repository, "dvc", "exp", "run", how, *changes, fails=True)
+        assert "resumes" not in command(repository, "dvc", "exp", "run", how, *changes, fails=True)
         printed = command(repository, "dvc", "exp", "run", how, "--name", name, *changes)
     else:
         command(repository, "dvc", "exp", "run", how, "--name", "first", *changes)
@@ -260,11 +260,11 @@ def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, h
         assert run_queue(repository, jobs=1)[name] == "Success"
         printed = command(repository, "dvc", "queue", "logs", name)
     killer.join()
-    assert "training goes on from its checkpoint" in printed
+    assert "training resumes from its checkpoint" in printed
     command(repository, "dvc", "exp", "apply", name)
     lock = (repository / "dvc.lock").read_bytes()
     command(repository, "git", "checkout", "-q", ".")
     shutil.rmtree(repository / ".checkpoints")
-    assert "goes on" not in command(repository, "dvc", "exp", "run", "--force", *changes)
+    assert "resumes" not in command(repository, "dvc", "exp", "run", "--force", *changes)
     assert (repository / "dvc.lock").read_bytes() == lock
     reset(repository)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.training.test_trainer import contents, run
+from tests.training.helpers import file_contents as contents
+from tests.training.helpers import train_tiny as run
 from yoyak.config.sections import Params
 from yoyak.system import resumable
 from yoyak.system.checksums import CHECKSUMS_FILE, write_checksums
@@ -152,7 +153,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
         said = damage(folder / "checkpoints/checkpoint-7")
         assert result(params, folder, "resumed", **changes) == whole
         told = capsys.readouterr().out
-        assert said in told and "goes on from its checkpoint at step 6" in told
+        assert said in told and "resumes from its checkpoint at step 6" in told
 
 
 @trains

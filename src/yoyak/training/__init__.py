@@ -1,1 +1,1 @@
-"""Fine-tuning: the trainer, packing, pruning, and the preflight check."""
+"""Fine-tuning: the trainer, its loss and order of rows, checkpoints, trackers, reports to a search, and the preflight check."""

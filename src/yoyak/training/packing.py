@@ -1,7 +1,7 @@
-"""Pairs end to end, without padding: how BART reads a batch on a CPU when it trains.
+"""Lets BART read rows that stand one after another in a single row without padding (`batch_splitting.split_packed`).
 
-All rows stand in one: attention keeps to the bounds of each, and positions start anew; all else works on single tokens.
-transformers can do so for decoder-only models alone.
+Attention keeps to the bounds of each row, and the positions start again at 0 for each row. Everything else in the model works
+on single tokens. transformers itself can do this for decoder-only models only.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,37 +11,15 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 
-Batch = dict[str, Any]
-Lengths = tuple[list[int], list[int]]  # tokens of each row's source and of its target
-
-# Source tokens that are taken at once: of fewer, steps cost more; of more, memory (docs/log.md).
-PART = 4096
+Lengths = tuple[list[int], list[int]]  # for each row: source tokens, target tokens
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether a model's positions are an embedding of their own, so that each row's can be told. T5's lie in its attention."""
+    """Whether the model adds an embedding of the position to each token, so that the positions of each row can be set.
+
+    BART and mBART do. T5 has its positions in the attention.
+    """
     return model.config.model_type in ("bart", "mbart")
-
-
-def parts(batch: Batch) -> Iterator[Batch]:
-    """A padded batch in parts of at most PART source tokens (or one row): ids and labels (1, tokens), and `lengths`.
-    Gradients of sums over the parts add up to that over the batch."""
-    source, target = batch["attention_mask"].bool(), batch["labels"] != -100
-    lengths = source.sum(1).tolist()
-    groups: list[list[int]] = []
-    for row, length in enumerate(lengths):
-        if groups and sum(lengths[other] for other in groups[-1]) + length <= PART:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    for rows in groups:
-        read, written = source[rows], target[rows]
-        yield {
-            "input_ids": batch["input_ids"][rows][read][None],
-            "decoder_input_ids": batch["decoder_input_ids"][rows][written][None],
-            "labels": batch["labels"][rows][written][None],
-            "lengths": (read.sum(1).tolist(), written.sum(1).tolist()),
-        }
 
 
 def _attend(
@@ -56,35 +34,50 @@ def _attend(
     dropout: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """(1, heads, tokens, size) of each to (1, tokens, heads, size): each row's queries to the same row's keys."""
+    """Attention within each row. `query`, `key` and `value` are (1, heads, tokens, size), the result (1, tokens, heads, size).
+
+    It is written out because torch's fused attention is slower here: 4.48 s a step against 3.96 s (docs/log/speed.md).
+    """
     sources, targets = lengths
-    asking, asked = targets if module.is_decoder else sources, targets if module.is_causal else sources
+    query_lengths = targets if module.is_decoder else sources
+    key_lengths = targets if module.is_causal else sources  # cross-attention: queries of the target, keys of the source
+    splits = zip(
+        torch.split(query, query_lengths, 2), torch.split(key, key_lengths, 2), torch.split(value, key_lengths, 2), strict=True
+    )
     attended = []
-    for q, k, v in zip(torch.split(query, asking, 2), torch.split(key, asked, 2), torch.split(value, asked, 2), strict=True):
+    for q, k, v in splits:
         scores = q @ k.transpose(2, 3) * scaling
         if module.is_causal:
             scores = scores + torch.full_like(scores[0, 0], -torch.inf).triu(1)
-        shares = torch.nn.functional.dropout(scores.softmax(-1), dropout)
-        attended.append(shares @ v)
+        weights = torch.nn.functional.dropout(scores.softmax(-1), dropout)
+        attended.append(weights @ v)
     return torch.cat(attended, 2).transpose(1, 2), None
 
 
-NAME = "packed"
-AttentionInterface.register(NAME, _attend)
+ATTENTION_NAME = "packed"
+AttentionInterface.register(ATTENTION_NAME, _attend)
 
 
 @contextmanager
-def packed(model: PreTrainedModel, lengths: Lengths) -> Iterator[None]:
-    """In here `model` reads the part that has these `lengths`, forwards and backwards."""
+def packed_attention(model: PreTrainedModel, lengths: Lengths) -> Iterator[None]:
+    """Inside this context `model` reads a packed part, forward and backward.
 
-    def positions(each: list[int]) -> Callable[..., Any]:
-        told = torch.cat([torch.arange(length) for length in each])
-        return lambda _module, args, kwargs: (args, kwargs | {"position_ids": told})
+    Args:
+        model: a model that `can_pack`. It is as before after the context, also after an exception.
+        lengths: the `lengths` of the part.
+    """
+
+    def set_positions(row_lengths: list[int]) -> Callable[..., Any]:
+        positions = torch.cat([torch.arange(length) for length in row_lengths])
+        return lambda _module, args, kwargs: (args, kwargs | {"position_ids": positions})
 
     stacks = zip((model.get_encoder(), model.get_decoder()), lengths, strict=True)
-    hooks = [stack.embed_positions.register_forward_pre_hook(positions(each), with_kwargs=True) for stack, each in stacks]
+    hooks = [
+        stack.embed_positions.register_forward_pre_hook(set_positions(row_lengths), with_kwargs=True)
+        for stack, row_lengths in stacks
+    ]
     before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
+    model.config._attn_implementation = ATTENTION_NAME
     try:
         yield
     finally:

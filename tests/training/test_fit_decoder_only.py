@@ -1,4 +1,4 @@
-"""training.py for decoder-only models in 4 bits: what is trained, what comes back, and what an evaluation leaves alone."""
+"""Training of decoder-only models in 4 bits: what is trained, what is saved, and what an evaluation does not change."""
 
 import json
 from pathlib import Path
@@ -13,10 +13,12 @@ from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_lora import NEW, make_base, settings
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
-from yoyak.data import collation, tokenization
+from yoyak.data import tokenization
+from yoyak.data.collation import collate_chats
 from yoyak.inference import decoding
 from yoyak.models import checkpoints, lora, trained
-from yoyak.training import trainer
+from yoyak.training import fit
+from yoyak.training.arguments import training_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -52,12 +54,12 @@ def run(
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             log.append(dict(kwargs["logs"]))
 
-    reached = trainer.train(
+    reached = fit.train(
         model,
         tokenizer,
         datasets.DatasetDict(train=rows, dev=rows),
-        collate=collation.collate_chats(tokenizer.pad_token_id, padding_free=False),
-        args=trainer.arguments(params.training, folder=folder, precision="float32"),
+        collate=collate_chats(tokenizer.pad_token_id, padding_free=False),
+        args=training_arguments(params.training, folder=folder, precision="float32"),
         training=params.training,
         max_target_length=24,
         callbacks=[Log()],
@@ -107,7 +109,7 @@ def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: di
         {"input_ids": ids, "labels": [-100] * 5 + ids[5:]}
         for ids in tokenizer([f"{NEW[1]} {text}" for text in DIALOGUES[:2]]).input_ids
     ]
-    batch = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)(rows)
+    batch = collate_chats(tokenizer.pad_token_id, padding_free=False)(rows)
     model.eval()
     folder = tmp_path / "adapter"
     folder.mkdir()
@@ -168,7 +170,7 @@ def test_label_smoothing_counts_targets_alone(base: Path, values: dict[str, Any]
     rows = [{"input_ids": row, "labels": [-100] * 6 + row[6:]} for row in ids]
     smoothed = []
     for flat in (False, True):
-        batch = collation.collate_chats(tokenizer.pad_token_id, padding_free=flat)(rows)
+        batch = collate_chats(tokenizer.pad_token_id, padding_free=flat)(rows)
         labels = batch.pop("labels")
         smoothed.append(LabelSmoother(0.1)(model(**batch), labels, shift_labels=True).item())
     logits = [model(input_ids=torch.tensor([row])).logits[0, 5:-1].log_softmax(-1) for row in ids]

@@ -1,0 +1,75 @@
+"""ROUGE of what a model writes for the dev split, after each epoch of its training."""
+
+from collections.abc import Callable
+
+import datasets
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak.config.sections import Generation, Training
+from yoyak.data import tokenization
+from yoyak.evaluation import rouge
+from yoyak.inference import decoding
+
+
+def dev_rouge_function(
+    dev: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, training: Training, *, max_target_length: int
+) -> Callable[[PreTrainedModel], dict[str, float]]:
+    """A function that writes summaries for `dev` with a model, and gives their ROUGE (F1 x 100) by name.
+
+    It leaves the model and torch's random numbers as they are, so that the training does not depend on it.
+
+    Args:
+        dev: tokenized rows with input_ids and labels. The references are the decoded labels.
+        tokenizer: the model's.
+        training: `generation_num_beams`, `per_device_eval_batch_size` and `seed` are used.
+        max_target_length: the largest number of tokens of a summary.
+    """
+    morphemes = rouge.Morphemes()
+    # The rows of a decoder-only model hold prompt and target. Labels of -100 are the prompt.
+    inputs = [
+        ids[: labels.count(-100)] if -100 in labels else ids
+        for ids, labels in zip(dev["input_ids"], dev["labels"], strict=True)
+    ]
+    references = tokenization.decode(tokenizer, [[id_ for id_ in labels if id_ != -100] for labels in dev["labels"]])
+    settings = _generation_settings(training, max_target_length=max_target_length)
+
+    def dev_rouge(model: PreTrainedModel) -> dict[str, float]:
+        generation_config = model.generation_config
+        with torch.random.fork_rng():
+            # A converted encoder-decoder writes faster, and the model stays as it is. A decoder-only model would not.
+            writer = model
+            if model.config.is_encoder_decoder:
+                writer, _ = decoding.choose_writer(model, tokenizer, settings=settings, threads=None)
+            outputs = decoding.generate(writer, tokenizer, inputs, [""] * len(inputs), settings=settings, progress="write dev")
+        model.generation_config = generation_config
+        rows = rouge.score_rows(
+            predictions=[output.text for output in outputs],
+            references=[[text] for text in references],
+            tokenizer=morphemes,
+        )
+        return rouge.summarize(rows)
+
+    return dev_rouge
+
+
+def _generation_settings(training: Training, *, max_target_length: int) -> Generation:
+    """Plain beam search. The section `generation` has no effect here, or a change to it would retrain the model."""
+    return Generation(
+        max_new_tokens=max_target_length,
+        min_new_tokens=0,
+        num_beams=training.generation_num_beams,
+        do_sample=False,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        repetition_penalty=1.0,
+        length_penalty=1.0,
+        no_repeat_ngram_size=0,
+        early_stopping=True,
+        blocked_scripts=[],
+        seed=training.seed,
+        batch_size=training.per_device_eval_batch_size,
+        backend="auto",
+        postprocess="never",
+    )

@@ -1,0 +1,215 @@
+"""Runs a training: builds the trainer, resumes an unfinished run, tracks the metrics, and saves the best model."""
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import (
+    EarlyStoppingCallback,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
+
+from yoyak.config.sections import Training
+from yoyak.data.collation import Collator
+from yoyak.system.atomic import atomic_folder
+from yoyak.system.text_files import write_json
+from yoyak.training import search_reporting
+from yoyak.training.arguments import recorded_arguments, training_arguments
+from yoyak.training.callbacks import ResumeExactly, StopOnInvalidLoss
+from yoyak.training.dev_rouge import dev_rouge_function
+from yoyak.training.trackers.lookup import further_trackers
+from yoyak.training.tracking import TrackingCallback, start_trackers
+from yoyak.training.trainer import SummaryTrainer
+from yoyak.training.training_checkpoints import checkpoint_to_resume, is_last_of_training, step_of
+
+DEBUG_ROWS = {"train": 50, "dev": 10}  # of a run with training.debug
+
+
+def fit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: datasets.DatasetDict,
+    *,
+    collate: Collator,
+    training: Training,
+    max_target_length: int,
+    precision: str,
+    checkpoints: Path,
+    metrics: Path,
+    output: Path,
+    save: Callable[[Path], None],
+) -> None:
+    """Train `model` as a stage does, and write the outputs of the stage.
+
+    Under `accelerate launch` all processes train, and the first one writes.
+
+    Args:
+        model: the model, which is changed in place.
+        tokenizer: the model's.
+        splits: train and dev with columns input_ids, labels and length.
+        collate: makes a batch of tensors from tokenized rows.
+        training: the section of params.yaml.
+        max_target_length: tokens of a summary that the evaluation writes at most.
+        precision: "float32", "bfloat16" or "float16".
+        checkpoints: the folder of this work alone (`resumable.work_folder`). An unfinished training in it is resumed.
+        metrics: output folder for DVCLive's files and arguments.json.
+        output: output folder for the model.
+        save: writes the trained model into an empty folder.
+
+    Raises:
+        YoyakError: if the dev loss is not a number, if YOYAK_TRACKERS names an unknown tracker, or (TrialPrunedError) if the
+            run is a trial that its search ends.
+    """
+    args = training_arguments(training, folder=checkpoints, precision=precision)
+    further = further_trackers()  # a wrong name ends the run before any work
+
+    def run(callbacks: Sequence[TrainerCallback]) -> dict[str, Any]:
+        return train(
+            model,
+            tokenizer,
+            splits,
+            collate=collate,
+            args=args,
+            training=training,
+            max_target_length=max_target_length,
+            callbacks=callbacks,
+        )
+
+    if args.process_index:
+        run([])
+        return
+    with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
+        facts = {
+            "model_type": model.config.model_type,
+            "parameters": model.num_parameters(),
+            **recorded_arguments(args),
+        }
+        trackers = start_trackers(further, facts=facts, metrics_folder=metrics_folder, private_folder=checkpoints / "trackers")
+        try:
+            result = run([TrackingCallback(trackers), *search_reporting.trial_callbacks()])
+        except search_reporting.TrialPrunedError:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
+        # Not after an error: DVCLive starts a thread at its end, for which Python waits forever if the memory is full.
+        for tracker in trackers:
+            tracker.end()
+        save(model_folder)
+        write_json(metrics_folder / "arguments.json", {**result, **recorded_arguments(args)})
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: datasets.DatasetDict,
+    *,
+    collate: Collator,
+    args: TrainingArguments,
+    training: Training,
+    max_target_length: int,
+    callbacks: Sequence[TrainerCallback],
+) -> dict[str, Any]:
+    """Fine-tune `model` in place. At the end it has the weights of its best evaluation.
+
+    A complete checkpoint in `args.output_dir` is resumed. The result is the same as without the interruption.
+
+    Args:
+        callbacks: further callbacks of the trainer. The other arguments are those of `fit`.
+
+    Returns:
+        steps and epochs of the training, best_step, and best_METRIC, the best value of `training.metric_for_best_model`.
+
+    Raises:
+        YoyakError: if the dev loss is not a number.
+    """
+    trainer = _make_trainer(
+        model,
+        tokenizer,
+        splits,
+        collate=collate,
+        args=args,
+        training=training,
+        max_target_length=max_target_length,
+        callbacks=callbacks,
+    )
+    with args.main_process_first(local=False):  # the first process deletes damaged checkpoints before the others look
+        checkpoint = checkpoint_to_resume(Path(args.output_dir))
+    if checkpoint and is_last_of_training(checkpoint):
+        print(f"the training ended before at step {step_of(checkpoint)}; its best checkpoint is used", flush=True)
+        _load_result(trainer, checkpoint)
+    else:
+        if checkpoint:
+            print(f"the training resumes from its checkpoint at step {step_of(checkpoint)}", flush=True)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    best = trainer.state.best_metric
+    return {
+        "steps": trainer.state.global_step,
+        "epochs": round(trainer.state.epoch or 0, 4),
+        "best_step": trainer.state.best_global_step,
+        f"best_{training.metric_for_best_model}": None if best is None else round(best, 4),
+    }
+
+
+def _make_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: datasets.DatasetDict,
+    *,
+    collate: Collator,
+    args: TrainingArguments,
+    training: Training,
+    max_target_length: int,
+    callbacks: Sequence[TrainerCallback],
+) -> SummaryTrainer:
+    if model.config.is_encoder_decoder:
+        _forget_generation_settings(model)
+    dev = _training_columns(splits["dev"], "dev", debug=training.debug)
+    patience = training.early_stopping_patience
+    trainer = SummaryTrainer(
+        keep_checkpoints=training.save_total_limit,
+        dev_metrics=dev_rouge_function(dev, tokenizer, training, max_target_length=max_target_length)
+        if training.predict_with_generate
+        else None,
+        model=model,
+        args=args,
+        train_dataset=_training_columns(splits["train"], "train", debug=training.debug),
+        eval_dataset=dev,
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[*callbacks, StopOnInvalidLoss(), *([EarlyStoppingCallback(patience)] if patience else [])],
+    )
+    trainer.add_callback(ResumeExactly(trainer.row_order))
+    # A checkpoint holds tied weights once, under one of their names. transformers warns that the other names are missing.
+    logging.getLogger("transformers.trainer").addFilter(
+        lambda record: "missing keys in the checkpoint" not in record.getMessage()
+    )
+    return trainer
+
+
+def _forget_generation_settings(model: PreTrainedModel) -> None:
+    """Keep only the ids of special tokens: the checkpoint's beams and penalties must not influence which evaluation is best."""
+    names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+    model.generation_config = GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in names})
+
+
+def _training_columns(split: datasets.Dataset, name: str, *, debug: bool) -> datasets.Dataset:
+    rows = split.select_columns(["input_ids", "labels", "length"])
+    return rows.select(range(min(len(rows), DEBUG_ROWS[name]))) if debug else rows
+
+
+def _load_result(trainer: SummaryTrainer, checkpoint: Path) -> None:
+    """Bring `trainer` into the state after a training that ended with `checkpoint`, and its model to the best weights.
+
+    transformers cannot resume such a run: after early stopping it would train one more step.
+    """
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    trainer.callback_handler.on_train_begin(trainer.args, trainer.state, trainer.control)
+    trainer._load_best_model()
+    trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)

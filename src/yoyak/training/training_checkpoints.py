@@ -1,0 +1,61 @@
+"""Checkpoints of an unfinished training: find the one to resume from, mark a new one complete, delete old ones.
+
+`models.checkpoints` is about another kind: the pretrained checkpoints that a training starts from.
+"""
+
+import shutil
+from pathlib import Path
+
+from yoyak.system import resumable
+from yoyak.system.text_files import read_json
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer's step after which the trainer wrote the folder `checkpoint-STEP`."""
+    return int(checkpoint.name.partition("-")[2])
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, by their steps, because the clock of a machine can jump."""
+    checkpoints = [path for path in folder.glob("checkpoint-*") if path.name.partition("-")[2].isdigit()]
+    return sorted(checkpoints, key=step_of, reverse=True)
+
+
+def checkpoint_to_resume(folder: Path) -> Path | None:
+    """The newest complete checkpoint whose best checkpoint so far is complete too, or None.
+
+    Incomplete and damaged checkpoints are named on the console and deleted.
+    """
+    for checkpoint in newest_first(folder):
+        if reason := resumable.why_unusable(checkpoint):
+            print(f"a training checkpoint cannot be used and is deleted: {reason}", flush=True)
+            shutil.rmtree(checkpoint)
+    for checkpoint in newest_first(folder):
+        best_step = read_json(checkpoint / "trainer_state.json")["best_global_step"]
+        if not best_step or (folder / f"checkpoint-{best_step}").is_dir():
+            return checkpoint
+    return None
+
+
+def is_last_of_training(checkpoint: Path) -> bool:
+    """Whether the training ended with this checkpoint, by its number of steps or by early stopping."""
+    state = read_json(checkpoint / "trainer_state.json")
+    return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
+
+
+def complete_newest(folder: Path, *, step: int, best_step: int | None, keep: int) -> None:
+    """Mark the checkpoint of `step` complete, then delete old ones.
+
+    Args:
+        folder: where the trainer writes its checkpoints.
+        step: the step of the checkpoint that was just written.
+        best_step: the step of the best checkpoint so far, which stays in any case.
+        keep: how many checkpoints stay, the newest and the best included.
+    """
+    newest = folder / f"checkpoint-{step}"
+    (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
+    resumable.mark_complete(newest)
+    needed = {f"checkpoint-{number}" for number in (step, best_step)}
+    others = [path for path in newest_first(folder) if path.name not in needed]
+    for old in others[max(0, keep - len(needed)) :]:
+        shutil.rmtree(old)

@@ -1,0 +1,131 @@
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+
+from tests.conftest import DIALOGUES, SUMMARIES
+from tests.training.helpers import load_tiny_model, load_tiny_tokenizer, tokenized_splits, train_tiny
+from yoyak.config.sections import Params
+from yoyak.data import tokenization
+from yoyak.evaluation import rouge
+from yoyak.inference import decoding
+from yoyak.inference.ctranslate import Writer
+from yoyak.inference.decoding import Output
+from yoyak.training.dev_rouge import dev_rouge_function
+
+
+def dev_rouge_of(params: Params, dev: Any, *, beams: int = 1) -> Any:
+    training = params.training.model_copy(update={"generation_num_beams": beams})
+    return dev_rouge_function(dev, load_tiny_tokenizer(params), training, max_target_length=48)
+
+
+def test_rouge_compares_what_the_model_writes_with_the_labels(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = list(SUMMARIES)
+    monkeypatch.setattr(decoding, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in texts])
+    tokenizer = load_tiny_tokenizer(params)
+    rouge_of = dev_rouge_of(params, tokenized_splits(tokenizer)["dev"])
+    model = load_tiny_model(params, tokenizer)
+    assert rouge_of(model) == {"rouge1": 100, "rouge2": 100, "rougeL": 100, "rouge_sum": 300, "rouge_mean": 100}
+    texts[:] = texts[1:] + texts[:1]  # each row is compared with another row's summary
+    assert 0 < rouge_of(model)["rouge_sum"] < 250
+    texts[:] = [""] * 8
+    assert rouge_of(model)["rouge_sum"] == 0
+
+
+def test_rouge_is_that_of_predict_and_score_with_the_same_settings(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What selects the best checkpoint is what the later stages compute, although CTranslate2 writes here."""
+    tokenizer = load_tiny_tokenizer(params)
+    dev = tokenized_splits(tokenizer)["dev"]
+    rouge_of = dev_rouge_of(params, dev, beams=2)
+    model = load_tiny_model(params, tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "_transformers", None)  # CTranslate2 writes
+        found = rouge_of(model)
+    changes = {"num_beams": 2, "max_new_tokens": 48, "early_stopping": True, "batch_size": 3}
+    outputs = decoding.generate(
+        load_tiny_model(params, tokenizer),
+        tokenizer,
+        tokenization.encode_inputs(tokenizer, DIALOGUES, 128),
+        DIALOGUES,
+        settings=params.generation.model_copy(update=changes),
+        progress="test",
+    )
+    scores = rouge.score_rows(
+        predictions=[output.text for output in outputs],
+        references=[[text] for text in SUMMARIES],
+        tokenizer=rouge.Morphemes(),
+    )
+    assert found == rouge.summarize(scores)
+    assert found["rouge_sum"] > 0
+
+
+def test_it_does_not_touch_the_training(params: Params) -> None:
+    """The model's generation settings stay, and so do the random numbers that dropout uses."""
+
+    def states() -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+    tokenizer = load_tiny_tokenizer(params)
+    rouge_of = dev_rouge_of(params, tokenized_splits(tokenizer)["dev"])
+    model = load_tiny_model(params, tokenizer)
+    generation_config = model.generation_config
+    before, values_before = states(), generation_config.to_dict()
+    first = rouge_of(model)
+    assert model.generation_config is generation_config
+    assert generation_config.to_dict() == values_before
+    assert all(torch.equal(old, new) for old, new in zip(before, states(), strict=True))
+    assert rouge_of(model) == first
+
+
+def test_a_decoder_only_model_reads_the_prompt_and_is_compared_with_the_target(
+    params: Params, generate_calls: list[dict[str, Any]]
+) -> None:
+    """Its rows hold both. The labels show where the target starts."""
+    tokenizer = load_tiny_tokenizer(params)
+    prompts = tokenization.encode_inputs(tokenizer, DIALOGUES[:3], 128)
+    targets = tokenization.encode_targets(tokenizer, [SUMMARIES[0], "비가 온다", SUMMARIES[2]], 48)
+    rows = list(zip(prompts, targets, strict=True))
+    dev = datasets.Dataset.from_dict(
+        {
+            "input_ids": [prompt + target for prompt, target in rows],
+            "labels": [[-100] * len(prompt) + target for prompt, target in rows],
+        }
+    )
+    rouge_of = dev_rouge_of(params, dev)
+    found = rouge_of(load_tiny_model(params, tokenizer))
+    assert generate_calls[0]["ids"] == prompts
+    assert found["rouge_mean"] == pytest.approx(100 / 3, abs=5)  # the second summary is the one that is written
+
+
+def test_the_settings_of_generation_come_from_the_section_training(
+    params: Params, tmp_path: Path, evaluated: Any, generate_calls: Any
+) -> None:
+    """The section `generation` has no effect, nor have the settings of the checkpoint."""
+    tokenizer = load_tiny_tokenizer(params)
+    for beams in (1, 3):
+        train_tiny(params, tmp_path / str(beams), generation_num_beams=beams, per_device_eval_batch_size=5, seed=9)
+    first, second = generate_calls
+    assert isinstance(first["model"], Writer) and isinstance(second["model"], Writer)  # converted to CTranslate2
+    assert first["ids"] == [list(row) for row in tokenized_splits(tokenizer)["dev"]["input_ids"]]
+    assert len(first["dialogues"]) == len(first["ids"])
+    assert first["settings"].model_dump() == {
+        "max_new_tokens": 48,
+        "min_new_tokens": 0,
+        "num_beams": 1,
+        "do_sample": False,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "length_penalty": 1.0,
+        "no_repeat_ngram_size": 0,
+        "early_stopping": True,
+        "blocked_scripts": [],
+        "seed": 9,
+        "batch_size": 5,
+        "backend": "auto",
+        "postprocess": "never",
+    }
+    assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})
