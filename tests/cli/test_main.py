@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import re
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -80,6 +82,16 @@ def test_every_argument_is_explained(name: str) -> None:
 def _least_arguments(name: str) -> list[str]:
     required = {"score": ["--predictions", "a", "--references", "b"], "completion": ["bash"]}
     return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search") else [])
+
+
+@pytest.mark.parametrize(("words", "same"), [(["help"], ["--help"]), (["help", "use"], ["use", "--help"])])
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str], words: list[str], same: list[str]) -> None:
+    for arguments in (words, same):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert not caught.value.code
+    text = capsys.readouterr().out
+    assert text[: len(text) // 2] == text[len(text) // 2 :]
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -210,7 +222,22 @@ def test_ctrl_c_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     with pytest.raises(SystemExit) as caught:
         main(["show"])
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "\nstopped by Ctrl-C\n"
+    assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+def test_ctrl_c_on_a_terminal(root: Path) -> None:
+    """The real signal, sent while `yoyak summarize` waits for what the user types."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "yoyak", "summarize"], stdin=theirs, stderr=subprocess.PIPE, text=True, cwd=root
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("Type a dialogue, such as #Person1#: ")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "\ninterrupted\n"
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["completion", "bash"], 141), (["presets"], 141)])

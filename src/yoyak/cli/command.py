@@ -31,6 +31,7 @@ class Command:
         add_arguments: adds the command's arguments to its parser. The metavars FILE, FOLDER, PRESET and SEARCH decide
             what the tab key completes (see `yoyak.cli.completion`).
         needs_root: whether the command works only in the repository's root.
+        after_interrupt: what to do after Ctrl-C, for a command that can continue.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Command:
     run: Callable[[argparse.Namespace], None]
     add_arguments: Callable[[argparse.ArgumentParser], None] = _no_arguments
     needs_root: bool = True
+    after_interrupt: str = ""
 
     def add_to(self, commands: "argparse._SubParsersAction[CommandParser]") -> None:
         """Add a parser for this command."""
@@ -65,7 +67,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """`; did you mean X?` for the valid name that is nearest to an unknown one, or an empty text."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 

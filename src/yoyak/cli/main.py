@@ -88,6 +88,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     if not arguments:
         parser.exit(2, parser.format_help())
+    if arguments[0] == "help":  # as git, pip and dvc have it
+        arguments = [*arguments[1:2], "--help"]
     name = next((word for word in arguments if not word.startswith("-")), None)
     if name is not None and name not in COMMANDS:
         parser.error(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
@@ -103,7 +105,10 @@ def _run(arguments: Sequence[str]) -> None:
     with exit_with_message():
         if parsed.command.needs_root:
             check_root()
-        parsed.command.run(parsed)
+        try:
+            parsed.command.run(parsed)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(parsed.command.after_interrupt) from None
 
 
 def _stdout_is_closed() -> bool:
@@ -130,8 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        advice = f"; {error}" if str(error) else ""
+        print(f"\ninterrupted{advice}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         if not _stdout_is_closed():

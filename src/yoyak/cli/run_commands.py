@@ -104,12 +104,14 @@ def _postprocesses(params: "Params", choices: dict[str, Any]) -> bool:
 
 def _check_summarize_files(source: Path | None, output: Path | None, *, is_csv: bool) -> None:
     """Refuse input that cannot be read and output that cannot be meant, before anything slow is imported."""
-    from yoyak.system.text_files import check_text_file
+    from yoyak.system.text_files import check_text_file, read_csv
 
     if source is not None:
         if is_csv and output is None:
             raise YoyakError(f"{source}: a CSV file needs --output FILE, the CSV file to write")
         check_text_file(source)
+        if is_csv:
+            next(read_csv(source, required=["fname", "dialogue"]))
     if output is not None and output.is_dir():
         raise YoyakError(f"{output}: --output is a folder; name a file")
     if source is not None and output is not None and output.exists() and output.samefile(source):
@@ -273,6 +275,7 @@ COMMANDS = (
         examples=("yoyak screen qwen3-4b llama-3.2-korean-3b --remove-cache", "yoyak screen kobart-tiny --rows 20"),
         run=_screen,
         add_arguments=_add_screen_arguments,
+        after_interrupt="the same command continues with the models that have no result yet",
     ),
     Command(
         name="merge",

@@ -111,6 +111,7 @@ COMMANDS = (
         ),
         run=_search,
         add_arguments=_add_search_arguments,
+        after_interrupt="the same command continues the search",
     ),
     Command(
         name="search-report",
