@@ -46,11 +46,12 @@ class Command:
     def add_to(self, commands: "argparse._SubParsersAction[CommandParser]") -> None:
         """Add a parser for this command."""
         examples = "\n".join(f"  {line}" for line in self.examples)
+        place = "\n\nRun it in the repository's root, the folder that has params.yaml." if self.needs_root else ""
         parser = commands.add_parser(
             self.name,
             help=self.summary,
             description=textwrap.fill(self.description, HELP_WIDTH),
-            epilog=f"examples:\n{examples}",
+            epilog=f"examples:\n{examples}{place}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.add_arguments(parser)
@@ -116,5 +117,5 @@ def change(text: str) -> str:
 
 
 def add_changes(parser: argparse.ArgumentParser, help_text: str) -> None:
-    """Add the option `-S KEY=VALUE`, which may be given several times."""
+    """Add the option `-S KEY=VALUE`, which a user may give several times."""
     parser.add_argument("-S", "--set", action="append", default=[], type=change, metavar="KEY=VALUE", help=help_text)

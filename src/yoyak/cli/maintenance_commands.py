@@ -56,7 +56,12 @@ def _plots_page(args: argparse.Namespace) -> None:
 
 def _add_plots_page_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", type=Path, nargs="?", metavar="FILE", default=Path(".dvc/plots/offline.html"), help="default: %(default)s"
+        "file",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        default=Path(".dvc/plots/offline.html"),
+        help="file to write (default: %(default)s)",
     )
 
 

@@ -151,7 +151,7 @@ def _add_summarize_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help="folder of a trained model (default: models/ and model.family)"
     )
-    add_changes(parser, "change a param for this call")
+    add_changes(parser, "use this value instead of that in params.yaml; may be given several times")
 
 
 def _screen(args: argparse.Namespace) -> None:

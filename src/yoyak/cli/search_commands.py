@@ -75,7 +75,7 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="trials that run at the same time, each on its own GPU if there are several (default: jobs in the file, or 1)",
     )
-    add_changes(parser, "set a param to this value in all trials")
+    add_changes(parser, "use this value in all trials; may be given several times")
 
 
 def _search_report(args: argparse.Namespace) -> None:

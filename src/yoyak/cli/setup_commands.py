@@ -64,7 +64,7 @@ COMMANDS = (
         name="presets",
         summary="List the presets.",
         description="List the presets: name, model family, and checkpoint. A preset is a file in presets/ with recommended "
-        "params for one model.",
+        "params, mostly for one model. `yoyak use PRESET` writes it into params.yaml.",
         examples=("yoyak presets",),
         run=_presets,
     ),
