@@ -105,6 +105,7 @@ def write(
         Seconds (choosing the backend is timed separately), dialogues a second, ROUGE, peak memory and the texts.
     """
     from yoyak.evaluation import rouge
+    from yoyak.evaluation.morphemes import Morphemes
     from yoyak.inference import decoding
     from yoyak.system import hardware
 
@@ -123,7 +124,7 @@ def write(
         texts = [out.text for out in decoding.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
     seconds = time.perf_counter() - start
     references = [row["references"] for row in dev]
-    scores = rouge.score_rows(predictions=texts, references=references, tokenizer=rouge.Morphemes())
+    scores = rouge.score_rows(predictions=texts, references=references, tokenizer=Morphemes())
     return {
         **chosen,
         "seconds": round(seconds, 2),

@@ -36,16 +36,19 @@ def pairs(count: int) -> tuple[list[str], list[str]]:
 def by_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from yoyak.evaluation import rouge
+    from yoyak.evaluation import bootstrap, rouge
+    from yoyak.evaluation.morphemes import Morphemes
 
     predictions, references = pairs(args.pairs)
     start = time.perf_counter()
-    tokenizer = rouge.Morphemes()
-    tokenizer.read([*predictions, *references])
+    tokenizer = Morphemes()
+    tokenizer.preload([*predictions, *references])
     read = time.perf_counter() - start
     rows = rouge.score_rows(predictions=predictions, references=[[text] for text in references], tokenizer=tokenizer)
     scored = time.perf_counter() - start
-    rouge.interval(rouge.resampled_means(rows, samples=1000, seed=0))
+    means = rouge.with_totals(bootstrap.resampled_means(rows, samples=1000, seed=0))
+    for column in means.T:
+        bootstrap.interval(column)
     seconds = time.perf_counter() - start
     np.save(args.folder / "yoyak.npy", rows)
     return {

@@ -9,7 +9,7 @@ import textwrap
 from html import escape
 from pathlib import Path
 
-from yoyak.evaluation import scoring
+from yoyak.evaluation.score_table import score_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = ROOT / "metrics/scores.json"
@@ -64,7 +64,7 @@ def draw(output: str, *, command: str) -> str:
 def picture() -> str:
     """The picture of the committed scores, as `yoyak show` prints them."""
     scores = json.loads(SCORES.read_text(encoding="utf-8"))
-    return draw(scoring.table(scores), command="yoyak show")
+    return draw(score_table(scores), command="yoyak show")
 
 
 if __name__ == "__main__":

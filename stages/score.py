@@ -1,11 +1,16 @@
-"""ROUGE of the dev predictions, with its signature, interval and baselines beside it."""
+"""Score the dev predictions with every metric, beside intervals and baselines."""
 
 import json
 from pathlib import Path
 
 from yoyak.config.params import load_params
 from yoyak.data.dialogue import restore_person_tags
-from yoyak.evaluation import rouge, scoring, submission
+from yoyak.evaluation.baselines import baseline_predictions, medoid
+from yoyak.evaluation.metrics.lookup import build_metrics
+from yoyak.evaluation.morphemes import Morphemes
+from yoyak.evaluation.score_table import score_table
+from yoyak.evaluation.scoring import per_dialogue_columns, score
+from yoyak.evaluation.submission import read_predictions
 from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_jsonl, write_csv, write_json
@@ -15,7 +20,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
     params = load_params()
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")
-        write_csv(per_dialogue, [], columns=scoring.COLUMNS)
+        write_csv(per_dialogue, [], columns=per_dialogue_columns())
         write_json(scores, {"pruned": params.search.pruned})
         return
 
@@ -23,27 +28,25 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
     verify_checksums(predictions)
     strategy = params.preprocess.person_tags
     rows = list(read_jsonl(processed / "dev.jsonl"))
-    tokenizer = rouge.Morphemes()
+    tokenizer = Morphemes()
     train = [restore_person_tags(row["summary"], strategy) for row in read_jsonl(processed / "train.jsonl")]
-    print(f"score: {len(rows)} rows, five baselines (the medoid of {len(train)} train summaries)", flush=True)
-    texts = submission.read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])
-    result, per_row = scoring.score(
+    print(f"score: {len(rows)} rows, baselines (the medoid is one of {len(train)} train summaries)", flush=True)
+    texts = read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])
+    dialogues = [restore_person_tags(row["dialogue"], strategy) for row in rows]
+    result, per_row = score(
         predictions=texts,
         references=[row["references"] for row in rows],
-        how=params.score.references,
+        dialogues=dialogues,
+        baselines=baseline_predictions(dialogues, medoid=medoid(train, tokenizer=tokenizer)),
+        metrics=build_metrics(tokenizer=tokenizer, aggregation=params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        tokenizer=tokenizer,
-        against=scoring.baselines(
-            [restore_person_tags(row["dialogue"], strategy) for row in rows],
-            medoid=rouge.medoid(train, tokenizer=tokenizer),
-        ),
         decoding=json.loads(predict_metrics.read_text(encoding="utf-8"))["decoding"],
     )
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
-    write_csv(per_dialogue, table, columns=scoring.COLUMNS)
+    write_csv(per_dialogue, table, columns=per_dialogue_columns())
     write_json(scores, result)
-    print(scoring.table(result))
+    print(score_table(result))
 
 
 if __name__ == "__main__":

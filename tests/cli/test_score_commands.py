@@ -33,19 +33,22 @@ def test_score_beside_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_score_is_that_of_the_library() -> None:
-    from yoyak.evaluation import rouge, scoring
+    from yoyak.evaluation.baselines import baseline_predictions, medoid
+    from yoyak.evaluation.metrics.lookup import build_metrics
+    from yoyak.evaluation.morphemes import Morphemes
+    from yoyak.evaluation.scoring import score
 
     save_predictions(PREDICTIONS)
     main([*SCORE, "data/dev.csv", "--json", "scores.json"])
-    mecab = rouge.Morphemes()
-    expected, _ = scoring.score(
+    mecab = Morphemes()
+    expected, _ = score(
         predictions=PREDICTIONS,
         references=[[text] for text in SUMMARIES],
-        how="mean",
+        dialogues=DIALOGUES,
+        baselines=baseline_predictions(DIALOGUES, medoid=medoid(SUMMARIES, tokenizer=mecab)),
+        metrics=build_metrics(tokenizer=mecab, aggregation="mean"),
         bootstrap_samples=100,
         seed=42,
-        tokenizer=mecab,
-        against=scoring.baselines(DIALOGUES, medoid=rouge.medoid(SUMMARIES, tokenizer=mecab)),
         decoding="unknown",
     )
     assert scores() == expected
@@ -102,9 +105,9 @@ def test_score_warns_of_a_collapsed_model(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("fnames", "message"),
     [
-        ([f"dev_{index}" for index in range(7)], "7 rows where 8 are due"),
-        ([f"dev_{index}" for index in (1, 0, 2, 3, 4, 5, 6, 7)], "line 2: fname dev_1 where dev_0 is due"),
-        ([f"dev_{index}" for index in range(9)], "9 rows where 8 are due"),
+        ([f"dev_{index}" for index in range(7)], "7 rows; expected 8"),
+        ([f"dev_{index}" for index in (1, 0, 2, 3, 4, 5, 6, 7)], "line 2: fname is dev_1; expected dev_0"),
+        ([f"dev_{index}" for index in range(9)], "9 rows; expected 8"),
     ],
 )
 @pytest.mark.usefixtures("root")
@@ -148,7 +151,7 @@ def test_check_submission_passes_with_a_warning(capsys: pytest.CaptureFixture[st
     ("texts", "message"),
     [
         ([*SUMMARIES[:7], ""], "error: empty: 1 rows (line 9 test_7)"),
-        (list(SUMMARIES[:7]), "error: 7 rows where the test file has 8"),
+        (list(SUMMARIES[:7]), "error: 7 rows; the test file has 8"),
         ([*SUMMARIES[:7], "축하하고 #Pers"], "error: half-written tag: 1 rows (line 9 test_7)"),
         ([SUMMARIES[0]] * 8, "error: only 1 distinct summaries in 8 rows"),
         ([*SUMMARIES[:6], DIALOGUES[6], SUMMARIES[7]], "error: copies the dialogue: 1 rows"),

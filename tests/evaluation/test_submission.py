@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.evaluation.submission import check, faults, read_predictions
+from yoyak.evaluation.submission import check_submission, read_predictions, summary_faults
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_csv
 
@@ -29,8 +29,8 @@ TEST = [f"test_{n}" for n in range(6)]
         ("두 사람은 내일 만나기로 하고 #", ["half-written tag"]),
         ("#Person1 은 내일 만나자고 합니다.", ["half-written tag"]),
         ("#Person1#은 #FlightNumber#를 묻습니다.", ["unknown tag"]),
-        ("#Person3#은 내일 만나자고 합니다.", ["tag of nobody in the dialogue"]),
-        ("두 사람은 #Email#로 연락하기로 합니다.", ["tag of nobody in the dialogue"]),
+        ("#Person3#은 내일 만나자고 합니다.", ["tag that is not in the dialogue"]),
+        ("두 사람은 #Email#로 연락하기로 합니다.", ["tag that is not in the dialogue"]),
         ("두 사람은 내일 \ufffd 만나기로 합니다.", ["damaged text"]),
         ("두 사람은 내일\x08 만나기로 합니다.", ["damaged text"]),
         ("두 사람은 내일\n만나기로 합니다.", ["newline"]),
@@ -38,19 +38,19 @@ TEST = [f"test_{n}" for n in range(6)]
     ],
 )
 def test_faults_of_one_summary(summary: str, kinds: list[str]) -> None:
-    assert faults(summary, DIALOGUE) == kinds
+    assert summary_faults(summary, DIALOGUE) == kinds
 
 
 def test_faults_look_through_the_dirt_of_the_dialogue() -> None:
     dirty = "#사람1#: 내일 볼까?\\n Person2: 좋아요"
-    assert faults("#Person1#은 #Person2#에게 내일 보자고 합니다.", dirty) == []
-    assert faults("#Person3#은 #Person2#에게 내일 보자고 합니다.", dirty) == ["tag of nobody in the dialogue"]
-    assert faults(GOOD, "#Person1#: 깨진 글\x1b\n#Person2#: 네") == []  # what cannot be repaired is taken as it is
-    assert faults(GOOD, "") == []  # not known: a row of another file
+    assert summary_faults("#Person1#은 #Person2#에게 내일 보자고 합니다.", dirty) == []
+    assert summary_faults("#Person3#은 #Person2#에게 내일 보자고 합니다.", dirty) == ["tag that is not in the dialogue"]
+    assert summary_faults(GOOD, "#Person1#: 깨진 글\x1b\n#Person2#: 네") == []  # what cannot be repaired is taken as it is
+    assert summary_faults(GOOD, "") == []  # not known: a row of another file
 
 
 @pytest.fixture
-def due_csv(tmp_path: Path) -> Path:
+def test_csv(tmp_path: Path) -> Path:
     rows = [{"fname": name, "dialogue": f"{DIALOGUE} {name}"} for name in TEST]
     write_csv(tmp_path / "test.csv", rows, columns=["fname", "dialogue"])
     return tmp_path / "test.csv"
@@ -66,16 +66,16 @@ def fit() -> dict[str, str]:
     return {name: f"{GOOD} {number}번째" for number, name in enumerate(TEST)}
 
 
-def test_a_fit_submission(due_csv: Path) -> None:
-    assert check(submission(due_csv.parent, fit()), test=due_csv) == ([], [])
+def test_a_fit_submission(test_csv: Path) -> None:
+    assert check_submission(submission(test_csv.parent, fit()), test=test_csv) == ([], [])
 
 
 @pytest.mark.parametrize(
     ("summaries", "said"),
     [
-        ({name: text for name, text in fit().items() if name != "test_2"}, ["5 rows where the test file has 6", "test_2"]),
-        (fit() | {"test_9": GOOD}, ["7 rows where the test file has 6", "not in the test file: 1 (test_9)"]),
-        (dict(reversed(fit().items())), ["another order", "row 1 is test_5, due is test_0"]),
+        ({name: text for name, text in fit().items() if name != "test_2"}, ["5 rows; the test file has 6", "test_2"]),
+        (fit() | {"test_9": GOOD}, ["7 rows; the test file has 6", "not in the test file: 1 (test_9)"]),
+        (dict(reversed(fit().items())), ["another order", "row 1 is test_5; expected test_0"]),
         (fit() | {"test_3": ""}, ["empty: 1 rows (line 5 test_3)"]),
         (
             fit() | {"test_3": "내일 아침 열 시에 학교 앞 카페에서 만나서 같이 갈까?"},
@@ -85,44 +85,44 @@ def test_a_fit_submission(due_csv: Path) -> None:
         (dict.fromkeys(TEST, "") | {"x": ""}, ["empty: 7 rows", "test_4, …"]),
     ],
 )
-def test_an_unfit_submission_names_its_faults(due_csv: Path, summaries: dict[str, str], said: list[str]) -> None:
-    unfit, _ = check(submission(due_csv.parent, summaries), test=due_csv)
-    assert [part for part in said if part not in "\n".join(unfit)] == []
+def test_an_unfit_submission_names_its_faults(test_csv: Path, summaries: dict[str, str], said: list[str]) -> None:
+    errors, _ = check_submission(submission(test_csv.parent, summaries), test=test_csv)
+    assert [part for part in said if part not in "\n".join(errors)] == []
 
 
-def test_what_only_deserves_a_look_is_not_unfit(due_csv: Path) -> None:
-    path = submission(due_csv.parent, fit() | {"test_1": "만난다.", "test_2": "#Person3#은 내일 만나자고 합니다."})
-    unfit, look = check(path, test=due_csv)
-    assert unfit == []
-    assert look == ["tag of nobody in the dialogue: 1 rows (line 4 test_2)", "very short: 1 rows (line 3 test_1)"]
+def test_what_only_deserves_a_look_is_not_unfit(test_csv: Path) -> None:
+    path = submission(test_csv.parent, fit() | {"test_1": "만난다.", "test_2": "#Person3#은 내일 만나자고 합니다."})
+    errors, warnings = check_submission(path, test=test_csv)
+    assert errors == []
+    assert warnings == ["tag that is not in the dialogue: 1 rows (line 4 test_2)", "very short: 1 rows (line 3 test_1)"]
 
 
-def test_a_row_that_occurs_twice(due_csv: Path) -> None:
-    path = submission(due_csv.parent, fit())
+def test_a_row_that_occurs_twice(test_csv: Path) -> None:
+    path = submission(test_csv.parent, fit())
     path.write_text(path.read_text(encoding="utf-8").replace("test_1,", "test_0,"), encoding="utf-8")
-    unfit, _ = check(path, test=due_csv)
-    assert unfit == ["fname occurs twice: 1 (test_0)", "fname is missing: 1 (test_1)"]
+    errors, _ = check_submission(path, test=test_csv)
+    assert errors == ["fname occurs twice: 1 (test_0)", "fname is missing: 1 (test_1)"]
 
 
 @pytest.mark.parametrize("columns", [["summary", "fname"], ["fname", "summary", "topic"], ["id", "fname", "summary"]])
-def test_other_columns_are_unfit(due_csv: Path, columns: list[str]) -> None:
-    path = due_csv.parent / "submission.csv"
+def test_other_columns_are_unfit(test_csv: Path, columns: list[str]) -> None:
+    path = test_csv.parent / "submission.csv"
     rows = [{"fname": name, "summary": text, "topic": "", "id": "1"} for name, text in fit().items()]
     write_csv(path, [{column: row[column] for column in columns} for row in rows], columns=columns)
-    unfit, _ = check(path, test=due_csv)
-    assert unfit == [f"columns are {', '.join(columns)}, not fname, summary"]
+    errors, _ = check_submission(path, test=test_csv)
+    assert errors == [f"the columns are {', '.join(columns)}; expected fname, summary"]
 
 
-def test_an_fname_that_the_test_file_has_twice(due_csv: Path) -> None:
-    path = submission(due_csv.parent, fit())
-    due_csv.write_text(due_csv.read_text(encoding="utf-8").replace("test_1,", "test_0,"), encoding="utf-8")
+def test_an_fname_that_the_test_file_has_twice(test_csv: Path) -> None:
+    path = submission(test_csv.parent, fit())
+    test_csv.write_text(test_csv.read_text(encoding="utf-8").replace("test_1,", "test_0,"), encoding="utf-8")
     with pytest.raises(YoyakError, match=r"test\.csv: line 4: test_0: this fname occurs twice"):
-        check(path, test=due_csv)
+        check_submission(path, test=test_csv)
 
 
-def test_a_file_that_is_no_submission(due_csv: Path) -> None:
+def test_a_file_that_is_no_submission(test_csv: Path) -> None:
     with pytest.raises(YoyakError, match="no column summary"):
-        check(due_csv, test=due_csv)
+        check_submission(test_csv, test=test_csv)
 
 
 def test_read_predictions_in_order(tmp_path: Path) -> None:
@@ -131,14 +131,14 @@ def test_read_predictions_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("due", "said"),
+    ("expected", "message"),
     [
-        (list(reversed(TEST)), "line 2: fname test_0 where test_5 is due"),
-        ([*TEST[:2], *TEST[3:]], "line 4: fname test_2 where test_3 is due"),
-        (TEST[:5], "6 rows where 5 are due"),
-        ([*TEST, "test_6"], "6 rows where 7 are due"),
+        (list(reversed(TEST)), "line 2: fname is test_0; expected test_5"),
+        ([*TEST[:2], *TEST[3:]], "line 4: fname is test_2; expected test_3"),
+        (TEST[:5], "6 rows; expected 5"),
+        ([*TEST, "test_6"], "6 rows; expected 7"),
     ],
 )
-def test_read_predictions_names_the_first_difference(tmp_path: Path, due: list[str], said: str) -> None:
-    with pytest.raises(YoyakError, match=said):
-        read_predictions(submission(tmp_path, fit()), fnames=due)
+def test_read_predictions_names_the_first_difference(tmp_path: Path, expected: list[str], message: str) -> None:
+    with pytest.raises(YoyakError, match=message):
+        read_predictions(submission(tmp_path, fit()), fnames=expected)

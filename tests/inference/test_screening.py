@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.models.test_lora import make_base
-from yoyak.evaluation import rouge
 from yoyak.inference import decoding, screening
 from yoyak.system.errors import YoyakError
 
@@ -78,7 +77,7 @@ def test_what_was_scored_is_not_scored_again_unless_something_changed(place: Pat
     preset.write_text(preset.read_text(encoding="utf-8").replace("max_new_tokens: 8", "max_new_tokens: 9"), encoding="utf-8")
     run(place, "chat")
     assert len(calls) == 2
-    monkeypatch.setattr(rouge, "medoid", lambda *_, **__: "비가 온다.")  # of another train.csv
+    monkeypatch.setattr(screening, "medoid", lambda *_, **__: "비가 온다.")  # of another train.csv
     run(place, "chat")
     assert len(calls) == 3
     shutil.copytree(place / "chat", place / "nowhere")

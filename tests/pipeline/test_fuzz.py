@@ -274,7 +274,7 @@ def test_finishing_ends_and_adds_one_character_at_most(text: str, hit_limit: boo
 
 TEST = [f"t_{n}" for n in range(5)]
 SUBMISSION = ("fname,summary\n" + "".join(f'{name},"#Person1#은 {name}에서 밥을, 먹습니다."\n' for name in TEST)).encode()
-OF_ROWS = ("columns are", "fname ", "rows are in another order")
+OF_ROWS = ("the columns are", "fname ", "the rows are in another order")
 
 
 @tries(700)
@@ -285,14 +285,14 @@ def test_a_damaged_submission_is_unfit(tmp_path: Path, damage: list[tuple[str, i
     path.write_bytes(damaged(SUBMISSION, damage))
     rows = rows_of(path.read_bytes(), ["fname", "summary"])
     try:
-        unfit, look = submission.check(path, test=test)
+        unfit, look = submission.check_submission(path, test=test)
     except YoyakError as error:
         assert rows is None
         one_message(error, path)
         return
     assert rows is not None
     sound = [row.cells["fname"] for row in rows] == TEST and list(rows[0].cells) == ["fname", "summary"]
-    assert any(line.startswith(OF_ROWS) or "rows where the test file" in line for line in unfit) is not sound
+    assert any(line.startswith(OF_ROWS) or "rows; the test file has" in line for line in unfit) is not sound
     assert all(line.isprintable() and len(line) < 2000 for line in unfit + look)
     if sound:
         assert submission.read_predictions(path, fnames=TEST) == [row.cells["summary"] for row in rows]
@@ -501,7 +501,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "copies": lambda text: dialogue.copies(text[: len(text) // 2] + "x", text),
     "finish": lambda text: postprocessing.finish(Output(text, hit_limit=False)),
     "finish what was cut": lambda text: postprocessing.finish(Output(text, hit_limit=True)),
-    "faults": lambda text: submission.faults(text, text),
+    "faults": lambda text: submission.summary_faults(text, text),
     "foreign": lambda text: foreign_letters.count([text], [text]),
     "dialogue": quietly(lambda text: cleaning.clean_dialogue("#Person1#: " + text, "aggressive")),
     "summary": quietly(lambda text: cleaning.clean_summary(text, "aggressive")),

@@ -10,6 +10,7 @@ from tests.training.helpers import load_tiny_model, load_tiny_tokenizer, tokeniz
 from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.evaluation import rouge
+from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference import decoding
 from yoyak.inference.ctranslate import Writer
 from yoyak.inference.decoding import Output
@@ -55,7 +56,7 @@ def test_rouge_is_that_of_predict_and_score_with_the_same_settings(params: Param
     scores = rouge.score_rows(
         predictions=[output.text for output in outputs],
         references=[[text] for text in SUMMARIES],
-        tokenizer=rouge.Morphemes(),
+        tokenizer=Morphemes(),
     )
     assert found == rouge.summarize(scores)
     assert found["rouge_sum"] > 0

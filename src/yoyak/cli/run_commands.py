@@ -28,10 +28,10 @@ def _show(args: argparse.Namespace) -> None:
         raise YoyakError(f"{args.file}: no such file; `dvc repro` writes it")
     scores = read_json(args.file)
 
-    from yoyak.evaluation import scoring
+    from yoyak.evaluation.score_table import score_table
 
     try:
-        table = scoring.table(scores)
+        table = score_table(scores)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError):
         raise YoyakError(
             f"{args.file}: this JSON file has no scores; expected {SCORES} or a file that `yoyak score --json FILE` wrote"

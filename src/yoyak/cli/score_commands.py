@@ -9,9 +9,8 @@ from yoyak.cli.command import Command
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
-    from yoyak.config.params import Params
     from yoyak.data.dialogue import Noise
-    from yoyak.evaluation.rouge import Morphemes
+    from yoyak.evaluation.morphemes import Morphemes
     from yoyak.system.text_files import Row
 
 
@@ -25,42 +24,52 @@ def _score(args: argparse.Namespace) -> None:
             check_text_file(path)
 
     from yoyak.data.cleaning import references_of
-    from yoyak.evaluation import rouge, scoring, submission
+    from yoyak.evaluation.metrics.lookup import build_metrics
+    from yoyak.evaluation.morphemes import Morphemes
+    from yoyak.evaluation.score_table import score_table
+    from yoyak.evaluation.scoring import score
+    from yoyak.evaluation.submission import read_predictions
 
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
     for row, texts in zip(rows, references, strict=True):
         if not texts:
             raise YoyakError(f"{args.references}: line {row.line}: {row.cells['fname']}: no summary to score against")
-    tokenizer = rouge.Morphemes()
+    tokenizer = Morphemes()
     train = args.train or Path(params.data.dir) / "train.csv"
-    result, _ = scoring.score(
-        predictions=submission.read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
+    dialogues = _dialogues(rows, params.preprocess.noise)
+    result, _ = score(
+        predictions=read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
         references=references,
-        how=args.how or params.score.references,
+        dialogues=dialogues,
+        baselines=_baselines(dialogues, train=train, tokenizer=tokenizer, noise=params.preprocess.noise) if dialogues else {},
+        metrics=build_metrics(tokenizer=tokenizer, aggregation=args.how or params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        tokenizer=tokenizer,
-        against=_baselines(rows, train=train, tokenizer=tokenizer, params=params),
         decoding="unknown",
     )
     if args.json:
         write_json(args.json, result)
-    print(scoring.table(result))
+    print(score_table(result))
 
 
-def _baselines(rows: "list[Row]", *, train: Path, tokenizer: "Morphemes", params: "Params") -> dict[str, list[str]]:
-    """Predictions of each baseline for `rows`; none if the rows have no dialogue."""
-    from yoyak.data.cleaning import clean_dialogue, clean_summary
-    from yoyak.evaluation import rouge, scoring
-    from yoyak.system.text_files import read_csv
+def _dialogues(rows: "list[Row]", noise: "Noise") -> list[str] | None:
+    """The cleaned dialogues of `rows`; None if the file has no such column."""
+    from yoyak.data.cleaning import clean_dialogue
 
     if "dialogue" not in rows[0].cells:
-        return {}
-    noise = params.preprocess.noise
+        return None
+    return [_cleaned(row.cells["dialogue"], clean_dialogue, noise) for row in rows]
+
+
+def _baselines(dialogues: list[str], *, train: Path, tokenizer: "Morphemes", noise: "Noise") -> dict[str, list[str]]:
+    """Predictions of each baseline for `dialogues`."""
+    from yoyak.data.cleaning import clean_summary
+    from yoyak.evaluation.baselines import baseline_predictions, medoid
+    from yoyak.system.text_files import read_csv
+
     summaries = [_cleaned(row.cells["summary"], clean_summary, noise) for row in read_csv(train, required=["summary"])]
-    dialogues = [_cleaned(row.cells["dialogue"], clean_dialogue, noise) for row in rows]
-    return scoring.baselines(dialogues, medoid=rouge.medoid(summaries, tokenizer=tokenizer))
+    return baseline_predictions(dialogues, medoid=medoid(summaries, tokenizer=tokenizer))
 
 
 def _cleaned(text: str, clean: "Callable[[str, Noise], tuple[str, object]]", noise: "Noise") -> str:
@@ -98,10 +107,10 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_submission(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
-    from yoyak.evaluation import submission
+    from yoyak.evaluation.submission import check_submission
 
     test = args.test or Path(load_params().data.dir) / "test.csv"
-    errors, warnings = submission.check(args.file, test=test)
+    errors, warnings = check_submission(args.file, test=test)
     for line in warnings:
         print(f"warning: {line}")
     for line in errors:

@@ -1,1 +1,1 @@
-"""ROUGE over Korean morphemes, baselines, intervals, and the check of a submission."""
+"""Metrics over Korean morphemes, baselines, bootstrap intervals, and the check of a submission."""

@@ -1,127 +1,151 @@
-"""The score of a set of predictions, with its signature, interval and baselines beside it."""
+"""The content of metrics/scores.json and metrics/per_dialogue.csv: every metric of predictions and baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
+from yoyak.evaluation import bootstrap
+from yoyak.evaluation.metrics.base import Metric, Rows
+from yoyak.evaluation.metrics.lookup import metric_classes
 
-from yoyak.evaluation import rouge
-from yoyak.evaluation.rouge import Morphemes, References, Scores
-
-BASELINES = ("lead1", "lead2", "lead3", "constant", "medoid")
-CONSTANT = "#Person1# #Person2#"
-COLUMNS = ("fname", *rouge.KEYS, "rouge_sum", "content_sum")  # of metrics/per_dialogue.csv
+TOP_LEVEL = "rouge"  # the metric whose values stand at the top level of scores.json; the others stand under their names
 
 
-def baselines(dialogues: Sequence[str], *, medoid: str) -> dict[str, list[str]]:
-    """What a summarizer that has learned nothing would write: the first turns, the tags, one sentence for all."""
-    leads = {f"lead{n}": ["\n".join(text.split("\n")[:n]) for text in dialogues] for n in (1, 2, 3)}
-    return leads | {"constant": [CONSTANT] * len(dialogues), "medoid": [medoid] * len(dialogues)}
+def per_dialogue_columns() -> tuple[str, ...]:
+    """Columns of metrics/per_dialogue.csv."""
+    return ("fname", *chain.from_iterable(metric.row_keys() for metric in metric_classes()))
 
 
 def score(
     *,
     predictions: Sequence[str],
     references: Sequence[Sequence[str]],
-    how: References,
+    dialogues: Sequence[str] | None,
+    baselines: Mapping[str, Sequence[str]],
+    metrics: Sequence[Metric],
     bootstrap_samples: int,
     seed: int,
-    tokenizer: Morphemes,
-    against: dict[str, list[str]],
     decoding: str,
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """The content of metrics/scores.json, and one row of scores a prediction.
+    """Score predictions and baselines with every metric.
 
-    `against` names the baselines' predictions. `beaten` counts, for the competition's number and for `content`, the
-    baselines that the model beats by more than the noise: the 95 % interval of the paired difference in rouge_sum over
-    resampled rows lies above 0.
+    Args:
+        predictions: one text for each row.
+        references: at least one text for each row.
+        dialogues: one text for each row, or None if unknown; metrics that need them are then left out.
+        baselines: predictions of each baseline by its name (`baseline_predictions`), one for each row.
+        metrics: see `build_metrics`; the metric rouge must be among them.
+        bootstrap_samples: number of resamplings for intervals and paired comparisons.
+        seed: of the resampling.
+        decoding: how the predictions were made, for the signature.
+
+    Returns:
+        The content of scores.json, and for each row the content of per_dialogue.csv (without fname).
+
+        `beaten` says for each baseline whether the model's rouge_sum is higher by more than the noise, with tags (`all`) and
+        without (`content`): the 95 % interval of the paired difference over resampled rows lies above 0.
+
+    Raises:
+        ValueError: if the lengths differ, or a row has no reference.
     """
-
-    bare_references = [rouge.content(wanted) for wanted in references]
-
-    def both(texts: Sequence[str]) -> tuple[Scores, Scores]:
-        """(rows, 3) as the competition counts, and without tags."""
-        return (
-            rouge.score_rows(predictions=texts, references=references, tokenizer=tokenizer, how=how),
-            rouge.score_rows(predictions=rouge.content(texts), references=bare_references, tokenizer=tokenizer, how=how),
+    scored = {
+        metric.name: _score_metric(
+            metric,
+            predictions=predictions,
+            references=references,
+            dialogues=dialogues,
+            baselines=baselines,
+            bootstrap_samples=bootstrap_samples,
+            seed=seed,
         )
-
-    def means(rows: Scores) -> Scores:
-        return rouge.resampled_means(rows, samples=bootstrap_samples, seed=seed)  # the same draw of rows for everything
-
-    texts = [*predictions, *chain(*references), *chain(*against.values())]
-    tokenizer.read([*texts, *rouge.content(texts)])
-    whole, bare = both(predictions)
-    rouge.check(whole, predictions, references, tokenizer, how)
-    whole_means, bare_means = means(whole), means(bare)
-    result: dict[str, Any] = {
-        **rouge.summarize(whole),
-        "content": rouge.summarize(bare),
-        "interval": {**rouge.interval(whole_means), "content": rouge.interval(bare_means)},
-        "baselines": {},
+        for metric in metrics
+        if dialogues is not None or not metric.needs_dialogues
+    }
+    per_row = [dict(chain.from_iterable(cells)) for cells in zip(*(_cells(each) for each in scored.values()), strict=True)]
+    rouge = scored.pop(TOP_LEVEL)
+    result = {
+        **rouge.summary,
+        "baselines": {
+            name: {**values, **{other: each.baselines[name] for other, each in scored.items()}}
+            for name, values in rouge.baselines.items()
+        },
         "rows": len(predictions),
         "distinct": len(set(predictions)),
-        "beaten": {},
+        "beaten": {name: _comparison(rouge.metric, differences) for name, differences in rouge.differences.items()},
+        "signature": f"{rouge.metric.signature()}|decoding:{decoding}",
+        **{name: {**each.summary, "signature": each.metric.signature()} for name, each in scored.items()},
     }
-    for name, texts in against.items():
-        rows, bare_rows = both(texts)
-        result["baselines"][name] = {**rouge.summarize(rows), "content": rouge.summarize(bare_rows)}
-        result["beaten"][name] = {
-            "all": _above(whole_means, means(rows)),
-            "content": _above(bare_means, means(bare_rows)),
-        }
-    result["signature"] = f"{rouge.signature(how)}|decoding:{decoding}"
-    per_row = [
-        {key: round(float(value), 4) for key, value in zip((*rouge.KEYS, "rouge_sum"), row, strict=True)}
-        | {"content_sum": round(float(bare_row.sum()), 4)}
-        for row, bare_row in zip(rouge.with_totals(whole)[:, :4], bare, strict=True)
-    ]
     return result, per_row
 
 
-def _above(means: Scores, other: Scores) -> bool:
-    """Whether the sum is higher in all but 2.5 % of the resamplings (paired, one side of a 95 % interval)."""
-    return bool(np.percentile((means - other).sum(axis=1), 2.5) > 0)
+@dataclass(frozen=True)
+class _Scored:
+    """What one metric gives."""
+
+    metric: Metric
+    rows: Rows  # (rows, keys) of the predictions
+    summary: dict[str, Any]  # of the predictions, with `interval`
+    baselines: dict[str, dict[str, Any]]  # summary of each baseline
+    differences: dict[str, Rows]  # (samples, keys) for each baseline: resampled means of the predictions minus its own
 
 
-def warnings(scores: dict[str, Any]) -> list[str]:
-    """What a reader must be told beside the numbers."""
-    told = []
-    for name, beaten in scores["beaten"].items():
-        base = scores["baselines"][name]
-        lost = [
-            f"{model['rouge_sum']:.2f} against {other['rouge_sum']:.2f} {what}"
-            for kind, what, model, other in (
-                ("all", "with tags", scores, base),
-                ("content", "without tags", scores["content"], base["content"]),
-            )
-            if not beaten[kind]
-        ]
-        if lost:
-            told.append(f"NOT BETTER than the baseline {name} (worse, or within the noise): rouge_sum {', '.join(lost)}")
-    if scores["rougeL"] < scores["rouge2"]:
-        told.append("ROUGE-L is below ROUGE-2: with one tokenization that is rare; look at the predictions")
-    if scores["distinct"] < 0.5 * scores["rows"]:
-        told.append(f"only {scores['distinct']} distinct outputs in {scores['rows']} rows: the model has collapsed")
-    return told
+def _score_metric(
+    metric: Metric,
+    *,
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    dialogues: Sequence[str] | None,
+    baselines: Mapping[str, Sequence[str]],
+    bootstrap_samples: int,
+    seed: int,
+) -> _Scored:
+    metric.prepare([*predictions, *chain(*references), *chain(*baselines.values())])
 
+    def score_rows(texts: Sequence[str]) -> Rows:
+        rows = metric.score_rows(predictions=texts, references=references, dialogues=dialogues)
+        if rows.shape != (len(texts), len(metric.keys)):
+            raise ValueError(f"metric {metric.name}: shape {rows.shape}; expected {(len(texts), len(metric.keys))}")
+        return rows
 
-def table(scores: dict[str, Any]) -> str:
-    """The model beside the baselines, for a terminal."""
-    if "pruned" in scores:
-        return f"no score: {scores['pruned']}"
-    keys = ("rouge1", "rouge2", "rougeL", "rouge_sum")
-    lines = [f"{'':10}{'as the competition counts':>40}   {'without tags (content)':>40}"]
-    lines.append(f"{'':10}" + "   ".join("".join(f"{key:>10}" for key in keys) for _ in range(2)))
-    for name, row in (("model", scores), *scores["baselines"].items()):
-        whole, bare = ("".join(f"{part[key]:10.2f}" for key in keys) for part in (row, row["content"]))
-        lines.append(f"{name:10}{whole}   {bare}")
-    (low, high), (bare_low, bare_high) = (part["rouge_sum"] for part in (scores["interval"], scores["interval"]["content"]))
-    lines.append(
-        f"95 % interval of rouge_sum: {low:.2f} to {high:.2f}; content {bare_low:.2f} to {bare_high:.2f} "
-        f"({scores['rows']} rows, {scores['distinct']} distinct outputs)"
+    def resampled(rows: Rows) -> Rows:
+        return bootstrap.resampled_means(rows, samples=bootstrap_samples, seed=seed)
+
+    rows = score_rows(predictions)
+    means = resampled(rows)
+    baseline_rows = {name: score_rows(texts) for name, texts in baselines.items()}
+    return _Scored(
+        metric=metric,
+        rows=rows,
+        summary=_summary(metric, rows) | {"interval": _map_values(bootstrap.interval, metric.summarize(means))},
+        baselines={name: _summary(metric, values) for name, values in baseline_rows.items()},
+        differences={name: means - resampled(values) for name, values in baseline_rows.items()},
     )
-    lines.append(f"signature: {scores['signature']}")
-    lines += [f"WARNING: {warning}" for warning in warnings(scores)]
-    return "\n".join(lines)
+
+
+def _cells(scored: _Scored) -> list[list[tuple[str, float]]]:
+    """The cells of per_dialogue.csv for each row, as (column, value)."""
+    columns = scored.metric.row_keys()
+    return [
+        [(column, round(float(value), 4)) for column, value in zip(columns, row, strict=True)]
+        for row in scored.metric.row_values(scored.rows)
+    ]
+
+
+def _comparison(metric: Metric, differences: Rows) -> dict[str, bool]:
+    """Whether resampled differences (samples, keys) of ROUGE are above zero in rouge_sum, with and without tags."""
+    values = metric.summarize(differences)
+    return {
+        "all": bootstrap.is_above_zero(values["rouge_sum"]),
+        "content": bootstrap.is_above_zero(values["content"]["rouge_sum"]),
+    }
+
+
+def _summary(metric: Metric, rows: Rows) -> dict[str, Any]:
+    """The metric's summary of `rows` (rows, keys), rounded to 4 decimal places."""
+    return _map_values(lambda value: round(float(value), 4), metric.summarize(rows.mean(axis=0)))
+
+
+def _map_values(function: Callable[[Any], Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`function` of each array in nested dicts."""
+    return {key: _map_values(function, value) if isinstance(value, dict) else function(value) for key, value in values.items()}

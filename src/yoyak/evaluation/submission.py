@@ -1,4 +1,4 @@
-"""Files of predictions: read in the order that is due, and judged before they are handed in."""
+"""Files of predictions: reading them in the expected order, and checking a submission before it is handed in."""
 
 import re
 from collections import Counter
@@ -7,112 +7,132 @@ from pathlib import Path
 
 from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies, repair
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import printable, read_csv
+from yoyak.system.text_files import Row, printable, read_csv
 
-SHORT, LONG = 10, 500  # characters; the real summaries have 13 to 315
-MOST_SHOWN = 5  # rows named for one kind of fault
+MIN_CHARACTERS, MAX_CHARACTERS = 10, 500  # the summaries of the real data have 13 to 315 characters
+MIN_DISTINCT_SHARE = 0.5
+MAX_NAMED_ROWS = 5  # rows that a message names for one kind of fault
+_ERRORS = {"empty", "copies the dialogue", "too long", "half-written tag", "damaged text"}  # other faults are warnings
 
 
 def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
-    """The summaries of a CSV with fname and summary.
+    """The summaries of a CSV with the columns fname and summary.
 
     Raises:
-        YoyakError: if its fnames are not exactly `fnames`, in that order, naming the first difference.
+        YoyakError: if its fnames are not exactly `fnames` in that order. The message names the first difference.
     """
     rows = list(read_csv(path, required=["fname", "summary"]))
     for (line, cells), fname in zip(rows, fnames, strict=False):
         if cells["fname"] != fname:
-            raise YoyakError(f"{path}: line {line}: fname {printable(cells['fname'])} where {printable(fname)} is due")
+            raise YoyakError(f"{path}: line {line}: fname is {printable(cells['fname'])}; expected {printable(fname)}")
     if len(rows) != len(fnames):
-        raise YoyakError(f"{path}: {len(rows)} rows where {len(fnames)} are due")
+        raise YoyakError(f"{path}: {len(rows)} rows; expected {len(fnames)}")
     return [cells["summary"] for _, cells in rows]
 
 
-def check(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
-    """(what makes a submission unfit, what deserves a look) for a file of predictions of the rows of `test`.
+def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
+    """Check a CSV of predictions against the rows of the test file.
+
+    Args:
+        path: CSV with the columns fname and summary.
+        test: CSV with the columns fname and dialogue.
+
+    Returns:
+        Errors, which make the file unfit for submission, and warnings, each as messages.
 
     Raises:
         YoyakError: if one of the files cannot be read as CSV, or an fname occurs twice in `test`.
     """
+    dialogues = _read_dialogues(test)
+    rows = list(read_csv(path, required=["fname", "summary"]))
+    fnames = [row.cells["fname"] for row in rows]
+    columns = list(rows[0].cells)
+    errors: list[str] = []
+    warnings: list[str] = []
+    if columns != ["fname", "summary"]:
+        errors.append(f"the columns are {printable(', '.join(columns), 300)}; expected fname, summary")
+    if fnames != list(dialogues):
+        errors += _row_differences(fnames, list(dialogues))
+    for fault, places in sorted(_faulty_rows(rows, dialogues).items()):
+        message = f"{fault}: {len(places)} rows ({_shortened(places)})"
+        (errors if fault in _ERRORS else warnings).append(message)
+    distinct = len({row.cells["summary"] for row in rows})
+    if distinct < MIN_DISTINCT_SHARE * len(rows):
+        errors.append(f"only {distinct} distinct summaries in {len(rows)} rows")
+    return errors, warnings
+
+
+def _read_dialogues(test: Path) -> dict[str, str]:
+    """Dialogues of the test file by fname, in its order."""
     dialogues: dict[str, str] = {}
     for line, cells in read_csv(test, required=["fname", "dialogue"]):
         if cells["fname"] in dialogues:
             raise YoyakError(f"{test}: line {line}: {printable(cells['fname'])}: this fname occurs twice")
         dialogues[cells["fname"]] = cells["dialogue"]
-    rows = list(read_csv(path, required=["fname", "summary"]))
-    fnames = [row.cells["fname"] for row in rows]
-    unfit: list[str] = []
-    extra = [name for name in rows[0].cells if name not in ("fname", "summary")]
-    if extra or list(rows[0].cells)[:2] != ["fname", "summary"]:
-        unfit.append(f"columns are {printable(', '.join(rows[0].cells), 300)}, not fname, summary")
-    if fnames != list(dialogues):
-        unfit += _differences(fnames, list(dialogues))
-    kinds: dict[str, list[str]] = {}
+    return dialogues
+
+
+def _faulty_rows(rows: Sequence[Row], dialogues: dict[str, str]) -> dict[str, list[str]]:
+    """For each kind of fault the rows that have it, as "line N fname"."""
+    places: dict[str, list[str]] = {}
     for line, cells in rows:
-        for kind in faults(cells["summary"], dialogues.get(cells["fname"], "")):
-            kinds.setdefault(kind, []).append(f"line {line} {printable(cells['fname'])}")
-    look: list[str] = []
-    for kind, where in sorted(kinds.items()):
-        listed = ", ".join(where[:MOST_SHOWN]) + (", …" if len(where) > MOST_SHOWN else "")
-        (unfit if kind in _UNFIT else look).append(f"{kind}: {len(where)} rows ({listed})")
-    distinct = len({row.cells["summary"] for row in rows})
-    if distinct < 0.5 * len(rows):
-        unfit.append(f"only {distinct} distinct summaries in {len(rows)} rows")
-    return unfit, look
+        for fault in summary_faults(cells["summary"], dialogues.get(cells["fname"], "")):
+            places.setdefault(fault, []).append(f"line {line} {printable(cells['fname'])}")
+    return places
 
 
-_UNFIT = {"empty", "copies the dialogue", "too long", "half-written tag", "damaged text"}
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED_ROWS]) + (", …" if len(names) > MAX_NAMED_ROWS else "")
 
 
-def faults(summary: str, dialogue: str) -> list[str]:
-    """The kinds of fault of one summary."""
+def summary_faults(summary: str, dialogue: str) -> list[str]:
+    """The kinds of fault of one summary. `dialogue` is the raw text, or empty if it is not known."""
     if not summary.strip():
         return ["empty"]
     try:
         repaired, _ = repair(dialogue)
     except BadDialogueError:
         repaired = dialogue
-    found = []
-    if len(summary) > LONG:
-        found.append("too long")
-    if len(summary.strip()) < SHORT:
-        found.append("very short")
-    if copies(summary, repaired):
-        found.append("copies the dialogue")
-    loose = re.findall(r"(?<![A-Za-z0-9])#(?:[A-Za-z]+[0-9]*|\s*$)", TAG.sub(" ", summary))
-    if any(tag.startswith(start.strip()) for start in loose for tag in LISTED_TAGS):
-        found.append("half-written tag")
+    dialogue_tags = set(TAG.findall(repaired))
     tags = set(TAG.findall(summary))
-    if tags - set(LISTED_TAGS) - set(TAG.findall(repaired)):
-        found.append("unknown tag")
-    if repaired and (tags & set(LISTED_TAGS)) - set(TAG.findall(repaired)):
-        found.append("tag of nobody in the dialogue")
-    if re.search(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]", summary):
-        found.append("damaged text")
-    if "\n" in summary:
-        found.append("newline")
-    return found
+    listed = set(LISTED_TAGS)
+    checks = {
+        "too long": len(summary) > MAX_CHARACTERS,
+        "very short": len(summary.strip()) < MIN_CHARACTERS,
+        "copies the dialogue": copies(summary, repaired),
+        "half-written tag": _has_half_written_tag(summary),
+        "unknown tag": bool(tags - listed - dialogue_tags),
+        "tag that is not in the dialogue": bool(repaired and (tags & listed) - dialogue_tags),
+        "damaged text": bool(re.search(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]", summary)),
+        "newline": "\n" in summary,
+    }
+    return [fault for fault, present in checks.items() if present]
 
 
-def _differences(fnames: list[str], due: list[str]) -> list[str]:
-    """What is wrong with the rows of a submission."""
-    told = []
-    if len(fnames) != len(due):
-        told.append(f"{len(fnames)} rows where the test file has {len(due)}")
-    twice = [name for name, count in Counter(fnames).items() if count > 1]
-    given, wanted = set(fnames), set(due)
-    missing = [name for name in due if name not in given]
-    unknown = [name for name in fnames if name not in wanted]
-    for what, names in (
-        ("fname occurs twice", twice),
-        ("fname is missing", missing),
-        ("fname is not in the test file", unknown),
-    ):
+def _has_half_written_tag(summary: str) -> bool:
+    """Whether a hash outside whole tags starts one of the listed tags, such as "#Perso" or a hash at the end."""
+    starts = re.findall(r"(?<![A-Za-z0-9])#(?:[A-Za-z]+[0-9]*|\s*$)", TAG.sub(" ", summary))
+    return any(tag.startswith(start.strip()) for start in starts for tag in LISTED_TAGS)
+
+
+def _row_differences(fnames: list[str], expected: list[str]) -> list[str]:
+    """Messages about how the fnames of a submission differ from those of the test file. The lists are not equal."""
+    messages = []
+    if len(fnames) != len(expected):
+        messages.append(f"{len(fnames)} rows; the test file has {len(expected)}")
+    present, known = set(fnames), set(expected)
+    groups = {
+        "fname occurs twice": [name for name, count in Counter(fnames).items() if count > 1],
+        "fname is missing": [name for name in expected if name not in present],
+        "fname is not in the test file": [name for name in fnames if name not in known],
+    }
+    for message, names in groups.items():
         if names:
-            listed = ", ".join(printable(name) for name in names[:MOST_SHOWN])
-            told.append(f"{what}: {len(names)} ({listed}{', …' if len(names) > MOST_SHOWN else ''})")
-    if not told:
-        at = next(i for i, (a, b) in enumerate(zip(fnames, due, strict=True)) if a != b)
-        given_here, due_here = printable(fnames[at]), printable(due[at])
-        told.append(f"rows are in another order than the test file's: row {at + 1} is {given_here}, due is {due_here}")
-    return told
+            messages.append(f"{message}: {len(names)} ({_shortened([printable(name) for name in names])})")
+    if not messages:
+        index = next(index for index, (name, other) in enumerate(zip(fnames, expected, strict=True)) if name != other)
+        messages.append(
+            f"the rows are in another order than in the test file: row {index + 1} is {printable(fnames[index])}; "
+            f"expected {printable(expected[index])}"
+        )
+    return messages

@@ -12,7 +12,8 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from yoyak.config.sections import Generation
 from yoyak.data.dialogue import PersonTags, copies, restore_person_tags
 from yoyak.data.tokenization import decode
-from yoyak.evaluation import rouge
+from yoyak.evaluation import bootstrap, rouge
+from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference import foreign_letters
 from yoyak.inference.ctranslate import Converted, Writer, cannot
 from yoyak.system.errors import YoyakError
@@ -150,7 +151,7 @@ def judge(
     most = INT8_ROWS_SMALL if parameters < SMALL else INT8_ROWS
     places = [at * len(rows) // most for at in range(most)] if len(rows) > most else range(len(rows))
     chosen = [rows[at] for at in places]
-    morphemes = rouge.Morphemes()
+    morphemes = Morphemes()
 
     def scores(model: PreTrainedModel | Writer) -> rouge.Scores:
         outputs = generate(
@@ -208,7 +209,7 @@ def choose_writer(
     exact, int8 = Writer(converted, "float32", threads), Writer(converted, "int8", threads)
     scores = [judge(writer).sum(axis=1) for writer in (exact, int8)]
     change = scores[1] - scores[0]
-    means = rouge.resampled_means(change[:, None], samples=1000, seed=settings.seed)
+    means = bootstrap.resampled_means(change[:, None], samples=1000, seed=settings.seed)
     low, high = np.percentile(means, [2.5, 97.5])
     lost = high < 0 or change.mean() < -INT8_MAY_LOSE * scores[0].mean()
     told = f"int8 changes rouge_sum by {change.mean():+.2f} [{low:+.2f}, {high:+.2f}] on {len(change)} dev rows"

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from yoyak.data.dialogue import TAG, PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
+from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.decoding import Output
 
 _HALF_TAG = re.compile(r"#[A-Za-z0-9]*$")
@@ -33,7 +34,7 @@ def decide(
     person_tags: PersonTags,
 ) -> tuple[bool, dict[str, Any]]:
     """Whether to post-process, and the dev rouge_sum without and with it. `auto` does so only if that raises the score."""
-    tokenizer = rouge.Morphemes()
+    tokenizer = Morphemes()
     sums = {
         name: rouge.summarize(
             rouge.score_rows(

@@ -15,7 +15,11 @@ from yoyak.config import presets
 from yoyak.config.sections import Params
 from yoyak.data import cleaning, tokenization
 from yoyak.data.dialogue import restore_person_tags
-from yoyak.evaluation import rouge, scoring
+from yoyak.evaluation import rouge
+from yoyak.evaluation.baselines import baseline_predictions, medoid
+from yoyak.evaluation.metrics.lookup import build_metrics
+from yoyak.evaluation.morphemes import Morphemes
+from yoyak.evaluation.scoring import score
 from yoyak.inference import decoding
 from yoyak.models import checkpoints, encoder_decoder, lora
 from yoyak.system import hardware
@@ -32,7 +36,7 @@ class Data:
     medoid: str
 
 
-def read_data(params: Params, *, rows: int | None, tokenizer: rouge.Morphemes) -> Data:
+def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> Data:
     """The splits, cleaned as the pipeline does; of dev the first `rows`.
 
     Raises:
@@ -47,7 +51,7 @@ def read_data(params: Params, *, rows: int | None, tokenizer: rouge.Morphemes) -
     }
     cleaning.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
     summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]
-    return Data(cleaned["dev"][:rows], cleaned["test"], rouge.medoid(summaries, tokenizer=tokenizer))
+    return Data(cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
 
 
 def key(params: Params, data: Data) -> str:
@@ -71,7 +75,7 @@ def screen(
         name: presets.params_with_preset(name, folder=folder, params=params) for name in names
     }  # all faults before any work
     results: dict[str, Any] = read_json(output) if output.is_file() else {"models": {}}
-    tokenizer = rouge.Morphemes()
+    tokenizer = Morphemes()
     hardware.enable_tf32()
     read: dict[str, Data] = {}
     for name, settings in applied.items():
@@ -104,7 +108,7 @@ def screen(
     return results
 
 
-def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[str, Any]:
+def _score_one(params: Params, data: Data, morphemes: Morphemes) -> dict[str, Any]:
     family, chosen, strategy = params.model.family, params.model.chosen, params.preprocess.person_tags
     # No tokens are added: untrained, they would mean nothing to the model.
     tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, (), pad_with_eos=family == "qlora")
@@ -128,14 +132,14 @@ def _score_one(params: Params, data: Data, morphemes: rouge.Morphemes) -> dict[s
     seconds = time.perf_counter() - started
     texts = [restore_person_tags(item.text, strategy) for item in outputs]
     dialogues = [restore_person_tags(row["dialogue"], strategy) for row in data.dev]
-    scores, _ = scoring.score(
+    scores, _ = score(
         predictions=texts,
         references=[row["references"] for row in data.dev],
-        how=params.score.references,
+        dialogues=dialogues,
+        baselines=baseline_predictions(dialogues, medoid=data.medoid),
+        metrics=build_metrics(tokenizer=morphemes, aggregation=params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        tokenizer=morphemes,
-        against=scoring.baselines(dialogues, medoid=data.medoid),
         decoding=decoding.describe(params.generation, backend="transformers"),
     )
     faults = decoding.faults(outputs, texts, dialogues)

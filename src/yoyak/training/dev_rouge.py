@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from yoyak.config.sections import Generation, Training
 from yoyak.data import tokenization
 from yoyak.evaluation import rouge
+from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference import decoding
 
 
@@ -25,7 +26,7 @@ def dev_rouge_function(
         training: `generation_num_beams`, `per_device_eval_batch_size` and `seed` are used.
         max_target_length: the largest number of tokens of a summary.
     """
-    morphemes = rouge.Morphemes()
+    morphemes = Morphemes()
     # The rows of a decoder-only model hold prompt and target. Labels of -100 are the prompt.
     inputs = [
         ids[: labels.count(-100)] if -100 in labels else ids

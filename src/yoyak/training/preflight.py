@@ -13,6 +13,7 @@ from yoyak.config import presets
 from yoyak.config.sections import Params
 from yoyak.data import cleaning, collation, tokenization
 from yoyak.evaluation import rouge
+from yoyak.evaluation.morphemes import Morphemes
 from yoyak.models import checkpoints, encoder_decoder, lora, memory_estimate
 from yoyak.models.memory_estimate import GIB
 from yoyak.system import hardware
@@ -205,7 +206,7 @@ def report(params: Params, *, step: bool) -> bool:
         yield "params", lambda: "valid"
         yield "versions", _versions
         yield "device", _device
-        yield "score", lambda: f"Mecab loads; {rouge.Morphemes() and rouge.signature(params.score.references)}"
+        yield "score", lambda: f"Mecab loads; {Morphemes() and rouge.signature(params.score.references)}"
         yield "data", lambda: _data(params)
         if chats:
             yield "room", lambda: _room_for_adapter(params)
