@@ -44,11 +44,11 @@ def test_doctor_fails_if_a_check_fails(monkeypatch: pytest.MonkeyPatch, passed: 
 
     steps: list[bool] = []
 
-    def report(_: object, *, step: bool) -> bool:
+    def run_checks(_: object, *, step: bool) -> bool:
         steps.append(step)
         return passed
 
-    monkeypatch.setattr(preflight, "report", report)
+    monkeypatch.setattr(preflight, "run_checks", run_checks)
     if passed:
         main(["doctor", *words])
     else:
@@ -58,12 +58,12 @@ def test_doctor_fails_if_a_check_fails(monkeypatch: pytest.MonkeyPatch, passed: 
 
 @pytest.mark.usefixtures("root")
 def test_doctor_estimates_presets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from yoyak.training import preflight
+    from yoyak.training import preset_memory
 
     def table(*_: object, gib: float | None) -> list[str]:
         return [f"against {gib} GiB"]
 
-    monkeypatch.setattr(preflight, "presets_table", table)
+    monkeypatch.setattr(preset_memory, "preset_memory_table", table)
     main(["doctor", "--presets", "--gib", "24"])
     assert capsys.readouterr().out == "against 24.0 GiB\n"
 

@@ -39,11 +39,11 @@ def _doctor(args: argparse.Namespace) -> None:
 
     params = load_params()
 
-    from yoyak.training import preflight
+    from yoyak.training import preflight, preset_memory
 
     if args.presets:
-        print("\n".join(preflight.presets_table(PRESETS, PARAMS, gib=args.gib)))
-    elif not preflight.report(params, step=not args.no_step):
+        print("\n".join(preset_memory.preset_memory_table(PRESETS, PARAMS, gib=args.gib)))
+    elif not preflight.run_checks(params, step=not args.no_step):
         raise SystemExit("doctor: at least one check failed; correct what the FAIL lines name, then run `yoyak doctor` again")
 
 

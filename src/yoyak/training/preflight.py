@@ -1,24 +1,24 @@
-"""A preflight: what would stop a long run is found in a minute."""
+"""`yoyak doctor`: checks that find within a minute what would stop a long run."""
 
 import importlib.metadata
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config import presets
 from yoyak.config.sections import Params
 from yoyak.data import cleaning, collation, tokenization
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
-from yoyak.models import checkpoints, encoder_decoder, lora, memory_estimate
-from yoyak.models.memory_estimate import GIB
+from yoyak.models import checkpoints, encoder_decoder, lora
 from yoyak.system import hardware
-from yoyak.system.errors import SMALLER_BATCHES, YoyakError
+from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_csv
+from yoyak.training import memory_checks
+from yoyak.training.trackers import lookup
 
 PACKAGES = (
     "torch",
@@ -37,36 +37,58 @@ PACKAGES = (
 )
 
 
-def training_bytes(parameters: int) -> int:
-    """Memory for full fine-tuning but for activations: float32 weights, gradients and two Adam moments, 4 bytes each."""
-    return parameters * 4 * 4
+@dataclass
+class Subject:
+    """What the checks examine. The check of the checkpoint loads the model and its tokenizer for those after it."""
+
+    params: Params
+    model: PreTrainedModel | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+
+    @property
+    def is_decoder_only(self) -> bool:
+        return self.params.model.family == "qlora"
 
 
-def disk_bytes(parameters: int, save_total_limit: int) -> int:
-    """Disk for checkpoints (weights and two Adam moments; one more than are kept while the oldest goes), the model and DVC's
-    copy of it."""
-    return parameters * 4 * (3 * (save_total_limit + 1) + 2)
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    `run` returns what it found, or raises YoyakError. The check is left out if one of the checks that it `needs` failed or was
+    left out.
+    """
+
+    name: str
+    run: Callable[[Subject], str]
+    needs: tuple[str, ...] = ()
 
 
-def _available_memory() -> int:
-    """Bytes to be had on the GPU, where there is one, else in RAM."""
-    if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
-    return hardware.memory_bytes().available
+def check_params(_: Subject) -> str:
+    return "valid"  # they are validated when they are loaded
 
 
-def _versions() -> str:
+def check_versions(_: Subject) -> str:
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
 
 
-def _device() -> str:
+def check_trackers(_: Subject) -> str:
+    return ", ".join([lookup.ALWAYS_ON, *lookup.further_trackers()])
+
+
+def check_device(_: Subject) -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()} ({torch.cuda.device_count()} GPU)"
     return f"CPU, {os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
 
 
-def _data(params: Params) -> str:
-    """Every row is read and parsed, as preprocess would."""
+def check_score(subject: Subject) -> str:
+    Morphemes()  # raises if Mecab or its dictionary is missing
+    return f"Mecab loads; {rouge.signature(subject.params.score.references)}"
+
+
+def check_data(subject: Subject) -> str:
+    """Reads and parses every row, as preprocess does."""
+    params = subject.params
     paths = {split: Path(params.data.dir) / f"{split}.csv" for split in cleaning.COLUMNS}
     reports = {split: cleaning.Report() for split in paths}
     guard = cleaning.Guard()
@@ -77,96 +99,54 @@ def _data(params: Params) -> str:
     return ", ".join(f"{split} {report.rows_out} rows" for split, report in reports.items())
 
 
-def _room_for_all(model: PreTrainedModel, params: Params) -> str:
-    """Memory and disk for training every weight of an encoder-decoder."""
-    parameters = model.num_parameters()
-    needed, free = training_bytes(parameters), _available_memory()
-    if needed > free:
-        raise YoyakError(
-            f"training needs {needed / GIB:.1f} GiB before activations, {free / GIB:.1f} GiB are free; "
-            "choose a smaller checkpoint, or the qlora family"
+def check_memory_of_adapter(subject: Subject) -> str:
+    return memory_checks.check_adapter_training(subject.params)
+
+
+def check_checkpoint(subject: Subject) -> str:
+    """Loads model and tokenizer as the training does."""
+    params, chosen = subject.params, subject.params.model.chosen
+    subject.tokenizer = checkpoints.load_tokenizer(
+        chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=subject.is_decoder_only
+    )
+    lengths = checkpoints.lengths_of(params.model.family, params.tokenizer, params.generation)
+    checkpoints.check_lengths(chosen.checkpoint, chosen.revision, lengths)
+    if subject.is_decoder_only:
+        settings = params.model.qlora
+        precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
+        base, new_tokens = lora.load_base(settings, subject.tokenizer, precision=precision)
+        model = lora.add_lora(base, params.lora, new_tokens=new_tokens, settings=settings)
+        model_type, details = base.config.model_type, f", {lora.describe(model)}"
+    else:
+        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, subject.tokenizer).to(hardware.default_device())
+        model_type, details = model.config.model_type, ""
+    subject.model = model
+    return f"{chosen.checkpoint} ({model_type}), {len(subject.tokenizer)} tokens{details}"
+
+
+def check_precision(subject: Subject) -> str:
+    model, _ = _loaded(subject)
+    return " — ".join(
+        hardware.choose_precision(
+            subject.params.training.precision, parameters=model.num_parameters(), quantized=subject.is_decoder_only
         )
-    if torch.cuda.is_available() and (peak := memory_estimate.peak_of(params)) > free:  # a CPU reads a batch in parts: less
-        raise YoyakError(
-            f"an estimated peak of {peak / GIB:.1f} GiB, {free / GIB:.1f} GiB are free; {SMALLER_BATCHES}, "
-            "or lower generation.batch_size"
-        )
-    disk = _disk(disk_bytes(parameters, params.training.save_total_limit))
-    return f"{parameters:,} parameters; {needed / GIB:.2f} GiB of {free / GIB:.1f} GiB memory before activations, {disk}"
-
-
-def _disk(needed: int) -> str:
-    left = shutil.disk_usage(".").free
-    if needed > left:
-        raise YoyakError(
-            f"checkpoints and model need {needed / GIB:.1f} GiB of disk, {left / GIB:.1f} GiB are free; "
-            "lower training.save_total_limit or make room (dvc gc)"
-        )
-    return f"{needed / GIB:.2f} GiB of {left / GIB:.1f} GiB disk"
-
-
-def _room_for_adapter(params: Params) -> str:
-    """Memory for a quantized model and its adapter, from its config alone."""
-    chosen = params.model.qlora
-    config = checkpoints.config_of(checkpoints.locate(chosen.checkpoint, chosen.revision))
-    precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
-    made_of, free = memory_estimate.layers_of(config), _available_memory()
-    found = memory_estimate.estimate(config, params, precision=precision, made_of=made_of)
-    told = _parts(found)
-    if advice := memory_estimate.advise(config, params, precision=precision, free=free, made_of=made_of):
-        raise YoyakError(f"{told}; {free / GIB:.1f} GiB are free; {advice}")
-    disk = _disk(found.adapter * (params.training.save_total_limit + 2))
-    return f"{told} of {free / GIB:.1f} GiB free, {disk}"
-
-
-def _parts(found: memory_estimate.Estimate) -> str:
-    return (
-        f"{found.parameters:,} parameters; training {found.training / GIB:.2f} GiB (weights {found.weights / GIB:.2f}, adapter "
-        f"{found.adapter / GIB:.2f}, activations {found.activations / GIB:.2f}, logits {found.logits / GIB:.2f}), prediction "
-        f"{found.prediction / GIB:.2f} GiB; estimated peak {found.peak / GIB:.2f} GiB"
     )
 
 
-def presets_table(folder: Path, params: Path, *, gib: float | None) -> list[str]:
-    """For each preset of a decoder-only model: the estimated peak on a GPU with bfloat16, and whether it fits into `gib` (if
-    not given: into what is free here)."""
-    free = int(gib * GIB) if gib else _available_memory()
-    lines = [f"estimated peak memory in bfloat16, against {free / GIB:.1f} GiB"]
-    for name in presets.preset_names(folder):
-        _, about = presets.read_preset(name, folder)
-        if "shape" in about:
-            applied = presets.params_with_preset(name, folder=folder, params=params)
-            config = memory_estimate.config_of_shape(about["shape"])
-            made_of = memory_estimate.layers_of(config)
-            found = memory_estimate.estimate(config, applied, precision="bfloat16", made_of=made_of)
-            advice = memory_estimate.advise(config, applied, precision="bfloat16", free=free, made_of=made_of)
-            lines.append(
-                f"{name:24} {found.parameters / 1e9:5.1f} B  training {found.training / GIB:5.1f} GiB  prediction "
-                f"{found.prediction / GIB:5.1f} GiB  peak {found.peak / GIB:5.1f} GiB  " + (advice or "fits")
-            )
-    return lines
+def check_memory_of_full_training(subject: Subject) -> str:
+    model, _ = _loaded(subject)
+    return memory_checks.check_full_training(model, subject.params)
 
 
-def _two_rows(params: Params) -> list[dict[str, str]]:
-    path = Path(params.data.dir) / "train.csv"
-    return [row.cells for row, _ in zip(read_csv(path, required=["dialogue", "summary"]), range(2), strict=False)]
-
-
-def _one_step(params: Params, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Forward, backward and an optimizer step on the two first train rows, made as the pipeline makes its batches."""
-    encode = tokenization.encoders(
-        tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=[]
-    )["train"]
-    rows = [{key: row.get(key, "") for key in ("fname", "dialogue", "summary", "topic")} for row in _two_rows(params)]
-    columns = encode({key: [row[key] for row in rows] for key in rows[0]})
-    if params.model.family == "kobart":
-        collate = collation.collate_pairs(tokenizer, model)
-    else:
-        collate = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)
-    batch = collate([{"input_ids": ids, "labels": to} for ids, to in zip(columns["input_ids"], columns["labels"], strict=True)])
-    batch = {key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+def check_one_step(subject: Subject) -> str:
+    """Trains one step on the first two train rows, with a batch as the pipeline makes it."""
+    model, _ = _loaded(subject)
+    batch = {
+        key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in _batch(subject).items()
+    }
     model.train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=params.training.learning_rate)
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=subject.params.training.learning_rate)
     losses = []
     for _ in range(2):
         loss = model(**batch).loss
@@ -175,59 +155,78 @@ def _one_step(params: Params, model: PreTrainedModel, tokenizer: PreTrainedToken
         optimizer.step()
         losses.append(loss.item())
     if not all(map(torch.isfinite, torch.tensor(losses))):
-        raise YoyakError(f"the loss is {losses} after one step; lower training.learning_rate")
+        raise YoyakError(f"the loss is {losses[0]}, and {losses[1]} after one step; lower training.learning_rate")
     return f"loss {losses[0]:.3f}, after one step {losses[1]:.3f}"
 
 
-def report(params: Params, *, step: bool) -> bool:
-    """Print one line a check, and return whether all passed. A check that needs a failed one is left out."""
-    chosen, chats = params.model.chosen, params.model.family == "qlora"
-    precision = params.training.precision
-    loaded: list[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = []
+def _loaded(subject: Subject) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if subject.model is None or subject.tokenizer is None:
+        raise RuntimeError("this check needs the check of the checkpoint")
+    return subject.model, subject.tokenizer
 
-    def model() -> str:
-        tokenizer = checkpoints.load_tokenizer(
-            chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=chats
-        )
-        lengths = checkpoints.lengths_of(params.model.family, params.tokenizer, params.generation)
-        checkpoints.check_lengths(chosen.checkpoint, chosen.revision, lengths)
-        if chats:
-            settings = params.model.qlora
-            dtype, _ = hardware.choose_precision(precision, parameters=0, quantized=True)
-            base, new = lora.load_base(settings, tokenizer, precision=dtype)
-            tuned = lora.add_lora(base, params.lora, new_tokens=new, settings=settings)
-            loaded.append((tuned, tokenizer))
-            return f"{chosen.checkpoint} ({base.config.model_type}), {len(tokenizer)} tokens, {lora.describe(tuned)}"
-        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.default_device())
-        loaded.append((model, tokenizer))
-        return f"{chosen.checkpoint} ({model.config.model_type}), {len(tokenizer)} tokens"
 
-    def checks() -> Iterator[tuple[str, Callable[[], str]]]:
-        yield "params", lambda: "valid"
-        yield "versions", _versions
-        yield "device", _device
-        yield "score", lambda: f"Mecab loads; {Morphemes() and rouge.signature(params.score.references)}"
-        yield "data", lambda: _data(params)
-        if chats:
-            yield "room", lambda: _room_for_adapter(params)
-        if passed or not chats:  # what will not fit is not loaded
-            yield "checkpoint", model
-        if loaded:
-            count = loaded[0][0].num_parameters()
-            yield (
-                "precision",
-                lambda: " — ".join(hardware.choose_precision(precision, parameters=count, quantized=chats)),
-            )
-            if not chats:
-                yield "room", lambda: _room_for_all(loaded[0][0], params)
-            if step:
-                yield "one step", lambda: _one_step(params, *loaded[0])
+def _batch(subject: Subject) -> collation.Batch:
+    params, (model, tokenizer) = subject.params, _loaded(subject)
+    table = read_csv(Path(params.data.dir) / "train.csv", required=["dialogue", "summary"])
+    cells = [row.cells for row, _ in zip(table, range(2), strict=False)]
+    columns = {key: [row.get(key, "") for row in cells] for key in ("fname", "dialogue", "summary", "topic")}
+    encode = tokenization.encoders(
+        tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=[]
+    )["train"]
+    encoded = encode(columns)
+    rows = zip(encoded["input_ids"], encoded["labels"], strict=True)
+    if subject.is_decoder_only:
+        collate = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)
+    else:
+        collate = collation.collate_pairs(tokenizer, model)
+    return collate([{"input_ids": ids, "labels": labels} for ids, labels in rows])
 
-    passed = True
-    for name, check in checks():
+
+CHECKS_OF_EVERY_FAMILY = (
+    Check("params", check_params),
+    Check("versions", check_versions),
+    Check("trackers", check_trackers),
+    Check("device", check_device),
+    Check("score", check_score),
+    Check("data", check_data),
+)
+ENCODER_DECODER_CHECKS = (
+    *CHECKS_OF_EVERY_FAMILY,
+    Check("checkpoint", check_checkpoint),
+    Check("precision", check_precision, needs=("checkpoint",)),
+    Check("memory", check_memory_of_full_training, needs=("checkpoint",)),
+    Check("one step", check_one_step, needs=("checkpoint",)),
+)
+DECODER_ONLY_CHECKS = (
+    *CHECKS_OF_EVERY_FAMILY,
+    Check("memory", check_memory_of_adapter),
+    Check("checkpoint", check_checkpoint, needs=("memory",)),  # a model that does not fit is not loaded
+    Check("precision", check_precision, needs=("checkpoint",)),
+    Check("one step", check_one_step, needs=("checkpoint",)),
+)
+
+
+def run_checks(params: Params, *, step: bool) -> bool:
+    """Run the checks of the chosen family, and print one line for each.
+
+    Args:
+        params: the params of the run.
+        step: whether to train one step too.
+
+    Returns:
+        Whether every check passed.
+    """
+    subject = Subject(params)
+    checks = DECODER_ONLY_CHECKS if subject.is_decoder_only else ENCODER_DECODER_CHECKS
+    passed: set[str] = set()
+    all_passed = True
+    for check in checks:
+        if not passed.issuperset(check.needs) or (check.run is check_one_step and not step):
+            continue
         try:
-            print(f"ok    {name}: {check()}", flush=True)
+            print(f"ok    {check.name}: {check.run(subject)}", flush=True)
+            passed.add(check.name)
         except (YoyakError, importlib.metadata.PackageNotFoundError, torch.OutOfMemoryError) as error:
-            print(f"FAIL  {name}: {error}", flush=True)
-            passed = False
-    return passed
+            print(f"FAIL  {check.name}: {error}", flush=True)
+            all_passed = False
+    return all_passed
