@@ -1,4 +1,4 @@
-"""params.yaml: every fault at once, by its dotted name, and nothing coerced that a user did not mean."""
+"""params.yaml: all errors at once, by dotted name, and no silent conversion of values."""
 
 import copy
 import io
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
 VALUES: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
 
-# The contract with everybody's params.yaml, queued experiments and scripts: a change here is a change for them.
+# Users' params.yaml files, queued experiments and scripts depend on these names. A change here breaks them.
 SECTIONS = {
     "data": "dir",
     "preprocess": "noise person_tags max_rejected",
@@ -46,17 +46,17 @@ SECTIONS = {
 KEYS = [f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys.split()]
 
 
-def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted keys; a mapping that may hold anything (lr_scheduler_kwargs) is a leaf."""
+def leaf_names(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys. A mapping with free keys, such as lr_scheduler_kwargs, is a leaf."""
     found = []
     for key, value in values.items():
         name = prefix + key
-        found += leaves(value, f"{name}.") if isinstance(value, dict) and not key.endswith("_kwargs") else [name]
+        found += leaf_names(value, f"{name}.") if isinstance(value, dict) and not key.endswith("_kwargs") else [name]
     return found
 
 
 def changed(**new: Any) -> dict[str, Any]:
-    """The values of params.yaml with some replaced; "__" stands for a dot."""
+    """The values of params.yaml with some of them replaced. "__" stands for a dot."""
     values = copy.deepcopy(VALUES)
     for name, value in new.items():
         *parents, last = name.split("__")
@@ -67,22 +67,22 @@ def changed(**new: Any) -> dict[str, Any]:
     return values
 
 
-def faults(values: object) -> list[str]:
+def errors(values: object) -> list[str]:
     with pytest.raises(YoyakError) as error:
         parse_params(values, source="params.yaml")
     return [line.strip() for line in str(error.value).splitlines()]
 
 
 def test_the_list_of_keys_is_frozen() -> None:
-    assert leaves(VALUES) == KEYS
-    assert leaves(parse_params(VALUES, source="").model_dump()) == KEYS
+    assert leaf_names(VALUES) == KEYS
+    assert leaf_names(parse_params(VALUES, source="").model_dump()) == KEYS
 
 
 def test_params_yaml_as_it_stands_is_valid() -> None:
     assert load_params(ROOT / "params.yaml").model_dump() == VALUES
 
 
-def test_every_key_is_needed() -> None:
+def test_a_missing_key_is_reported() -> None:
     for name in KEYS:
         values = copy.deepcopy(VALUES)
         *parents, last = name.split(".")
@@ -90,12 +90,12 @@ def test_every_key_is_needed() -> None:
         for parent in parents:
             place = place[parent]
         del place[last]
-        assert faults(values) == ["params.yaml: 1 fault", f"{name}: missing"]
+        assert errors(values) == ["params.yaml: 1 error", f"{name}: missing"]
 
 
 @pytest.mark.parametrize("section", VALUES)
-def test_every_section_is_needed(section: str) -> None:
-    assert faults({key: value for key, value in VALUES.items() if key != section})[1:] == [f"{section}: missing"]
+def test_a_missing_section_is_reported(section: str) -> None:
+    assert errors({key: value for key, value in VALUES.items() if key != section})[1:] == [f"{section}: missing"]
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_every_section_is_needed(section: str) -> None:
         ("trainning", "training"),
         ("training__learning_rat", "training.learning_rate"),
         ("training__num_epochs", "training.num_train_epochs"),
-        ("training__num_beams", "generation.num_beams"),  # the right name in the wrong section
-        ("learning_rate", "training.learning_rate"),  # and in none
+        ("training__num_beams", "generation.num_beams"),  # a key of another section
+        ("learning_rate", "training.learning_rate"),  # a key without its section
         ("generation__seeds", "generation.seed"),
         ("score__seeds", "score.seed"),
         ("model__kobart__revison", "model.kobart.revision"),
@@ -120,11 +120,11 @@ def test_every_section_is_needed(section: str) -> None:
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(name: str, near: str) -> None:
-    assert faults(changed(**{name: 1}))[1:] == [f"{name.replace('__', '.')}: unknown key (did you mean {near}?)"]
+    assert errors(changed(**{name: 1}))[1:] == [f"{name.replace('__', '.')}: unknown key (did you mean {near}?)"]
 
 
-def test_an_unknown_key_without_a_neighbour_gets_no_guess() -> None:
-    assert faults(changed(data__qqqqq=1))[1:] == ["data.qqqqq: unknown key"]
+def test_an_unknown_key_without_a_similar_one_gets_no_hint() -> None:
+    assert errors(changed(data__qqqqq=1))[1:] == ["data.qqqqq: unknown key"]
 
 
 @pytest.mark.parametrize(
@@ -205,20 +205,20 @@ def test_an_unknown_key_without_a_neighbour_gets_no_guess() -> None:
         ("score__bootstrap_samples", 10),
     ],
 )
-def test_a_wrong_value_is_one_fault_under_its_name(name: str, value: object) -> None:
-    first, *rest = faults(changed(**{name: value}))
-    assert first == "params.yaml: 1 fault"
+def test_a_wrong_value_is_one_error_with_its_name(name: str, value: object) -> None:
+    first, *rest = errors(changed(**{name: value}))
+    assert first == "params.yaml: 1 error"
     assert len(rest) == 1
     assert rest[0].startswith(name.replace("__", ".") + ": ")
 
 
 def test_a_wrong_item_of_a_list_is_named() -> None:
-    assert [line.split(":")[0] for line in faults(changed(tokenizer__special_tokens=["#Person1#", "Person2", 3]))[1:]] == [
+    assert [line.split(":")[0] for line in errors(changed(tokenizer__special_tokens=["#Person1#", "Person2", 3]))[1:]] == [
         "tokenizer.special_tokens.1",
         "tokenizer.special_tokens.2",
     ]
     scripts = ["latin", "hangul", "kana", None]
-    assert [line.split(":")[0] for line in faults(changed(generation__blocked_scripts=scripts))[1:]] == [
+    assert [line.split(":")[0] for line in errors(changed(generation__blocked_scripts=scripts))[1:]] == [
         "generation.blocked_scripts.1",
         "generation.blocked_scripts.3",
     ]
@@ -256,7 +256,7 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
         ("training__seed", 2**32 - 1),
     ],
 )
-def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
+def test_values_at_the_limits_are_valid(name: str, value: object) -> None:
     kept: Any = parse_params(changed(**{name: value}), source="").model_dump()
     for part in name.split("__"):
         kept = kept[part]
@@ -270,7 +270,7 @@ def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
             {"generation__min_new_tokens": 120},
             "generation.min_new_tokens: 120 is more than generation.max_new_tokens (100)",
         ),
-        ({"training__predict_with_generate": False}, "training.metric_for_best_model: a ROUGE needs"),
+        ({"training__predict_with_generate": False}, "training.metric_for_best_model: a ROUGE measure needs"),
         (
             {"model__qlora__padding_free": "always", "model__qlora__attention": "eager"},
             "model.qlora.padding_free: always needs model.qlora.attention: auto, sdpa or flash_attention_2",
@@ -278,31 +278,31 @@ def test_the_edges_of_the_ranges_are_valid(name: str, value: object) -> None:
     ],
 )
 def test_impossible_combinations(new: dict[str, Any], said: str) -> None:
-    (fault,) = faults(changed(**new))[1:]
-    assert fault.startswith(said)
+    (line,) = errors(changed(**new))[1:]
+    assert line.startswith(said)
 
 
-def test_loss_needs_no_generation() -> None:
+def test_loss_works_without_generation() -> None:
     parse_params(changed(training__predict_with_generate=False, training__metric_for_best_model="loss"), source="")
 
 
 @pytest.mark.parametrize("attention", ["auto", "sdpa", "eager", "flash_attention_2"])
 @pytest.mark.parametrize("padding_free", ["auto", "always", "never"])
-def test_eager_attention_alone_cannot_go_without_padding(attention: str, padding_free: str) -> None:
+def test_only_eager_attention_needs_padding(attention: str, padding_free: str) -> None:
     values = changed(model__qlora__attention=attention, model__qlora__padding_free=padding_free)
     if (attention, padding_free) == ("eager", "always"):
-        assert len(faults(values)) == 2
+        assert len(errors(values)) == 2
     else:
         parse_params(values, source="")
 
 
-def test_all_faults_are_told_together() -> None:
+def test_all_errors_are_reported_together() -> None:
     values = changed(
         data__dir=1, training__learning_rate="fast", training__lerning_rate=1, generation__min_new_tokens=500, trainings=1
     )
     del values["score"]["seed"]
-    first, *rest = faults(values)
-    assert first == "params.yaml: 6 faults"
+    first, *rest = errors(values)
+    assert first == "params.yaml: 6 errors"
     assert {line.split(": ")[0] for line in rest} == {
         "data.dir",
         "training.learning_rate",
@@ -314,8 +314,8 @@ def test_all_faults_are_told_together() -> None:
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 3, {}, {1: 2}, {"data": None}, {"data": []}])
-def test_what_is_no_set_of_sections_is_told(values: object) -> None:
-    assert faults(values)[0].startswith("params.yaml: ")
+def test_a_value_that_is_not_a_mapping_of_sections_is_reported(values: object) -> None:
+    assert errors(values)[0].startswith("params.yaml: ")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_a_whole_number_is_a_number(tmp_path: Path) -> None:
 
 
 def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
-    """`dvc exp run -S` writes the file again by ruamel.yaml: 2e-05, and `revision:` for null."""
+    """`dvc exp run -S` rewrites the file with ruamel.yaml: 2e-05, and `revision:` for null."""
     yaml = YAML()
     values = yaml.load(TEXT)
     values["training"]["learning_rate"] = 2e-5
@@ -356,9 +356,9 @@ def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
         (TEXT.encode("utf-16"), "not readable as YAML"),
         ("data: {dir: 자료}".encode("cp949"), "not readable as YAML"),
         (TEXT.replace("revision:", "revision: 2024-13-45").encode(), "not readable as YAML"),
-        (b"", "no mapping of data, preprocess"),
-        (b"# nothing\n", "no mapping of data, preprocess"),
-        (b"- data\n", "no mapping of data, preprocess"),
+        (b"", "must be a mapping with the keys data, preprocess"),
+        (b"# nothing\n", "must be a mapping with the keys data, preprocess"),
+        (b"- data\n", "must be a mapping with the keys data, preprocess"),
         (b"--- {}\n--- {}\n", "not readable as YAML"),
         (b"!!python/object/apply:os.getcwd []", "not readable as YAML"),
     ],
@@ -372,7 +372,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> N
     assert said in str(error.value)
 
 
-def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+def test_the_message_for_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match=r"none\.yaml: there is no such file here; run from the repository's root"):
         load_params(tmp_path / "none.yaml")
 
@@ -391,11 +391,11 @@ def test_the_chosen_checkpoint_is_that_of_the_family() -> None:
         assert model.chosen.checkpoint == family[0]
 
 
-def test_every_leaf_of_the_model_is_described_in_params_yaml() -> None:
+def test_the_sections_are_those_of_params_yaml() -> None:
     assert set(Params.model_fields) == set(VALUES)
 
 
-def test_changes_at_call_time_are_put_over_the_file_and_checked() -> None:
+def test_changes_replace_values_of_the_file_and_are_validated() -> None:
     path = ROOT / "params.yaml"
     changed = load_params(path, changes=["generation.num_beams=8", "training.learning_rate=2e-5", "generation.do_sample=true"])
     assert changed.generation.num_beams == 8
@@ -423,7 +423,7 @@ def test_changes_at_call_time_are_put_over_the_file_and_checked() -> None:
         ("linear", {"nonsense": 1}, "linear takes none, not nonsense"),
     ],
 )
-def test_a_scheduler_gets_the_kwargs_that_it_knows(scheduler: str, kwargs: dict[str, float], said: str | None) -> None:
+def test_a_scheduler_accepts_only_its_own_kwargs(scheduler: str, kwargs: dict[str, float], said: str | None) -> None:
     values = YAML(typ="safe").load(TEXT)
     values["training"] |= {"lr_scheduler_type": scheduler, "lr_scheduler_kwargs": kwargs}
     if said is None:

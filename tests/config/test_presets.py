@@ -1,4 +1,4 @@
-"""Presets write what they say into params.yaml and nothing else."""
+"""A preset writes its own values into params.yaml and changes nothing else."""
 
 import io
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from yoyak.system.errors import YoyakError
 ROOT = Path(__file__).parents[2]
 PRESETS = ROOT / "presets"
 EVERY = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-OF_QLORA_ALONE = ("model.qlora.", "prompt.", "lora.")  # what a preset of an encoder-decoder has no need to say
-Take = Callable[..., Any]
+QLORA_ONLY = ("model.qlora.", "prompt.", "lora.")  # a preset of an encoder-decoder leaves these keys alone
+PresetFunction = Callable[..., Any]
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> Path:
-    """params.yaml as ruamel.yaml lays it out, which is how `dvc exp run -S` leaves it."""
+    """params.yaml as ruamel.yaml formats it, and so as `dvc exp run -S` leaves it."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
@@ -39,7 +39,7 @@ def flat(values: object, prefix: str = "") -> dict[str, object]:
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """What a preset's file says, read without the library; `about` is no part of it."""
+    """The values of a preset's file, read without the library and without `about`."""
     values: dict[str, Any] = YAML(typ="safe", pure=True).load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
     return {key: value for key, value in values.items() if key != "about"}
 
@@ -51,7 +51,7 @@ def preset(folder: Path, text: str, name: str = "mine") -> Path:
     return folder / "presets"
 
 
-def test_the_presets_that_the_documents_ask_for_are_there() -> None:
+def test_the_presets_of_the_documents_exist() -> None:
     assert {"kobart", "kobart-baseline", "kot5", "kobart-tiny", "llama-tiny"} <= set(preset_names(PRESETS))
     assert preset_names(PRESETS) == sorted(preset_names(PRESETS))
     assert set(EVERY) <= set(preset_names(PRESETS))
@@ -61,20 +61,20 @@ def test_the_presets_that_the_documents_ask_for_are_there() -> None:
 def test_a_preset_writes_all_of_its_values_and_nothing_else(params: Path, name: str) -> None:
     before = flat(load_params(params).model_dump())
     overlay = flat(values_of(name))
-    told = write_preset(name, folder=PRESETS, params=params)
-    after = flat(load_params(params).model_dump())  # load: it is valid
+    changes = write_preset(name, folder=PRESETS, params=params)
+    after = flat(load_params(params).model_dump())
     assert after == before | overlay
-    assert [line.split(": ")[0] for line in told] == [key for key in overlay if overlay[key] != before[key]]
+    assert [line.split(": ")[0] for line in changes] == [key for key in overlay if overlay[key] != before[key]]
     assert [p.name for p in params.parent.iterdir()] == ["params.yaml"]
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_preset_changes_only_the_lines_that_it_names(params: Path, name: str) -> None:
+def test_a_preset_changes_only_the_lines_of_its_keys(params: Path, name: str) -> None:
     before = params.read_text(encoding="utf-8").splitlines()
-    told = write_preset(name, folder=PRESETS, params=params)
+    changes = write_preset(name, folder=PRESETS, params=params)
     after = params.read_text(encoding="utf-8").splitlines()
     other = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert len(other) == len(told)
+    assert len(other) == len(changes)
     for old, new in other:
         assert old.split(":")[0] == new.split(":")[0]
         assert old.partition("#")[2] == new.partition("#")[2]  # the comment
@@ -112,8 +112,8 @@ LISTS = {
 
 @pytest.mark.parametrize("new", ["[]", "[kana]", "[latin, han, kana, other]"])
 @pytest.mark.parametrize("written", LISTS)
-def test_a_list_takes_the_place_of_a_list(params: Path, tmp_path: Path, written: str, new: str) -> None:
-    """Wherever it stands; the lines around it stay as they are, also where another value changes with it."""
+def test_a_list_replaces_a_list_however_it_is_formatted(params: Path, tmp_path: Path, written: str, new: str) -> None:
+    """The lines around it stay unchanged, also if another value changes at the same time."""
     text = params.read_text(encoding="utf-8")
     (line,) = (line for line in text.splitlines() if line.startswith("  blocked_scripts:"))
     params.write_text(text.replace(line, LISTS[written]), encoding="utf-8")
@@ -123,12 +123,14 @@ def test_a_list_takes_the_place_of_a_list(params: Path, tmp_path: Path, written:
     assert load_params(params).model_dump() == expected
     after = params.read_text(encoding="utf-8")
     assert after.startswith(text.partition(line)[0])
-    assert after.endswith("  seed: 42 # for do_sample" + text.partition("# for do_sample")[2].replace("size: 32", "size: 7"))
+    assert after.endswith(
+        "  seed: 42 # Seed for do_sample" + text.partition("# Seed for do_sample")[2].replace("size: 32", "size: 7 ")
+    )
     assert ("# letters" in after) == ("# letters" in LISTS[written])
 
 
 def test_a_value_that_is_a_mapping_is_replaced_as_a_whole(params: Path, tmp_path: Path) -> None:
-    """As a search checks and records it; one scheduler's arguments are another's errors."""
+    """Keys of the old scheduler would be errors with the new one."""
     polynomial = "training: {lr_scheduler_type: polynomial, lr_scheduler_kwargs: {power: 2}}"
     cosine = "training: {lr_scheduler_type: cosine_with_min_lr, lr_scheduler_kwargs: {min_lr_rate: 0.1}}"
     for name, text, expected in (("a", polynomial, {"power": 2}), ("b", cosine, {"min_lr_rate": 0.1})):
@@ -136,7 +138,7 @@ def test_a_value_that_is_a_mapping_is_replaced_as_a_whole(params: Path, tmp_path
         assert load_params(params).training.lr_scheduler_kwargs == expected
 
 
-def test_a_list_that_stands_on_lines_of_its_own_can_become_empty(params: Path, tmp_path: Path) -> None:
+def test_a_list_with_one_item_per_line_can_become_empty(params: Path, tmp_path: Path) -> None:
     write_preset("mine", folder=preset(tmp_path, "tokenizer: {special_tokens: []}"), params=params)
     assert load_params(params).tokenizer.special_tokens == []
 
@@ -147,41 +149,41 @@ def test_nothing_to_change_leaves_the_file_byte_for_byte(tmp_path: Path) -> None
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
-def test_changes_are_told_as_old_and_new(params: Path) -> None:
+def test_changes_are_returned_as_old_and_new(params: Path) -> None:
     assert "training.learning_rate: 0.001 → 5e-05" in write_preset("kobart", folder=PRESETS, params=params)
 
 
 @pytest.mark.parametrize(("name", "near"), [("kobrt", "kobart"), ("KoBART-baseline", "kobart-baseline"), ("kot-5", "kot5")])
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_an_unknown_preset_offers_near_names(params: Path, take: Take, name: str, near: str) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_an_unknown_preset_offers_similar_names(params: Path, function: PresetFunction, name: str, near: str) -> None:
     before = params.read_bytes()
     with pytest.raises(YoyakError, match=f"no preset '{name}'.*did you mean: .*{near}"):
-        take(name, folder=PRESETS, params=params)
+        function(name, folder=PRESETS, params=params)
     with pytest.raises(YoyakError, match=f"no preset '{name}'.*did you mean: .*{near}"):
         read_preset(name, PRESETS)
     assert params.read_bytes() == before
 
 
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_a_name_like_no_other_offers_all(params: Path, take: Take) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_a_name_without_a_similar_one_offers_all(params: Path, function: PresetFunction) -> None:
     with pytest.raises(YoyakError) as error:
-        take("zzz", folder=PRESETS, params=params)
+        function("zzz", folder=PRESETS, params=params)
     assert all(name in str(error.value) for name in EVERY)
 
 
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_a_name_is_no_path(params: Path, tmp_path: Path, take: Take) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_a_name_is_not_a_path(params: Path, tmp_path: Path, function: PresetFunction) -> None:
     (tmp_path / "outside.yaml").write_text("data: {dir: x}\n")
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "a.yaml").write_text("data: {dir: x}\n")
     with pytest.raises(YoyakError, match="no preset"):
-        take("../outside", folder=tmp_path / "presets", params=params)
+        function("../outside", folder=tmp_path / "presets", params=params)
 
 
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_no_presets_says_where_to_run(params: Path, tmp_path: Path, take: Take) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_the_message_for_no_presets_says_where_to_run(params: Path, tmp_path: Path, function: PresetFunction) -> None:
     with pytest.raises(YoyakError, match="no presets here; run from the repository's root"):
-        take("kobart", folder=tmp_path / "none", params=params)
+        function("kobart", folder=tmp_path / "none", params=params)
 
 
 @pytest.mark.parametrize(
@@ -196,35 +198,35 @@ def test_no_presets_says_where_to_run(params: Path, tmp_path: Path, take: Take) 
         ("model: {qlora: {padding_free: always, attention: eager}}", "model.qlora.padding_free: always needs"),
         ("generation: {blocked_scripts: latin}", "generation.blocked_scripts: "),
         ("aboot: {sources: []}", "aboot: unknown key"),
-        ("", "no mapping"),
-        ("- about", "no mapping"),
+        ("", "must be a mapping"),
+        ("- about", "must be a mapping"),
     ],
 )
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
 def test_an_invalid_overlay_leaves_the_file_untouched(
-    params: Path, tmp_path: Path, take: Take, overlay: str, said: str
+    params: Path, tmp_path: Path, function: PresetFunction, overlay: str, said: str
 ) -> None:
     folder = preset(tmp_path, overlay, "bad")
     before = params.read_bytes()
     with pytest.raises(YoyakError) as error:
-        take("bad", folder=folder, params=params)
+        function("bad", folder=folder, params=params)
     assert said in str(error.value)
     assert params.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "data: [", "- 1\n", "data: {dir: x}\n"])
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_damaged_params_are_told_and_kept(tmp_path: Path, take: Take, content: str) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_damaged_params_are_reported_and_kept(tmp_path: Path, function: PresetFunction, content: str) -> None:
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(YoyakError, match=r"params\.yaml"):
-        take("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
+        function("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
     assert (tmp_path / "params.yaml").read_text() == content
 
 
-@pytest.mark.parametrize("take", [write_preset, params_with_preset])
-def test_missing_params_say_where_to_run(tmp_path: Path, take: Take) -> None:
+@pytest.mark.parametrize("function", [write_preset, params_with_preset])
+def test_the_message_for_missing_params_says_where_to_run(tmp_path: Path, function: PresetFunction) -> None:
     with pytest.raises(YoyakError, match="run from the repository's root"):
-        take("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
+        function("kobart", folder=PRESETS, params=tmp_path / "params.yaml")
 
 
 def test_the_default_params_are_the_preset_of_the_embedded_checkpoint(params: Path) -> None:
@@ -233,11 +235,11 @@ def test_the_default_params_are_the_preset_of_the_embedded_checkpoint(params: Pa
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_preset_is_undone_by_the_default_one(params: Path, name: str) -> None:
-    """But for what the preset says of the qlora family alone: kobart reads none of it."""
+    """Except for keys of the qlora family, which kobart does not read."""
     write_preset(name, folder=PRESETS, params=params)
     write_preset("kobart-tiny", folder=PRESETS, params=params)
     default, after = flat(load_params(ROOT / "params.yaml").model_dump()), flat(load_params(params).model_dump())
-    may_stay = {key for key in flat(values_of(name)) if key.startswith(OF_QLORA_ALONE)}
+    may_stay = {key for key in flat(values_of(name)) if key.startswith(QLORA_ONLY)}
     assert {key for key in after if after[key] != default[key]} <= may_stay
 
 
@@ -250,7 +252,7 @@ def test_a_preset_is_undone_by_the_default_decoder(params: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_apply_gives_what_use_would_write_and_leaves_the_file_alone(params: Path, name: str) -> None:
+def test_params_with_preset_are_what_write_preset_writes(params: Path, name: str) -> None:
     before = params.read_bytes()
     applied = params_with_preset(name, folder=PRESETS, params=params)
     assert params.read_bytes() == before
@@ -260,13 +262,13 @@ def test_apply_gives_what_use_would_write_and_leaves_the_file_alone(params: Path
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_what_a_preset_says_about_its_model_never_lands_in_the_params(params: Path, name: str) -> None:
+def test_the_part_about_is_not_written_into_the_params(params: Path, name: str) -> None:
     values, about = read_preset(name, PRESETS)
     assert set(about) <= {"sources", "shape"}
     assert "about" not in values
     assert values == values_of(name)
-    told = write_preset(name, folder=PRESETS, params=params)
-    assert not [line for line in told if line.startswith("about")]
+    changes = write_preset(name, folder=PRESETS, params=params)
+    assert not [line for line in changes if line.startswith("about")]
     assert "about" not in YAML(typ="safe", pure=True).load(params.read_text(encoding="utf-8"))
 
 
@@ -278,7 +280,7 @@ training: {seed: 7}
 """
 
 
-def test_about_is_read_apart(params: Path, tmp_path: Path) -> None:
+def test_the_part_about_is_returned_separately(params: Path, tmp_path: Path) -> None:
     folder = preset(tmp_path, ABOUT)
     assert read_preset("mine", folder) == (
         {"training": {"seed": 7}},
@@ -291,11 +293,11 @@ def test_about_is_read_apart(params: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "about"), [("training: {seed: 7}", {}), ("about:\ntraining: {seed: 7}", {})])
-def test_a_preset_need_not_say_anything_about_its_model(tmp_path: Path, text: str, about: dict[str, Any]) -> None:
+def test_the_part_about_is_optional(tmp_path: Path, text: str, about: dict[str, Any]) -> None:
     assert read_preset("mine", preset(tmp_path, text)) == ({"training": {"seed": 7}}, about)
 
 
-def test_a_preset_of_nothing_but_about_changes_nothing(params: Path, tmp_path: Path) -> None:
+def test_a_preset_with_only_the_part_about_changes_nothing(params: Path, tmp_path: Path) -> None:
     folder, before = preset(tmp_path, "about: {sources: [a paper]}"), params.read_bytes()
     assert write_preset("mine", folder=folder, params=params) == []
     assert params_with_preset("mine", folder=folder, params=params) == load_params(params)

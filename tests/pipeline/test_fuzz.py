@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from stages import preprocess as stage
 from tests.conftest import ROOT
 from yoyak.config import params
-from yoyak.config.sections import Params, number_from_text
+from yoyak.config.fields import number_from_text
+from yoyak.config.sections import Params
 from yoyak.config.yaml_files import read_yaml
 from yoyak.data import cleaning, dialogue
 from yoyak.data.dialogue import BadDialogueError, Noise, PersonTags

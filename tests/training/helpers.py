@@ -17,7 +17,8 @@ from transformers import (
 
 from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.config.params import parse_params
-from yoyak.config.sections import Params, Training
+from yoyak.config.sections import Params
+from yoyak.config.training_section import Training
 from yoyak.data import tokenization
 from yoyak.data.collation import collate_pairs
 from yoyak.models import checkpoints, encoder_decoder

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.training.helpers import make_arguments, training_section
-from yoyak.config.sections import Params, Training
+from yoyak.config.sections import Params
+from yoyak.config.training_section import Training
 from yoyak.system import hardware
 from yoyak.training import arguments
 

@@ -1,4 +1,4 @@
-"""params.yaml as typed sections, from a file, from a mapping and with single changes."""
+"""params.yaml as typed, frozen sections. All errors are reported at once, by dotted name, before any work starts."""
 
 import functools
 from collections.abc import Sequence
@@ -14,38 +14,58 @@ from yoyak.system.text_files import printable
 __all__ = ["Params", "leaf_keys", "load_params", "parse_change", "parse_params"]
 
 
-@functools.cache
-def leaf_keys() -> list[str]:
-    """Every dotted name that has a value in params.yaml."""
-    valid = dotted_keys(Params)
-    return [name for name in valid if not any(other.startswith(f"{name}.") for other in valid)]
+def load_params(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
+    """Read and validate a params file.
+
+    Args:
+        path: the file.
+        changes: values to use instead of the file's, each as "section.key=value". The file stays unchanged.
+
+    Raises:
+        YoyakError: naming the file or the key, if the file cannot be read or the values are not valid.
+    """
+    values = read_yaml(path)
+    for name, value in map(parse_change, changes):
+        *sections, key = name.split(".")
+        target = values
+        for section in sections:
+            target = target.get(section) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise YoyakError(f"{path}: section {'.'.join(sections)} is missing")
+        target[key] = value
+    return parse_params(values, source=str(path))
 
 
 def parse_params(values: object, *, source: str) -> Params:
-    """The typed parameters of a mapping. YoyakError as `check` has it."""
+    """Validate a mapping of sections.
+
+    Args:
+        values: the mapping, such as the content of params.yaml.
+        source: name of the mapping in error messages.
+
+    Raises:
+        YoyakError: with one line for each key that is unknown, is missing, or has a wrong value.
+    """
     return validate(Params, values, source=source)
 
 
 def parse_change(change: str) -> tuple[str, Any]:
-    """Name and value of "section.key=value", the value as YAML, like `dvc exp run -S`. YoyakError if it is none."""
+    """Split "section.key=value" into the dotted name and the value. The value is YAML, as with `dvc exp run -S`.
+
+    Raises:
+        YoyakError: if the key is unknown or the value is not YAML.
+    """
     name, _, value = change.partition("=")
     if name not in leaf_keys():
         raise YoyakError(f"{printable(name)}: unknown key{nearest_key_hint(name, Params)}")
     try:
         return name, parse_yaml(value)
     except ValueError:
-        raise YoyakError(f"{name}: {printable(repr(value))} is no YAML value") from None
+        raise YoyakError(f"{name}: {printable(repr(value))} is not a YAML value") from None
 
 
-def load_params(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()) -> Params:
-    """Read and check params.yaml, with `changes` ("section.key=value") put over it."""
-    values = read_yaml(path)
-    for name, value in map(parse_change, changes):
-        *sections, key = name.split(".")
-        place = values
-        for section in sections:
-            place = place.get(section) if isinstance(place, dict) else None
-        if not isinstance(place, dict):
-            raise YoyakError(f"{path}: no section {'.'.join(sections)}")
-        place[key] = value
-    return parse_params(values, source=str(path))
+@functools.cache
+def leaf_keys() -> list[str]:
+    """The dotted names of all keys of params.yaml that have a value, in their order. Sections themselves are left out."""
+    names = dotted_keys(Params)
+    return [name for name in names if not any(other.startswith(f"{name}.") for other in names)]

@@ -1,4 +1,4 @@
-"""Presets: named overlays that `python -m yoyak use NAME` writes into params.yaml, its comments kept."""
+"""Presets: named sets of values that `python -m yoyak use NAME` writes into params.yaml. Comments and order are kept."""
 
 import difflib
 import io
@@ -17,90 +17,134 @@ from yoyak.system.errors import YoyakError
 
 
 def preset_names(folder: Path) -> list[str]:
+    """The names of all presets in a folder, sorted."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def read_preset(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values of a preset, and what it says `about` its model (sources, shape).
+    """Read a preset.
+
+    Args:
+        name: name of the preset: its file name without ".yaml".
+        folder: the folder of the presets.
+
+    Returns:
+        The values by section, and the part `about`, which is not written into params.yaml: the sources of the values, and the
+        shape of the model.
 
     Raises:
-        YoyakError: for an unknown preset (the nearest names are offered).
+        YoyakError: if the preset does not exist (the message offers similar names) or its file is not a mapping.
     """
     valid = preset_names(folder)
     if not valid:
         raise YoyakError(f"{folder}: there are no presets here; run from the repository's root")
     if name not in valid:
-        near = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
-        raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(near)}?")
-    overlay = read_yaml(folder / f"{name}.yaml")
-    if not isinstance(overlay, dict):
-        raise YoyakError(f"{folder / name}.yaml is no mapping of sections")
-    about = overlay.pop("about", None) or {}
-    return overlay, about
+        similar = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
+        raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(similar)}?")
+    values = read_yaml(folder / f"{name}.yaml")
+    if not isinstance(values, dict):
+        raise YoyakError(f"{folder / name}.yaml: must be a mapping of sections")
+    about = values.pop("about", None) or {}
+    return values, about
 
 
 def params_with_preset(name: str, *, folder: Path, params: Path) -> Params:
-    """The params with the preset over them; the file stays as it is. YoyakError if that is not valid."""
+    """The values of a params file with a preset's values in place of its own. The file stays unchanged.
+
+    Args:
+        name: name of the preset.
+        folder: the folder of the presets.
+        params: path of the params file.
+
+    Raises:
+        YoyakError: if the preset does not exist or the result is not valid.
+    """
     overlay, _ = read_preset(name, folder)
     values = read_yaml(params)
     if not isinstance(values, dict):
-        raise YoyakError(f"{params} is no mapping of sections")
-    _overlay(values, overlay, "")
+        raise YoyakError(f"{params}: must be a mapping of sections")
+    _merge(values, overlay, "")
     return parse_params(values, source=f"{params} with preset {name}")
 
 
 def write_preset(name: str, *, folder: Path, params: Path) -> list[str]:
-    """Write the preset over `params` and return what changed, as "section.key: old → new".
+    """Write a preset's values into a params file.
+
+    Args:
+        name: name of the preset.
+        folder: the folder of the presets.
+        params: path of the params file.
+
+    Returns:
+        The changes, each as "section.key: old → new".
 
     Raises:
-        YoyakError: for an unknown preset, or if the result would not be valid; then the file stays as it was.
+        YoyakError: if the preset does not exist or the result is not valid. The file stays unchanged then.
     """
     overlay, _ = read_preset(name, folder)
     return write_overlay(overlay, params=params, source=f"preset {name}")
 
 
 def write_overlay(overlay: Mapping[str, Any], *, params: Path, source: str) -> list[str]:
-    """Lay nested values over the file `params`, and return what changed, as "section.key: old → new".
+    """Write values into a params file. Its comments, order and quotes are kept.
+
+    Args:
+        overlay: the new values, nested as in the file.
+        params: path of the params file.
+        source: name of the overlay in error messages.
+
+    Returns:
+        The changes, each as "section.key: old → new".
 
     Raises:
-        YoyakError: naming `source`, if the result would not be valid; then the file stays as it was.
+        YoyakError: if the result is not valid. The file stays unchanged then.
     """
     if not isinstance(read_yaml(params), dict):
-        raise YoyakError(f"{params} is no mapping of sections")
-    yaml = YAML()  # round trip: keeps comments, order and quotes; lists are indented as `dvc exp run -S` does
+        raise YoyakError(f"{params}: must be a mapping of sections")
+    yaml = YAML()  # the round-trip loader keeps comments; it formats lists as `dvc exp run -S` does
     yaml.preserve_quotes = True
     yaml.width = 200
     values = yaml.load(params.read_text(encoding="utf-8"))
-    changed = _overlay(values, overlay, "")
+    changes = _merge(values, overlay, "")
     parse_params(values, source=f"{params} with {source}")
-    if not changed:
+    if not changes:
         return []
     text = io.StringIO()
     yaml.dump(values, text)
     if YAML(typ="safe", pure=True).load(text.getvalue()) != values:
-        raise YoyakError(f"{params}: {source} cannot be written into it without harm; the file is as it was")
+        raise YoyakError(
+            f"{params}: {source} cannot be written without changing other values; the file stays unchanged; "
+            "simplify the layout of the keys that it changes"
+        )
     with atomic_file(params) as file:
         file.write(text.getvalue())
-    return changed
+    return changes
 
 
-def _on_one_line(new: list[Any], values: MutableMapping[str, Any], key: str) -> CommentedSeq:
-    """A list as [a, b]. With the comments that ruamel kept for a list on lines of its own, it would run into the next key."""
+def _merge(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
+    """Put each value of `overlay` into `values`, in place, and return the changes.
+
+    A value that is itself a mapping, such as lr_scheduler_kwargs, is replaced as a whole.
+    """
+    changes, leaves = [], leaf_keys()
+    for key, new in overlay.items():
+        old = values.get(key)
+        if isinstance(new, dict) and isinstance(old, dict) and f"{prefix}{key}" not in leaves:
+            changes += _merge(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key}: {old} → {new}")
+            values[key] = _list_on_one_line(new, values, key) if isinstance(new, list) else new
+    return changes
+
+
+def _list_on_one_line(new: list[Any], values: MutableMapping[str, Any], key: str) -> CommentedSeq:
+    """A list that ruamel.yaml writes as [a, b].
+
+    ruamel keeps the comments of an old list with one item per line. With these, the new list would run into the next key, so
+    they are removed.
+    """
     if isinstance(values, CommentedMap) and (comments := values.ca.items.get(key)) and not comments[3]:
         comments[3] = None
     sequence = CommentedSeq(new)
     sequence.fa.set_flow_style()
     return sequence
-
-
-def _overlay(values: MutableMapping[str, Any], overlay: Mapping[str, Any], prefix: str) -> list[str]:
-    """Put every leaf of `overlay` into `values`, in place; one that is a mapping (lr_scheduler_kwargs) as a whole."""
-    changed, whole = [], leaf_keys()
-    for key, new in overlay.items():
-        old = values.get(key)
-        if isinstance(new, dict) and isinstance(old, dict) and f"{prefix}{key}" not in whole:
-            changed += _overlay(old, new, f"{prefix}{key}.")
-        elif old != new:
-            changed.append(f"{prefix}{key}: {old} → {new}")
-            values[key] = _on_one_line(new, values, key) if isinstance(new, list) else new
-    return changed

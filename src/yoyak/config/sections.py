@@ -1,59 +1,82 @@
-"""The typed sections of params.yaml."""
+"""The typed sections of params.yaml. Section `training` has a module of its own.
 
-import math
-import re
-from typing import Annotated, Any, Literal, Self
+Each field has a description: what it does, its unit, and the source of its default. The reference in the documents is generated
+from these descriptions (`yoyak.config.reference`).
+"""
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing import Annotated, Literal, Self
 
+from pydantic import Field, model_validator
 
-def number_from_text(value: object) -> object:
-    """A number that a YAML 1.1 writer left as text ("2e-05" has no dot, so YAML 1.1 takes it for a string)."""
-    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+", value):
-        return float(value)
-    return value
+from yoyak.config.fields import Count, CountOrZero, Float, NonEmpty, Positive, PositiveShare, Section, Seed, ShareBelowOne
+from yoyak.config.training_section import Training
 
-
-Float = Annotated[float, BeforeValidator(number_from_text)]
-Share = Annotated[Float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[Float, Field(ge=0)]
-Script = Literal["latin", "han", "kana", "other"]
 FamilyName = Literal["kobart", "qlora"]
 BackendName = Literal["auto", "transformers", "ctranslate2", "ctranslate2-int8"]
-
-
-class Section(BaseModel):
-    """Frozen; unknown keys are errors; nothing is coerced (but text like "2e-05" to a number)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+Script = Literal["latin", "han", "kana", "other"]
+Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
 
 
 class Data(Section):
-    dir: Annotated[str, Field(min_length=1)]
+    """Where the raw data is."""
+
+    dir: NonEmpty = Field(
+        description="Folder with train.csv, dev.csv and test.csv. Put your own files into data/raw and write `data/raw` here. "
+        "data/sample is a small data set of our own text."
+    )
 
 
 class Preprocess(Section):
-    noise: Literal["minimal", "moderate", "aggressive"]
-    person_tags: Literal["keep_original", "simplify", "abstract"]
-    max_rejected: Annotated[int, Field(ge=0)]
+    """Cleaning of the raw rows."""
+
+    noise: Literal["minimal", "moderate", "aggressive"] = Field(
+        description="Level of cleaning. `minimal` only repairs damaged text. `moderate` also writes laughter and tears as "
+        "words (ㅋㅋ → 웃음, ㅠㅠ → 슬픔). `aggressive` also drops fillers at the start of an utterance, emoji and repeated "
+        "punctuation."
+    )
+    person_tags: Literal["keep_original", "simplify", "abstract"] = Field(
+        description="Form of the speaker tags in the model's input. `keep_original` is #Person1#, `simplify` is P1, "
+        "`abstract` is 화자1. The predictions get the original tags back."
+    )
+    max_rejected: CountOrZero = Field(
+        description="Number of unusable train and dev rows that may be left out; with more, the stage fails. Each is listed "
+        "in data/rejects/rows.jsonl with its reason. Test rows are never left out."
+    )
 
 
 class Checkpoint(Section):
-    """What `from_pretrained` takes: a folder, or a hub name with its revision."""
+    """The encoder-decoder of the family `kobart`."""
 
-    checkpoint: Annotated[str, Field(min_length=1)]
-    revision: str | None
+    checkpoint: NonEmpty = Field(
+        description="Folder of the model to fine-tune, or its name on the hub, which needs a revision."
+    )
+    revision: str | None = Field(
+        description="Commit of the model on the hub; empty for a folder. A commit never changes, a branch name does."
+    )
 
 
 class QuantizedCheckpoint(Checkpoint):
-    """A decoder-only checkpoint, and how it is loaded."""
+    """The decoder-only model of the family `qlora`, and how it is loaded."""
 
-    quantization: Literal["nf4", "int8", "none"]
-    double_quantization: bool
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"]
-    padding_free: Literal["auto", "always", "never"]
-    offload_folder: str | None
+    quantization: Literal["nf4", "int8", "none"] = Field(
+        description="Storage of the frozen linear layers in memory. `nf4` needs 4 bits per weight (QLoRA, arXiv:2305.14314), "
+        "`int8` 8 bits, `none` keeps the training precision."
+    )
+    double_quantization: bool = Field(
+        description="Quantize the scales of nf4 too. It saves about 0.4 bits per weight (QLoRA, section 3)."
+    )
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = Field(
+        description="Attention kernel. `auto` chooses FlashAttention 2 if the package is installed and the GPU and precision "
+        "support it, or else `sdpa`."
+    )
+    padding_free: Literal["auto", "always", "never"] = Field(
+        description="Put the examples of a batch into one row without padding. `auto` does it with FlashAttention. `always` "
+        "does not work with `attention: eager`."
+    )
+    offload_folder: str | None = Field(
+        description="Folder for layers that do not fit into GPU memory; empty for no offloading. Layers go to RAM and then to "
+        "this folder. It is slow, and works for prediction only, not for training."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -63,146 +86,113 @@ class QuantizedCheckpoint(Checkpoint):
 
 
 class Model(Section):
-    family: FamilyName
+    """The model; an experiment uses one family."""
+
+    family: FamilyName = Field(
+        description="Kind of model. `kobart` is any encoder-decoder, trained completely. `qlora` is any decoder-only model, "
+        "loaded in 4 bits and trained by LoRA."
+    )
     kobart: Checkpoint
     qlora: QuantizedCheckpoint
 
     @property
     def chosen(self) -> Checkpoint:
+        """The section of the chosen family."""
         return self.kobart if self.family == "kobart" else self.qlora
 
 
 class Tokenizer(Section):
-    max_input_length: Annotated[int, Field(ge=8)]
-    max_target_length: Annotated[int, Field(ge=4)]
-    special_tokens: list[Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]]
+    """Tokenization; all lengths are in tokens."""
+
+    max_input_length: Annotated[int, Field(ge=8)] = Field(
+        description="Longest input of the model, in tokens. `kobart` drops the end of a longer dialogue; `qlora` drops turns "
+        "from its middle, and the prompt counts too."
+    )
+    max_target_length: Annotated[int, Field(ge=4)] = Field(
+        description="Longest summary in training, in tokens. The end of a longer one is dropped."
+    )
+    special_tokens: list[Tag] = Field(
+        description="Tags that are one token each. A tag that the tokenizer does not have is added."
+    )
 
 
 class Prompt(Section):
-    """What a decoder-only model is asked; the qlora family alone reads it."""
+    """The prompt of a decoder-only model; only the family `qlora` reads it."""
 
-    style: Literal["structured", "plain", "instruction"]
-    system: str | None
-    topic: Literal["auto", "always", "never"]
-    augmentation: Literal["none", "templates"]
-
-
-# For each scheduler what lr_scheduler_kwargs may hold, and of what it must hold one (transformers.optimization).
-_DECAY = {"decay_type", "min_lr_ratio", "num_cycles", "num_decay_steps", "num_stable_steps", "warmup_type"}
-_SCHEDULER_KWARGS: dict[str, tuple[set[str], set[str]]] = {
-    "linear": (set(), set()),
-    "cosine": ({"num_cycles"}, set()),
-    "cosine_with_restarts": ({"num_cycles"}, set()),
-    "polynomial": ({"lr_end", "power"}, set()),
-    "constant": (set(), set()),
-    "constant_with_warmup": (set(), set()),
-    "inverse_sqrt": ({"timescale"}, set()),
-    "reduce_lr_on_plateau": ({"cooldown", "eps", "factor", "min_lr", "mode", "patience", "threshold", "threshold_mode"}, set()),
-    "cosine_with_min_lr": ({"min_lr", "min_lr_rate", "num_cycles"}, {"min_lr", "min_lr_rate"}),
-    "warmup_stable_decay": (_DECAY, {"num_decay_steps"}),
-}
-
-
-class Training(Section):
-    """Keys are transformers' TrainingArguments, but `precision`, `early_stopping_patience` and `debug`, which are ours."""
-
-    num_train_epochs: Annotated[Float, Field(gt=0)]
-    per_device_train_batch_size: Count
-    per_device_eval_batch_size: Count
-    gradient_accumulation_steps: Count
-    learning_rate: Annotated[Float, Field(gt=0, le=1)]
-    lr_scheduler_type: Literal[
-        "linear",
-        "cosine",
-        "cosine_with_restarts",
-        "polynomial",
-        "constant",
-        "constant_with_warmup",
-        "inverse_sqrt",
-        "reduce_lr_on_plateau",
-        "cosine_with_min_lr",
-        "warmup_stable_decay",
-    ]
-    lr_scheduler_kwargs: dict[str, Any]
-    warmup_steps: NotNegative
-    weight_decay: Share
-    label_smoothing_factor: Annotated[Float, Field(ge=0, lt=1)]
-    max_grad_norm: NotNegative
-    optim: Literal[
-        "adamw_torch",
-        "adamw_torch_fused",
-        "adafactor",
-        "sgd",
-        "adamw_bnb_8bit",
-        "paged_adamw_32bit",
-        "paged_adamw_8bit",
-    ]
-    adam_beta1: Annotated[Float, Field(ge=0, lt=1)]
-    adam_beta2: Annotated[Float, Field(ge=0, lt=1)]
-    adam_epsilon: Annotated[Float, Field(gt=0)]
-    train_sampling_strategy: Literal["group_by_length", "random"]
-    gradient_checkpointing: bool
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
-    metric_for_best_model: Literal["rouge_sum", "rouge1", "rouge2", "rougeL", "loss"]
-    predict_with_generate: bool
-    generation_num_beams: Count
-    early_stopping_patience: Annotated[int, Field(ge=0)]
-    save_steps: Annotated[int, Field(ge=0)]
-    save_total_limit: Count
-    logging_steps: Count
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    full_determinism: bool
-    debug: bool
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.metric_for_best_model != "loss" and not self.predict_with_generate:
-            raise ValueError("metric_for_best_model: a ROUGE needs training.predict_with_generate: true (or choose loss)")
-        known, needed = _SCHEDULER_KWARGS[self.lr_scheduler_type]
-        if unknown := set(self.lr_scheduler_kwargs) - known:
-            raise ValueError(
-                f"lr_scheduler_kwargs: {self.lr_scheduler_type} takes {', '.join(sorted(known)) or 'none'}, "
-                f"not {', '.join(sorted(unknown))}"
-            )
-        if needed and not needed & set(self.lr_scheduler_kwargs):
-            raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} needs {' or '.join(sorted(needed))}")
-        for key, value in self.lr_scheduler_kwargs.items():
-            finite = not isinstance(value, float) or math.isfinite(value)
-            if not (value is None or (isinstance(value, str | int | float) and finite)):
-                raise ValueError(f"lr_scheduler_kwargs: {key} is neither a finite number nor a word")
-        if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
-            raise ValueError("warmup_steps: a share of all steps (below 1) or a whole number of steps")
-        return self
+    style: Literal["structured", "plain", "instruction"] = Field(
+        description="Form of the prompt. `structured` has the parts [Conversation] and [Question]; `plain` has one sentence "
+        "before the dialogue; both use the chat template. `instruction` is for base models without a chat template."
+    )
+    system: str | None = Field(description="System message; empty for none. The style `instruction` has none.")
+    topic: Literal["auto", "always", "never"] = Field(
+        description="Name the topic of the dialogue in the `structured` question. `auto` does it if every test row has a topic."
+    )
+    augmentation: Literal["none", "templates"] = Field(
+        description="Additional train rows. `templates` uses each train row five times, each time with another instruction."
+    )
 
 
 class Lora(Section):
-    """Keys of peft's LoraConfig; the qlora family alone reads them."""
+    """LoRA, with the names of peft's LoraConfig; only the family `qlora` reads it."""
 
-    r: Count
-    lora_alpha: Count
-    lora_dropout: Annotated[Float, Field(ge=0, lt=1)]
+    r: Count = Field(description="Rank of the two added matrices. A higher rank has more weights to train.")
+    lora_alpha: Count = Field(description="Scale of the added matrices: they are multiplied by lora_alpha / r.")
+    lora_dropout: ShareBelowOne = Field(
+        description="Dropout before the added matrices. 0.05 is usual; on a CPU it takes a third of the training time."
+    )
 
 
 class Generation(Section):
-    """Keys are transformers' GenerationConfig, but `blocked_scripts`, `batch_size`, `backend` and `postprocess`, which
-    are ours."""
+    """Decoding, with the names and meanings of transformers' GenerationConfig.
 
-    max_new_tokens: Count
-    min_new_tokens: Annotated[int, Field(ge=0)]
-    num_beams: Count
-    do_sample: bool
-    temperature: Annotated[Float, Field(gt=0)]
-    top_p: Annotated[Float, Field(gt=0, le=1)]
-    top_k: Annotated[int, Field(ge=0)]
-    repetition_penalty: Annotated[Float, Field(gt=0)]
-    length_penalty: Float
-    no_repeat_ngram_size: Annotated[int, Field(ge=0)]
-    early_stopping: Literal[True, False, "never"]
-    blocked_scripts: list[Script]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
-    batch_size: Count
-    backend: BackendName
-    postprocess: Literal["never", "auto", "always"]
+    `blocked_scripts`, `seed`, `batch_size`, `backend` and `postprocess` are additions of yoyak.
+    """
+
+    max_new_tokens: Count = Field(description="Longest summary, in tokens.")
+    min_new_tokens: CountOrZero = Field(description="Shortest summary, in tokens. It must not exceed `max_new_tokens`.")
+    num_beams: Count = Field(description="Number of beams of beam search; 1 is greedy decoding.")
+    do_sample: bool = Field(description="Draw tokens at random instead of taking the most probable ones.")
+    temperature: Positive = Field(
+        description="Divisor of the logits when sampling. Below 1, probable tokens become more probable."
+    )
+    top_p: PositiveShare = Field(
+        description="Sample only from the most probable tokens with this total probability; 1 keeps all."
+    )
+    top_k: CountOrZero = Field(
+        description="Sample only from this number of most probable tokens; 0 keeps all. 50 is transformers' default."
+    )
+    repetition_penalty: Positive = Field(
+        description="Divisor of the logits of tokens that already occurred; 1 switches it off. For `qlora` the tokens of the "
+        "prompt count too."
+    )
+    length_penalty: Float = Field(
+        description="Exponent of the length in a beam's score; a higher value favors longer summaries. It works with two or "
+        "more beams."
+    )
+    no_repeat_ngram_size: CountOrZero = Field(
+        description="Size of token sequences that must not occur twice; 0 switches it off. For `qlora` the prompt counts too: "
+        "3 forbids three tokens in a row from the dialogue."
+    )
+    early_stopping: Literal[True, False, "never"] = Field(
+        description="When beam search ends. `true` ends it as soon as `num_beams` summaries are finished; `false` estimates "
+        "whether a better one is still possible; `never` goes on until none is possible."
+    )
+    blocked_scripts: list[Script] = Field(
+        description="Scripts whose letters are never written. Tags and words from the dialogue are excepted. `other` is every "
+        "script but these three and Hangul."
+    )
+    seed: Seed = Field(description="Seed for do_sample.")
+    batch_size: Count = Field(
+        description="Dialogues that are summarized at the same time. It changes speed and memory, and the summaries only by "
+        "rounding."
+    )
+    backend: BackendName = Field(
+        description="Library that writes the summaries. `auto` chooses CTranslate2 on a CPU, in int8 unless the dev score "
+        "falls, and transformers on a GPU or where CTranslate2 cannot run the model."
+    )
+    postprocess: Literal["never", "auto", "always"] = Field(
+        description="Repair the ends of summaries that were cut off. `auto` does it if that raises the dev score."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -214,23 +204,36 @@ class Generation(Section):
 
 
 class Hardware(Section):
-    cpu_threads: Count | None
+    """Hardware settings that change the bytes of a result."""
+
+    cpu_threads: Count | None = Field(
+        description="CPU threads of training and prediction; empty for one per core. The order of sums depends on the number, "
+        "so another number changes the last digits of a result."
+    )
 
 
 class Score(Section):
-    references: Literal["mean", "max"]
-    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Scoring of the dev predictions."""
+
+    references: Literal["mean", "max"] = Field(
+        description="Combination of the scores of several reference summaries. With one reference it has no effect."
+    )
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)] = Field(
+        description="Resamples for the 95 % intervals and the paired tests. 1,000 follows Koehn 2004."
+    )
+    seed: Seed = Field(description="Seed of the resamples.")
 
 
 class SearchStatus(Section):
-    """What a search writes into the experiment of a trial that it ended early."""
+    """State of a search; `python -m yoyak search` writes it. Do not edit it."""
 
-    pruned: str | None
+    pruned: str | None = Field(
+        description="Why the search ended this trial early; empty if it did not. With a reason, the stages do nothing."
+    )
 
 
 class Params(Section):
-    """All of params.yaml."""
+    """All sections of params.yaml."""
 
     data: Data
     preprocess: Preprocess

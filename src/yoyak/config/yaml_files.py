@@ -1,4 +1,4 @@
-"""YAML 1.2 files, read with limits."""
+"""Reading of YAML 1.2 files, with limits on what a small file can cost."""
 
 import itertools
 import re
@@ -7,17 +7,22 @@ from pathlib import Path
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import first_bytes, printable
 
-# Of a YAML file, far more than ours have. Each bounds what a small file can cost: aliases of aliases multiply.
-MOST_BYTES, MOST_BRACKETS, MOST_ALIASES = 20_000, 50, 10
+# Our files stay far below these limits. Without a limit, deeply nested brackets exhaust the stack, and aliases of aliases
+# multiply: a few hundred bytes can expand to gigabytes.
+MAX_BYTES, MAX_NESTED_BRACKETS, MAX_ALIASES = 20_000, 50, 10
 
 
 def read_yaml(path: Path) -> object:
-    """The values of a YAML 1.2 file (there 2e-5 and 2e-05 are numbers). YoyakError if it is missing or is no YAML."""
+    """Read the value of a YAML 1.2 file. In YAML 1.2, unlike 1.1, 2e-5 and 2e-05 are numbers.
+
+    Raises:
+        YoyakError: naming the file, if it is missing, too large, or not valid YAML.
+    """
     if not path.exists():
         raise YoyakError(f"{path}: there is no such file here; run from the repository's root")
-    first_bytes(path)  # says what is wrong with a pipe or a folder
-    if path.stat().st_size > MOST_BYTES:
-        raise YoyakError(f"{path}: more than {MOST_BYTES:,} bytes; this is another file")
+    first_bytes(path)  # raises a clear error for a folder or a pipe
+    if path.stat().st_size > MAX_BYTES:
+        raise YoyakError(f"{path}: more than {MAX_BYTES:,} bytes; this is not a file of params")
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -25,19 +30,23 @@ def read_yaml(path: Path) -> object:
 
 
 def parse_yaml(text: str) -> object:
-    """The value of a YAML text. ValueError if it is none, or if it would grow out of all proportion."""
+    """Parse a YAML 1.2 text.
+
+    Raises:
+        ValueError: if the text is not valid YAML, or exceeds MAX_NESTED_BRACKETS or MAX_ALIASES.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.events import AliasEvent
 
     steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", text))
-    if max(itertools.accumulate(steps), default=0) > MOST_BRACKETS:
-        raise ValueError(f"more than {MOST_BRACKETS} brackets in one another")
+    if max(itertools.accumulate(steps), default=0) > MAX_NESTED_BRACKETS:
+        raise ValueError(f"more than {MAX_NESTED_BRACKETS} nested brackets")
     try:
         if "*" in text:
             events = YAML(typ="safe", pure=True).parse(text)
-            if sum(isinstance(event, AliasEvent) for event in events) > MOST_ALIASES:
-                raise ValueError(f"more than {MOST_ALIASES} aliases (*name)")
+            if sum(isinstance(event, AliasEvent) for event in events) > MAX_ALIASES:
+                raise ValueError(f"more than {MAX_ALIASES} aliases (*name)")
         value: object = YAML(typ="safe", pure=True).load(text)
-    except Exception as error:  # on odd tags and nestings ruamel fails with KeyError, IndexError, RecursionError, …
+    except Exception as error:  # on unusual tags and nesting, ruamel raises KeyError, IndexError, RecursionError and others
         raise ValueError(error) from None
     return value

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from yoyak.config.sections import Count, Float, Section, number_from_text
+from yoyak.config.fields import Count, Float, Section, number_from_text
 from yoyak.search.objectives import HIGHER_IS_BETTER
 
 OptionalNumber = Annotated[int | float | None, BeforeValidator(number_from_text)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from yoyak.config.sections import Section
+from yoyak.config.fields import Section
 from yoyak.config.validation import validate
 from yoyak.config.yaml_files import read_yaml
 from yoyak.search.plan import Parameter, SearchPlan

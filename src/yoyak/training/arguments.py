@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from yoyak.config.sections import Training
+from yoyak.config.training_section import Training
 from yoyak.system import hardware
 
 # They say where a run took place, not what it computes. The record must be the same on every machine and hold no token.

@@ -6,7 +6,8 @@ import datasets
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation, Training
+from yoyak.config.sections import Generation
+from yoyak.config.training_section import Training
 from yoyak.data import tokenization
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes

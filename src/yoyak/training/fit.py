@@ -17,7 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from yoyak.config.sections import Training
+from yoyak.config.training_section import Training
 from yoyak.data.collation import Collator
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.text_files import write_json
