@@ -104,8 +104,8 @@ def _score_metric(
 
     def score_rows(texts: Sequence[str]) -> Rows:
         rows = metric.score_rows(predictions=texts, references=references, dialogues=dialogues)
-        if rows.shape != (len(texts), len(metric.keys)):
-            raise ValueError(f"metric {metric.name}: shape {rows.shape}; expected {(len(texts), len(metric.keys))}")
+        if rows.shape != (expected := (len(texts), len(metric.keys))):
+            raise ValueError(f"metric {metric.name}: score_rows returned shape {rows.shape}; expected {expected}")
         return rows
 
     def resampled(rows: Rows) -> Rows:
