@@ -305,8 +305,11 @@ def stage_processes(folder: Path) -> list[int]:
     ]
 
 
+@pytest.mark.parametrize("most_kills", [2, pytest.param(5, marks=pytest.mark.very_slow)])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("YOYAK_KILL_SEEDS", "1"))))
-def test_killed_at_random_moments_a_search_ends_as_if_it_had_not_been(seed: int, root: Path, tmp_path: Path) -> None:
+def test_killed_at_random_moments_a_search_ends_as_if_it_had_not_been(
+    seed: int, most_kills: int, root: Path, tmp_path: Path
+) -> None:
     """The search alone, DVC, the stage, or all at once; then the same command again."""
     chance = random.Random(seed)
     write_search(root, SAMPLED)
@@ -318,7 +321,7 @@ def test_killed_at_random_moments_a_search_ends_as_if_it_had_not_been(seed: int,
     while True:
         process = start(root, sleep=0.6)
         try:
-            process.wait(chance.uniform(1, 10) if sum(kills.values()) < 5 else 200)
+            process.wait(chance.uniform(1, 10) if sum(kills.values()) < most_kills else 200)
             break
         except subprocess.TimeoutExpired:
             victim = chance.choice(["search", "all", "dvc", "stage"])
