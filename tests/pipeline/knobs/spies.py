@@ -1,0 +1,311 @@
+"""What a stage does, as a record: spies on the libraries that it calls."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.pipeline.knobs import Record
+
+PLACES = {"output_dir", "logging_dir", "run_name"}  # of TrainingArguments; they may be named after all that is read
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; an object as its `to_dict`, or else as the name of its type."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str | Path) or type(value).__module__ == "torch":  # its dtypes and devices
+        return str(value)
+    return plain(value.to_dict()) if hasattr(value, "to_dict") else type(value).__name__
+
+
+def scalars(thing: Any) -> Record:
+    """Return the attributes of an object that are numbers or texts."""
+    return {name: value for name, value in vars(thing).items() if isinstance(value, bool | int | float | str)}
+
+
+def batch_summary(batch: Mapping[str, Any]) -> Record:
+    """Return the shape of each tensor, and a digest of the input ids."""
+    shapes = {name: list(value.shape) if hasattr(value, "shape") else plain(value) for name, value in batch.items()}
+    ids = batch["input_ids"].tolist()
+    return shapes | {"digest": hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:12]}
+
+
+def spy_on_loading(patch: pytest.MonkeyPatch, record: Record, folder: Path) -> None:
+    """Record the arguments of each `from_pretrained` of the Auto classes, and the added tokens."""
+    import transformers
+    from transformers import PreTrainedTokenizerBase
+
+    within: list[str] = []
+
+    def noted(name: str, load: Callable[..., Any]) -> Callable[..., Any]:
+        def from_pretrained(pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+            if not within:  # one class may call another
+                given = {"pretrained_model_name_or_path": pretrained_model_name_or_path, **kwargs}
+                record.setdefault("loaded", {}).setdefault(name, []).append(plain(given))
+            where = str(pretrained_model_name_or_path)
+            if where.startswith("hub/"):
+                where = str(folder / "bases" / where.removeprefix("hub/"))
+                kwargs.pop("revision")
+            within.append(name)
+            try:
+                return load(where, *args, **kwargs)
+            finally:
+                within.pop()
+
+        return from_pretrained
+
+    for name in ("AutoConfig", "AutoTokenizer", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM"):
+        kind = getattr(transformers, name)
+        patch.setattr(kind, "from_pretrained", staticmethod(noted(name, kind.from_pretrained)))
+    add = PreTrainedTokenizerBase.add_tokens
+
+    def add_tokens(self: Any, tokens: Any, *args: Any, **kwargs: Any) -> Any:
+        record.setdefault("added_tokens", []).append([str(token) for token in tokens])
+        return add(self, tokens, *args, **kwargs)
+
+    patch.setattr(PreTrainedTokenizerBase, "add_tokens", add_tokens)
+
+
+def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
+    """Record seeds, threads, and whether torch becomes deterministic (the spy does not pass these on: they would stay set)."""
+    import numpy
+    import rouge_score.rouge_scorer  # noqa: F401  (SciPy, which it imports, draws a number of its own)
+    import torch
+
+    torch.set_num_threads(1)  # CTranslate2 may have changed it in an earlier stage
+    seed, generator = torch.manual_seed, numpy.random.default_rng
+
+    def manual_seed(value: int) -> Any:
+        record.setdefault("seeds", []).append(int(value))
+        return seed(value)
+
+    def use_deterministic_algorithms(mode: bool, **kwargs: Any) -> None:
+        record.setdefault("deterministic", []).append(mode)
+
+    def set_num_threads(count: int) -> None:
+        if count != torch.get_num_threads():  # otherwise it restores the count
+            record.setdefault("threads", []).append(count)
+
+    def default_rng(value: Any = None) -> Any:
+        drawn = {"seed": value, "draws": 0}
+        record.setdefault("drawn", []).append(drawn)
+        real = generator(value)
+
+        def integers(*args: Any) -> Any:
+            drawn["draws"] += 1
+            return real.integers(*args)
+
+        return SimpleNamespace(integers=integers)
+
+    patch.setattr(torch, "manual_seed", manual_seed)
+    patch.setattr(torch, "use_deterministic_algorithms", use_deterministic_algorithms)
+    patch.setattr(torch, "set_num_threads", set_num_threads)
+    if record["stage"] == "score":
+        patch.setattr(numpy.random, "default_rng", default_rng)
+
+
+def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
+    """Record what `generate` receives, and at its first step how it changes the logits and when it stops."""
+    import ctranslate2
+    import torch
+    from transformers import GenerationMixin, LogitsProcessorList, StoppingCriteriaList
+
+    write, process, stop = GenerationMixin.generate, LogitsProcessorList.__call__, StoppingCriteriaList.__call__
+
+    def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = kwargs.get("generation_config") or self.generation_config
+        ids = kwargs["input_ids"]
+        record.setdefault("generate", []).append(
+            {
+                "config": plain(config),
+                "inputs": list(ids.shape),
+                "digest": batch_summary({"input_ids": ids})["digest"],
+                "start": 1 if self.config.is_encoder_decoder else ids.shape[1],
+            }
+        )
+        return write(self, *args, **kwargs)
+
+    def processed(self: Any, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        after = process(self, input_ids, scores, **kwargs)
+        last = record["generate"][-1]
+        if "processors" not in last:
+            last["processors"] = {type(processor).__name__: scalars(processor) for processor in self}
+            latin = record["latin"]
+            last["blocks_latin"] = bool(torch.isinf(after[:, latin]).all() and torch.isfinite(scores[:, latin]).all())
+        return after
+
+    def stopped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        last = record["generate"][-1]
+        last["stop_after"] = self.max_length - last["start"]
+        return stop(self, *args, **kwargs)
+
+    class Translator:
+        """CTranslate2's translator, whose calls are recorded in the same form."""
+
+        def __init__(self, folder: str, **kwargs: Any) -> None:
+            self.made = {name: kwargs[name] for name in ("compute_type", "inter_threads")}
+            self.engine = real(folder, **kwargs)
+
+        def translate_batch(self, rows: list[list[str]], **kwargs: Any) -> Any:
+            limits = {"max_new_tokens": kwargs["max_decoding_length"], "num_beams": kwargs["beam_size"]}
+            record.setdefault("generate", []).append(
+                {
+                    "config": {**kwargs, **limits},
+                    "inputs": [len(rows), max(map(len, rows))],
+                    "digest": hashlib.sha256(str(rows).encode()).hexdigest(),
+                    "stop_after": kwargs["max_decoding_length"],
+                    "by": self.made,
+                }
+            )
+            return self.engine.translate_batch(rows, **kwargs)
+
+    real = ctranslate2.Translator
+    patch.setattr(ctranslate2, "Translator", Translator)
+    patch.setattr(GenerationMixin, "generate", generate)
+    patch.setattr(LogitsProcessorList, "__call__", processed)
+    patch.setattr(StoppingCriteriaList, "__call__", stopped)
+
+
+def untimed(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not re.search("runtime|per_second|flos", name)}
+
+
+def lora_of(model: Any) -> Record:
+    """Describe the LoRA layers of a model."""
+    if not hasattr(model, "peft_config"):
+        return {}
+    layers = [module for module in model.modules() if getattr(module, "lora_A", None)]
+    dropouts = [layer.lora_dropout["default"] for layer in layers]
+    return {
+        "config": plain(model.peft_config["default"].to_dict()),
+        "count": len(layers),
+        "r": sorted({layer.lora_A["default"].out_features for layer in layers}),
+        "scaling": sorted({layer.scaling["default"] for layer in layers}),
+        "dropout": sorted({getattr(dropout, "p", 0.0) for dropout in dropouts}),
+    }
+
+
+def state_at_start(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> Record:
+    """Describe the trainer when it starts."""
+    optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrappers
+    scheduler = getattr(scheduler, "scheduler", scheduler)
+    layers = [module for module in model.modules() if type(module).__name__.startswith("Linear")]
+    states = [getattr(getattr(layer, "weight", None), "quant_state", None) for layer in layers]
+    rate = getattr(scheduler, "lr_lambdas", [None])[0]
+    loss, smoother = trainer.compute_loss_func, trainer.label_smoother
+    return {
+        "args": {name: plain(value) for name, value in trainer.args.to_dict().items() if name not in PLACES},
+        "like_length": trainer._get_train_sampler().like_length,
+        "callbacks": {type(callback).__name__: scalars(callback) for callback in trainer.callback_handler.callbacks},
+        "rows": {"train": len(trainer.train_dataset), "dev": len(trainer.eval_dataset)},
+        "tokens": sorted(trainer.processing_class.get_added_vocab()),
+        "optimizer": {
+            "type": type(optimizer).__name__,
+            "groups": [
+                {name: plain(value) for name, value in group.items() if name != "params"} | {"count": len(group["params"])}
+                for group in optimizer.param_groups
+            ],
+        },
+        "scheduler": {"type": type(scheduler).__name__, **plain(getattr(rate, "keywords", {}))},
+        "label_smoothing": loss.keywords["label_smoothing"] if loss else smoother.epsilon if smoother else 0.0,
+        "lora": lora_of(model),
+        "layers": sorted({type(layer).__name__ for layer in layers} - {"Linear"}),
+        "nested": sorted({state.nested for state in states if state is not None}),
+        "attention": model.config._attn_implementation,
+        "embeddings": list(model.get_input_embeddings().weight.shape),
+    }
+
+
+def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
+    """Record the trainer when it starts, and its batches, learning rates, clipping, evaluations, logs and checkpoints."""
+    import torch
+    from accelerate import Accelerator  # type: ignore[import-untyped]
+    from dvclive import Live
+    from transformers import Trainer, TrainerCallback
+
+    from yoyak.training.trainer import SummaryTrainer
+
+    begin, step, evaluate = Trainer.__init__, SummaryTrainer.training_step, Trainer.prediction_step
+    clip = Accelerator.clip_grad_norm_
+    log_metric = Live.log_metric
+
+    class Spy(TrainerCallback):  # type: ignore[misc]
+        trainer: Any
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            model = kwargs["model"]
+            record.update(state_at_start(self.trainer, model, kwargs["optimizer"], kwargs["lr_scheduler"]))
+            record.update({"lrs": [], "logged": [], "logs": [], "on_disk": [], "most_checkpoints": 0})
+            model.get_input_embeddings().register_forward_pre_hook(self.forward)
+
+        def forward(self, module: Any, inputs: Any) -> None:
+            kind = inputs[0].device.type
+            record.setdefault("autocast", str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None)
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            record["lrs"].append(kwargs["optimizer"].param_groups[0]["lr"])
+            modules = kwargs["model"].modules()
+            record["checkpointing"] = any(getattr(module, "gradient_checkpointing", False) for module in modules)
+            self.look(args)
+
+        def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            record["logs"].append(untimed(kwargs["logs"]))
+            if "loss" in kwargs["logs"]:
+                record["logged"].append(state.global_step)
+
+        def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            record.setdefault("metrics", []).append(untimed(kwargs["metrics"]))
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.look(args)
+            record["steps_and_batches"] = [state.global_step, len(record["batches"])]
+            names = ("eval_loss", "eval_rouge1", "eval_rouge2", "eval_rougeL", "eval_rouge_sum")
+            record["best"] = sorted(
+                {name for metrics in record["metrics"] for name in names if metrics.get(name) == state.best_metric}
+            )
+
+        def look(self, args: Any) -> None:
+            """Record the steps of the checkpoints on the disk, and the largest number of them at one time."""
+            steps = [int(path.name.rpartition("-")[2]) for path in Path(args.output_dir).glob("*-[0-9]*")]
+            record["on_disk"] = sorted({*record["on_disk"], *steps})
+            record["most_checkpoints"] = max(record["most_checkpoints"], len(steps))
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        spy = Spy()
+        self.add_callback(spy)
+        spy.trainer = self
+
+    def training_step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        record.setdefault("batches", []).append(batch_summary(inputs))
+        return step(self, model, inputs, *args, **kwargs)
+
+    def prediction_step(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        record.setdefault("evaluated", []).append(batch_summary(inputs))
+        return evaluate(self, model, inputs, *args, **kwargs)
+
+    def clip_grad_norm_(self: Any, parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> Any:
+        record.setdefault("clipped", []).append(max_norm)
+        return clip(self, parameters, max_norm, *args, **kwargs)
+
+    def logged(self: Any, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        record.setdefault("live", []).append([name, self.step, value])
+        log_metric(self, name, value, *args, **kwargs)
+
+    patch.setattr(Trainer, "__init__", init)
+    patch.setattr(SummaryTrainer, "training_step", training_step)
+    patch.setattr(Trainer, "prediction_step", prediction_step)
+    patch.setattr(Accelerator, "clip_grad_norm_", clip_grad_norm_)
+    patch.setattr(Live, "log_metric", logged)

@@ -1,0 +1,308 @@
+"""For each key of params.yaml another value, and what then stands in the record of the stages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.pipeline.knobs import LEARNED, OTHER, STAGES
+from yoyak.data.dialogue import LISTED_TAGS
+
+# params.yaml made small. Rows: 52 train (debug takes 50), 12 dev (debug takes 10), 4 test; the first of each is long.
+BASE: dict[str, Any] = {
+    "data.dir": "HERE/csv",
+    "preprocess.max_rejected": 1,
+    "model.kobart.checkpoint": "HERE/bases/kobart",
+    "model.qlora.checkpoint": "HERE/bases/qlora",
+    "tokenizer.max_input_length": 240,
+    "tokenizer.max_target_length": 8,
+    "training.num_train_epochs": 2,
+    "training.per_device_train_batch_size": 16,
+    "training.precision": "float32",
+    "training.logging_steps": 1,
+    "generation.max_new_tokens": 12,
+    "generation.num_beams": 1,
+    "generation.batch_size": 3,
+    "generation.backend": "transformers",  # shows what is done with the logits
+    "generation.postprocess": "never",
+    "score.bootstrap_samples": 100,
+    "hardware.cpu_threads": 1,
+}
+
+
+def up_to(most: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and value <= most
+
+
+def holds(part: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str | list) and part in value
+
+
+def without(part: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and part not in value
+
+
+def ends_a_sentence(value: Any) -> bool:
+    return isinstance(value, str) and value[-1:] in {".", "!", "?"}
+
+
+def fits(value: Any, expected: Any) -> bool:
+    """Whether a value is the expected one, or a function that is expected accepts it."""
+    return bool(expected(value) if callable(expected) else value == expected)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """Another value for a key, and what then stands in which places of the record (None: the place does not exist)."""
+
+    value: Any
+    shows: dict[str, Any]
+    base: dict[str, Any] = field(default_factory=dict)  # other keys that must be set for this key to act
+    stages: Sequence[str] = STAGES  # the stages that may read the key
+
+
+def checkpoint_knobs(family: str) -> dict[str, Knob]:
+    """Another hub name and another revision of it (a spy puts a folder in its place)."""
+    hub = {f"model.{family}.checkpoint": f"hub/{family}", f"model.{family}.revision": "a1"}
+    classes = ("AutoTokenizer", "AutoConfig", "AutoModelForSeq2SeqLM" if family == "kobart" else "AutoModelForCausalLM")
+    loaded = [f"train.loaded.{name}.0" for name in classes] + ["tokenize.loaded.AutoTokenizer.0"]
+    return {
+        f"model.{family}.checkpoint": Knob(
+            f"hub/{family}-2",
+            {f"{place}.pretrained_model_name_or_path": f"hub/{family}-2" for place in loaded},
+            base=hub,
+            stages=LEARNED,
+        ),
+        f"model.{family}.revision": Knob(
+            "b2",
+            {f"{place}.revision": "b2" for place in (*loaded, "tokenize.loaded.AutoConfig.0")},
+            base=hub,
+            stages=LEARNED,
+        ),
+    }
+
+
+LR = 1e-3
+CAUSAL = "train.loaded.AutoModelForCausalLM.0"
+COSINE = {"training.lr_scheduler_type": "cosine"}
+SAMPLES = {"generation.do_sample": True}
+BEAMS = {"generation.num_beams": 2}
+GENERATES = "predict.generate.0.config"
+PROCESSES = "predict.generate.0.processors"
+
+
+def knobs_of(family: str) -> dict[str, Knob]:
+    """An entry for each key of params.yaml."""
+    return {
+        "data.dir": Knob("HERE/csv-2", {"preprocess.rows.train.0.dialogue": holds("다른 자료")}),
+        "preprocess.noise": Knob("minimal", {"preprocess.rows.train.1.dialogue": holds("ㅋㅋ")}),
+        "preprocess.person_tags": Knob("simplify", {"preprocess.rows.train.1.dialogue": holds("P1: ")}),
+        "preprocess.max_rejected": Knob(0, {"preprocess.error": holds("max_rejected allows 0")}),
+        "model.family": Knob(
+            OTHER[family],
+            {"train": {}, "predict.loaded.AutoTokenizer.0.pretrained_model_name_or_path": f"HERE/models/{OTHER[family]}"},
+        ),
+        **checkpoint_knobs("kobart"),
+        **checkpoint_knobs("qlora"),
+        "model.qlora.quantization": Knob(
+            "int8",
+            {f"{CAUSAL}.quantization_config.load_in_8bit": True, "train.layers": ["Linear8bitLt"]},
+        ),
+        "model.qlora.double_quantization": Knob(
+            False, {f"{CAUSAL}.quantization_config.bnb_4bit_use_double_quant": False, "train.nested": [False]}
+        ),
+        "model.qlora.attention": Knob("eager", {f"{CAUSAL}.attn_implementation": "eager", "train.attention": "eager"}),
+        "model.qlora.padding_free": Knob("always", {"train.batches.0.attention_mask": None, "train.batches.0.input_ids.0": 1}),
+        "model.qlora.offload_folder": Knob(
+            "HERE/offload",
+            {
+                f"{CAUSAL}.offload_folder": "HERE/offload",
+                f"{CAUSAL}.device_map": "auto",
+                f"{CAUSAL}.quantization_config.llm_int8_enable_fp32_cpu_offload": True,
+                "predict.loaded.AutoModelForCausalLM.0.offload_folder": "HERE/offload",
+            },
+        ),
+        "tokenizer.max_input_length": Knob(
+            200, {"tokenize.longest": up_to(200), **{f"predict.generate.{call}.inputs.1": up_to(200) for call in (0, 4)}}
+        ),
+        "tokenizer.max_target_length": Knob(
+            6, {"tokenize.longest_target": 6, "train.generate.0.config.max_new_tokens": 6, "train.generate.0.stop_after": 6}
+        ),
+        "tokenizer.special_tokens": Knob(
+            [*LISTED_TAGS, "#Extra#"],
+            {
+                "tokenize.added_tokens": holds([*LISTED_TAGS, "#Extra#"]),
+                "train.added_tokens": holds([*LISTED_TAGS, "#Extra#"]),
+                "train.tokens": holds("#Extra#"),
+            },
+        ),
+        "prompt.style": Knob("plain", {"tokenize.texts.test.1": holds("다음 대화를 요약해주세요:")}),
+        "prompt.system": Knob("짧게.", {"tokenize.texts.test.1": holds("짧게.")}),
+        "prompt.topic": Knob("never", {"tokenize.texts.test.1": holds("위 대화 주제에 대한")}),
+        "prompt.augmentation": Knob("templates", {"tokenize.counts": {"train": 5 * 52, "dev": 12, "test": 4}}),
+        **training_knobs(),
+        "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
+        "lora.lora_alpha": Knob(12, {"train.lora.config.lora_alpha": 12, "train.lora.scaling": [3.0]}),  # over lora.r, 4
+        "lora.lora_dropout": Knob(0.25, {"train.lora.config.lora_dropout": 0.25, "train.lora.dropout": [0.25]}),
+        **generation_knobs(family),
+        "score.references": Knob("max", {}),  # its numbers are in test_scoring.py
+        "score.bootstrap_samples": Knob(130, {"score.drawn.0.draws": 130}),
+        "score.seed": Knob(7, {"score.drawn.0.seed": 7}),
+        "hardware.cpu_threads": Knob(3, {"train.threads": [3], "predict.threads": [3]}),
+        "search.pruned": Knob(
+            "too slow",
+            {"train": {}, **{f"predict.{x}": None for x in ("loaded", "generate")}, "score.drawn": None},
+        ),
+    }
+
+
+def training_knobs() -> dict[str, Knob]:
+    """The base has 4 steps in an epoch and 8 in all."""
+    steps = [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]
+    groups = "train.optimizer.groups.0"
+    knobs = {
+        "num_train_epochs": Knob(1, {"train.args.num_train_epochs": 1, "train.steps_and_batches": [7, 7]}),
+        "per_device_train_batch_size": Knob(8, {"train.batches.0.input_ids.0": 8, "train.steps_and_batches": [7, 7]}),
+        "per_device_eval_batch_size": Knob(
+            5, {"train.evaluated.0.input_ids.0": 5, "train.evaluated.2.input_ids.0": 2, "train.generate.2.inputs.0": 2}
+        ),
+        "gradient_accumulation_steps": Knob(2, {"train.steps_and_batches": [4, 8]}),
+        "learning_rate": Knob(2e-4, {f"{groups}.initial_lr": 2e-4}),
+        "lr_scheduler_type": Knob("constant", {"train.lrs": pytest.approx([LR] * 8)}),
+        "lr_scheduler_kwargs": Knob({"num_cycles": 2}, {"train.scheduler.num_cycles": 2}, base=COSINE),
+        "warmup_steps": Knob(4, {"train.lrs": pytest.approx([LR * x for x in steps]), "train.scheduler.num_warmup_steps": 4}),
+        "weight_decay": Knob(0.25, {f"{groups}.weight_decay": 0.25}),
+        "label_smoothing_factor": Knob(0.3, {"train.label_smoothing": 0.3}),
+        "max_grad_norm": Knob(0.7, {"train.clipped": [0.7] * 8}),
+        "optim": Knob("adafactor", {"train.optimizer.type": "Adafactor"}),
+        "adam_beta1": Knob(0.8, {f"{groups}.betas.0": 0.8}),
+        "adam_beta2": Knob(0.9, {f"{groups}.betas.1": 0.9}),
+        "adam_epsilon": Knob(1e-5, {f"{groups}.eps": 1e-5}),
+        "train_sampling_strategy": Knob("group_by_length", {"train.like_length": True}),
+        "gradient_checkpointing": Knob(True, {"train.checkpointing": True}),
+        "precision": Knob("bfloat16", {"train.args.bf16": True, "train.autocast": "torch.bfloat16"}),
+        "metric_for_best_model": Knob("loss", {"train.best": ["eval_loss"], "train.args.greater_is_better": False}),
+        "predict_with_generate": Knob(False, {"train.generate": None}, base={"training.metric_for_best_model": "loss"}),
+        "generation_num_beams": Knob(2, {"train.generate.0.config.num_beams": 2}),
+        "early_stopping_patience": Knob(1, {"train.callbacks.EarlyStoppingCallback.early_stopping_patience": 1}),
+        "save_total_limit": Knob(
+            1,
+            {"train.most_checkpoints": up_to(2)},
+            base={"training.save_steps": 1},
+        ),
+        "logging_steps": Knob(3, {"train.logged": without(2)}),
+        "seed": Knob(7, {"train.seeds.0": 7, "train.args.seed": 7}),
+        "debug": Knob(
+            True,
+            {"train.rows": {"train": 50, "dev": 10}, "train.steps_and_batches": [25, 25], "train.batches.0.input_ids.0": 2},
+        ),
+        "save_steps": Knob(3, {"train.on_disk": holds(3)}),
+        "full_determinism": Knob(True, {"train.args.full_determinism": True, "train.deterministic.0": True}),
+    }
+    return {f"training.{name}": knob for name, knob in knobs.items()}
+
+
+def generation_knobs(family: str) -> dict[str, Knob]:
+    """Each key shows in the GenerationConfig of `generate`, and most keys in what is then done with the logits."""
+    fewest = "MinNewTokensLengthLogitsProcessor"
+    knobs = {
+        "max_new_tokens": Knob(14, {f"{GENERATES}.max_new_tokens": 14, "predict.generate.0.stop_after": 14}),
+        "min_new_tokens": Knob(3, {f"{GENERATES}.min_new_tokens": 3, f"{PROCESSES}.{fewest}.min_new_tokens": 3}),
+        "num_beams": Knob(2, {f"{GENERATES}.num_beams": 2}),
+        "do_sample": Knob(True, {f"{GENERATES}.do_sample": True, f"{PROCESSES}.TopKLogitsWarper.top_k": 50}),
+        "temperature": Knob(
+            0.7, {f"{GENERATES}.temperature": 0.7, f"{PROCESSES}.TemperatureLogitsWarper.temperature": 0.7}, base=SAMPLES
+        ),
+        "top_p": Knob(0.8, {f"{GENERATES}.top_p": 0.8, f"{PROCESSES}.TopPLogitsWarper.top_p": 0.8}, base=SAMPLES),
+        "top_k": Knob(9, {f"{GENERATES}.top_k": 9, f"{PROCESSES}.TopKLogitsWarper.top_k": 9}, base=SAMPLES),
+        "repetition_penalty": Knob(
+            1.3,
+            {
+                f"{GENERATES}.repetition_penalty": 1.3,
+                f"{PROCESSES}.RepetitionPenaltyLogitsProcessor.penalty": 1.3,
+            },
+        ),
+        "length_penalty": Knob(0.5, {f"{GENERATES}.length_penalty": 0.5}, base=BEAMS),
+        "no_repeat_ngram_size": Knob(
+            2, {f"{GENERATES}.no_repeat_ngram_size": 2, f"{PROCESSES}.NoRepeatNGramLogitsProcessor.ngram_size": 2}
+        ),
+        "early_stopping": Knob("never", {f"{GENERATES}.early_stopping": "never"}, base=BEAMS),
+        "blocked_scripts": Knob(["latin", "han"], {"predict.generate.0.blocks_latin": True}),
+        "seed": Knob(7, {"predict.seeds": holds(7)}, base=SAMPLES),
+        "batch_size": Knob(2, {"predict.generate.0.inputs.0": 2}),
+        "backend": Knob(
+            "ctranslate2-int8",
+            {"predict.generate.0.by.compute_type": "int8"} if family == "kobart" else {"predict.generate": None},
+        ),
+        "postprocess": Knob(
+            "always", {"predict.metrics.postprocess.used": True, "predict.texts.test.0.summary": ends_a_sentence}
+        ),
+    }
+    return {f"generation.{name}": knob for name, knob in knobs.items()}
+
+
+def of_family(key: str) -> str | None:
+    """The only family that reads a key; None if both families do."""
+    if key.startswith(("lora.", "prompt.", "model.qlora.")):
+        return "qlora"
+    return "kobart" if key.startswith("model.kobart.") else None
+
+
+# The keys that one run changes together, each with effects of its own in the record. A key in no group has a run of its own.
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("preprocess.noise", "preprocess.person_tags"),
+    ("model.kobart.checkpoint", "model.kobart.revision"),
+    ("model.qlora.checkpoint", "model.qlora.revision"),
+    ("model.qlora.double_quantization", "model.qlora.attention"),
+    ("tokenizer.max_input_length", "tokenizer.max_target_length", "tokenizer.special_tokens", "hardware.cpu_threads"),
+    ("prompt.style", "prompt.system"),
+    ("prompt.topic", "prompt.augmentation"),
+    (
+        "training.learning_rate",
+        "training.weight_decay",
+        "training.label_smoothing_factor",
+        "training.max_grad_norm",
+        "training.adam_beta1",
+        "training.adam_beta2",
+        "training.adam_epsilon",
+        "training.train_sampling_strategy",
+        "training.gradient_checkpointing",
+        "training.per_device_eval_batch_size",
+        "training.early_stopping_patience",
+        "training.save_steps",
+        "training.logging_steps",
+        "training.seed",
+    ),
+    (
+        "training.lr_scheduler_type",
+        "training.optim",
+        "training.precision",
+        "training.metric_for_best_model",
+        "training.generation_num_beams",
+        "training.full_determinism",
+    ),
+    ("training.num_train_epochs", "training.per_device_train_batch_size"),
+    ("training.gradient_accumulation_steps", "training.lr_scheduler_kwargs"),
+    ("training.warmup_steps", "training.predict_with_generate", "training.save_total_limit"),
+    ("lora.r", "lora.lora_alpha", "lora.lora_dropout"),
+    (
+        "generation.max_new_tokens",
+        "generation.min_new_tokens",
+        "generation.num_beams",
+        "generation.repetition_penalty",
+        "generation.no_repeat_ngram_size",
+        "generation.blocked_scripts",
+        "generation.batch_size",
+        "generation.postprocess",
+    ),
+    ("generation.temperature", "generation.top_p", "generation.top_k", "generation.seed"),
+    ("generation.length_penalty", "generation.early_stopping"),
+    ("score.bootstrap_samples", "score.seed"),
+)
+GROUP_OF = {key: group for group in GROUPS for key in group}
+
+
+def read_by(family: str, key: str) -> bool:
+    """Whether a run of this family shows a key. preprocess and score read nothing of the family: kobart's runs show theirs."""
+    return of_family(key) in (None, family) and not (family == "qlora" and key.startswith(("data.", "preprocess.", "score.")))
