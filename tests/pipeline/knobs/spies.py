@@ -207,7 +207,7 @@ def state_at_start(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> 
     loss, smoother = trainer.compute_loss_func, trainer.label_smoother
     return {
         "args": {name: plain(value) for name, value in trainer.args.to_dict().items() if name not in PLACES},
-        "like_length": trainer._get_train_sampler().like_length,
+        "group_by_length": trainer._get_train_sampler().group_by_length,
         "callbacks": {type(callback).__name__: scalars(callback) for callback in trainer.callback_handler.callbacks},
         "rows": {"train": len(trainer.train_dataset), "dev": len(trainer.eval_dataset)},
         "tokens": sorted(trainer.processing_class.get_added_vocab()),

@@ -179,7 +179,7 @@ def training_knobs() -> dict[str, Knob]:
         "adam_beta1": Knob(0.8, {f"{groups}.betas.0": 0.8}),
         "adam_beta2": Knob(0.9, {f"{groups}.betas.1": 0.9}),
         "adam_epsilon": Knob(1e-5, {f"{groups}.eps": 1e-5}),
-        "train_sampling_strategy": Knob("group_by_length", {"train.like_length": True}),
+        "train_sampling_strategy": Knob("group_by_length", {"train.group_by_length": True}),
         "gradient_checkpointing": Knob(True, {"train.checkpointing": True}),
         "precision": Knob("bfloat16", {"train.args.bf16": True, "train.autocast": "torch.bfloat16"}),
         "metric_for_best_model": Knob("loss", {"train.best": ["eval_loss"], "train.args.greater_is_better": False}),
