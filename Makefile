@@ -14,12 +14,12 @@ LOCKED := $(PIP) --require-hashes --no-deps --no-build-isolation
 TORCH := $(shell grep '^torch==' requirements.txt)
 TORCH_PIP := $(PIP) $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)')
 
-# The environment $(1) with what the lock files $(2) pin, and nothing else.
+# A new environment $(1) with what the lock files $(2) pin, and nothing else.
 # pip and setuptools come first, with hashes: they build the packages that come as source.
 # torch comes last: it has several builds, so that it has no hash, and it brings its own CUDA packages. Without an NVIDIA GPU the
 # CPU build is tried first, which is smaller by gigabytes. Where the index has no such build, pip chooses one.
 define install
-	python=$$(tools/find-python.sh '$(PYTHON)') && "$$python" -m venv $(1)
+	python=$$(tools/find-python.sh '$(PYTHON)') && "$$python" -m venv --clear $(1)
 	sed -n '/^pip==/,/[^\\]$$/p; /^setuptools==/,/[^\\]$$/p' requirements.lock >$(1)/build.lock
 	$(1)/bin/python $(PIP) --require-hashes --no-deps -r $(1)/build.lock
 	$(1)/bin/python $(LOCKED) $(2)
