@@ -7,9 +7,12 @@ import argparse
 import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from yoyak.cli import main
 from yoyak.cli.command import Command
+from yoyak.config.reference import parameter_reference, section_reference
+from yoyak.config.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs/reference"
@@ -69,6 +72,38 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _default(values: Any, name: str) -> str:
+    """The value of a dotted name in params.yaml, as it is written there."""
+    for part in name.split("."):
+        values = values[part]
+    if values is None or values in ({}, []):
+        return {"None": "empty", "{}": "`{}`", "[]": "`[]`"}[str(values)]
+    if isinstance(values, list):
+        return f"{len(values)} items" if len(values) > 3 else ", ".join(f"`{value}`" for value in values)
+    return f"`{str(values).lower() if isinstance(values, bool) else values}`"
+
+
+def params_page() -> str:
+    """All keys of params.yaml by section, with their values, defaults and meanings."""
+    values = read_yaml(ROOT / "params.yaml")
+    intro = (
+        "Every key of params.yaml. A wrong key or value stops each command before any work. The default is the value in the "
+        "committed params.yaml; `yoyak use PRESET` writes others. `empty` means no value."
+    )
+    parts = ["# Parameters", NOTE, intro]
+    entries = parameter_reference()
+    for section, description in section_reference().items():
+        own = [entry for entry in entries if entry.name.rpartition(".")[0] == section]
+        rows = [
+            (f"`{entry.name.removeprefix(section + '.')}`", entry.values, _default(values, entry.name), entry.description)
+            for entry in own
+        ]
+        parts += [f"## {section}", description]
+        if rows:
+            parts.append(_table(("Key", "Values", "Default", "Meaning"), rows))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def _summary(path: Path) -> str:
     """The first paragraph of a module's docstring."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -98,7 +133,11 @@ def modules_page() -> str:
 
 def pages() -> dict[Path, str]:
     """The path and the text of each generated page."""
-    return {REFERENCE / "commands.md": commands_page(), REFERENCE / "modules.md": modules_page()}
+    return {
+        REFERENCE / "params.md": params_page(),
+        REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "modules.md": modules_page(),
+    }
 
 
 if __name__ == "__main__":
