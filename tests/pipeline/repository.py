@@ -35,10 +35,10 @@ PRINTED = ".git/printed.txt"  # in a finished repository: what the command that 
 def environment(**variables: str) -> dict[str, str]:
     """The variables of a command: this environment's programs first, and nothing that leads to another repository."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    found = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **variables}
+    values = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", **variables}
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "PYTHONPATH"):
-        found.pop(name, None)
-    return found
+        values.pop(name, None)
+    return values
 
 
 def command(folder: Path, *args: str, fails: bool = False, **variables: str) -> str:

@@ -66,7 +66,7 @@ def _stage(folder: str, stage: str, log: str, more_memory: int) -> None:
 
 
 class Attempt:
-    """One life of a stage."""
+    """One process of a stage."""
 
     def __init__(self, folder: Path, stage: str, *, more_memory: int = 0) -> None:
         self.log = folder / "stage.log"
@@ -76,27 +76,27 @@ class Attempt:
 
     def end(self) -> int:
         self.process.join(300)
-        assert self.process.exitcode is not None, self.told()
+        assert self.process.exitcode is not None, self.output()
         return self.process.exitcode
 
     def kill(self) -> bool:
-        """Whether it was still alive."""
+        """Kill the process; whether it was still alive."""
         self.process.kill()
         self.process.join()
         return self.process.exitcode == -signal.SIGKILL
 
-    def told(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
 
 def files_of(folder: Path, stage: str) -> dict[str, str]:
-    """SHA-256 of what a stage wrote."""
-    found = [path for name in OUTPUTS[stage] for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    """The SHA-256 of each file that a stage wrote, by its name."""
+    paths = [path for name in OUTPUTS[stage] for path in [folder / name, *(folder / name).rglob("*")] if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def forget(folder: Path, *stages: str) -> None:
-    """As DVC does before it runs a stage."""
+    """Delete the outputs and checkpoints of stages; DVC deletes outputs before it runs a stage."""
     for name in (name for stage in stages for name in OUTPUTS[stage]):
         path = folder / name
         path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
@@ -129,7 +129,7 @@ def begun(folder: Path) -> bool:
 
 
 def at_step(folder: Path, step: int) -> bool:
-    """Whether training has come to a checkpoint of this step or a later one."""
+    """Whether training has written a checkpoint of this step or a later one."""
     return any(int(path.name[11:]) >= step for path in (folder / ".checkpoints").glob("*/checkpoint-*"))
 
 
@@ -167,14 +167,14 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
             count["kills"] += attempt.kill()
         started = time.monotonic()
         attempt = Attempt(folder, stage)
-        assert attempt.end() == 0, attempt.told()
+        assert attempt.end() == 0, attempt.output()
         takes[family, stage] = min(takes.get((family, stage), 99.0), time.monotonic() - started)
         count["ends"] += 1
-        told = attempt.told()
+        printed = attempt.output()
         count["resumed"] += any(
-            text in told for text in ("resumes from its checkpoint", "the training ended before", "batches are kept")
+            text in printed for text in ("resumes from its checkpoint", "the training ended before", "batches are kept")
         )
-        assert files_of(folder, stage) == expected[family, stage], (family, stage, told)
+        assert files_of(folder, stage) == expected[family, stage], (family, stage, printed)
         assert not leftovers(folder)
         count["identical"] += 1
     print(f"\nstages: {dict(count)}, lost: {count['ends'] - count['identical']}")
@@ -183,7 +183,7 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
 @pytest.mark.very_slow
 @pytest.mark.timeout(900 + 30 * KILLS)
 def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> None:
-    """DVC alone, its group, or the stage: a new `dvc repro` each time, which no orphan disturbs."""
+    """A kill hits DVC, or its process group. Then a new `dvc repro` runs, which no orphan disturbs."""
     chance, kills = random.Random(SEED), 0
     copy_repository(tmp_path, rows=24)
     command(tmp_path, "dvc", "repro")
@@ -209,8 +209,8 @@ def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> No
             kills += alive
             if not alive:
                 break
-        told = command(tmp_path, "dvc", "repro")
-        assert (tmp_path / "dvc.lock").read_bytes() == lock, told
+        printed = command(tmp_path, "dvc", "repro")
+        assert (tmp_path / "dvc.lock").read_bytes() == lock, printed
         assert "up to date" in command(tmp_path, "dvc", "status")
         assert not leftovers(tmp_path)
     print(f"\ndvc repro: {kills} kills, the same dvc.lock after each")
@@ -218,7 +218,7 @@ def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> No
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A disk of so many bytes."""
+    """A function that mounts a disk of a number of bytes."""
     made: list[Path] = []
 
     def mount(size: int) -> Path:
@@ -235,7 +235,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 @pytest.mark.parametrize("family", ["kobart", pytest.param("qlora", marks=pytest.mark.very_slow)])
-def test_a_full_disk_is_told_and_nothing_is_lost(
+def test_a_full_disk_is_reported_and_nothing_is_lost(
     family: str, repository: Callable[[str], Path], small_disk: Callable[[int], Path]
 ) -> None:
     source = repository(family)
@@ -247,20 +247,20 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         forget(folder, stage)
         fill = disk / "fill"
         statvfs = os.statvfs(disk)
-        for left in (0, 200_000, 4_000_000):  # it starts with so many bytes
+        for left in (0, 200_000, 4_000_000):  # bytes that are free when the stage starts
             statvfs = os.statvfs(disk)
             with open(fill, "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, max(4096, statvfs.f_bavail * statvfs.f_frsize - left))
             attempt = Attempt(folder, stage)
-            status, told = attempt.end(), attempt.told()
+            status, printed = attempt.end(), attempt.output()
             fill.unlink()
-            if status == 0:  # it needed no more
+            if status == 0:  # that was enough
                 break
-            assert "Traceback" not in told or "disk is full" in told, told
+            assert "Traceback" not in printed or "disk is full" in printed, printed
             assert not any((folder / name).exists() for name in OUTPUTS[stage][:1]), "half of it"
             assert not leftovers(folder)
         attempt = Attempt(folder, stage)
-        assert attempt.end() == 0, attempt.told()
+        assert attempt.end() == 0, attempt.output()
         assert files_of(folder, stage) == expected
 
 
@@ -278,7 +278,7 @@ def limits_hold() -> bool:
         pytest.param("qlora", "train_qlora", marks=pytest.mark.very_slow),
     ],
 )
-def test_no_memory_is_told(repository: Callable[[str], Path], family: str, stage: str) -> None:
+def test_too_little_memory_is_reported(repository: Callable[[str], Path], family: str, stage: str) -> None:
     """At several limits, since what fails first differs, also from machine to machine; libraries die of some by a signal."""
     if not limits_hold():
         pytest.skip("no limits of memory here")
@@ -297,8 +297,8 @@ def test_no_memory_is_told(repository: Callable[[str], Path], family: str, stage
         ends[end := attempt.end()] += 1
         if end > 0:
             # OpenMP ends the program itself, where it gets no thread.
-            assert re.search("error: (out of memory|memory, or the number)|libgomp: Thread", attempt.told()), attempt.told()
-            assert "Traceback" not in attempt.told() and not leftovers(folder)
+            assert re.search("error: (out of memory|memory, or the number)|libgomp: Thread", attempt.output()), attempt.output()
+            assert "Traceback" not in attempt.output() and not leftovers(folder)
     assert ends[1] > 0, ends
     (folder / "params.yaml").write_bytes(original)
     attempt = Attempt(folder, stage)
@@ -328,22 +328,26 @@ def test_a_flipped_bit_or_a_cut_is_named_before_anything_is_made_of_it(
     for name in DAMAGE[family, stage]:
         path = folder / name
         whole = path.read_bytes()
-        at = chance.randrange(len(whole))
+        offset = chance.randrange(len(whole))
         missing = () if name.endswith(CHECKSUMS_FILE) else (None,)  # a model from elsewhere may have none
-        for broken in (whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :], whole[:at], *missing):
+        for broken in (
+            whole[:offset] + bytes([whole[offset] ^ 1 << chance.randrange(8)]) + whole[offset + 1 :],
+            whole[:offset],
+            *missing,
+        ):
             path.unlink()
             if broken is not None:
                 path.write_bytes(broken)
             attempt = Attempt(folder, stage)
-            assert attempt.end() == 1, (name, attempt.told())
-            told = attempt.told()
-            assert "error: " in told and "Traceback" not in told, told
-            assert name in told, told
+            assert attempt.end() == 1, (name, attempt.output())
+            printed = attempt.output()
+            assert "error: " in printed and "Traceback" not in printed, printed
+            assert name in printed, printed
             assert files_of(folder, stage) == before
         path.write_bytes(whole)
 
 
-def test_read_only_folders_are_told(repository: Callable[[str], Path]) -> None:
+def test_read_only_folders_are_reported(repository: Callable[[str], Path]) -> None:
     folder = repository("kobart")
     for stage, place in (("tokenize", "data"), ("train_kobart", "models"), ("score", "metrics")):
         bound = subprocess.run(["mount", "--bind", folder / place, folder / place], check=False)
@@ -353,13 +357,13 @@ def test_read_only_folders_are_told(repository: Callable[[str], Path]) -> None:
             subprocess.run(["mount", "-o", "remount,ro,bind", folder / place], check=True)
             attempt = Attempt(folder, stage)
             assert attempt.end() == 1
-            assert "error: not allowed" in attempt.told() and "Traceback" not in attempt.told(), attempt.told()
+            assert "error: not allowed" in attempt.output() and "Traceback" not in attempt.output(), attempt.output()
         finally:
             subprocess.run(["umount", folder / place], check=True)
 
 
 def test_a_clock_that_jumps_changes_nothing(repository: Callable[[str], Path]) -> None:
-    """From 1999 to 2037, killed between: checkpoints are told apart by their steps, not by their times."""
+    """From 1999 to 2037, killed between: the steps of checkpoints count, not their times."""
     if not shutil.which("faketime") or "YOYAK_KILLS" not in os.environ:
         pytest.skip("make faults runs this, where faketime is")  # in CI it once never ended
     folder = repository("kobart")
@@ -382,13 +386,13 @@ def test_a_clock_that_jumps_changes_nothing(repository: Callable[[str], Path]) -
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     attempt = Attempt(folder, "train_kobart")
-    assert attempt.end() == 0, attempt.told()
-    assert "resumes from" in attempt.told() or "the training ended before" in attempt.told()
+    assert attempt.end() == 0, attempt.output()
+    assert "resumes from" in attempt.output() or "the training ended before" in attempt.output()
     assert files_of(folder, "train_kobart") == expected
 
 
 def test_a_damaged_cache_object_is_found_deleted_and_made_again(repository: Callable[[str], Path]) -> None:
-    """With its time kept, as rot leaves it: DVC itself does not see it."""
+    """The file keeps its time, as bit rot leaves it, so that DVC does not see the damage."""
     folder = repository("kobart")
     lock = (folder / "dvc.lock").read_bytes()
     assert command(folder, "python", "-m", "yoyak", "check-cache") == ""
@@ -402,8 +406,8 @@ def test_a_damaged_cache_object_is_found_deleted_and_made_again(repository: Call
     os.utime(rotten, ns=(times.st_atime_ns, times.st_mtime_ns))
     shutil.rmtree(folder / "data/processed")
     command(folder, "dvc", "checkout", "data/processed")
-    told = command(folder, "python", "-m", "stages.tokenize", fails=True)
-    assert "data/processed/train.jsonl: damaged" in told and "check-cache --delete" in told
+    printed = command(folder, "python", "-m", "stages.tokenize", fails=True)
+    assert "data/processed/train.jsonl: damaged" in printed and "check-cache --delete" in printed
     assert str(rotten.relative_to(folder)) in command(folder, "python", "-m", "yoyak", "check-cache", fails=True)
     shutil.rmtree(folder / "data/processed")
     assert "deleted" in command(folder, "python", "-m", "yoyak", "check-cache", "--delete")

@@ -1,6 +1,6 @@
 """Bad data, by the thousand: whatever the bytes, either a correct result or one clear YoyakError, in linear time.
 
-YOYAK_FUZZ=20 pytest tests/test_fuzz.py tries twenty times as many.
+YOYAK_FUZZ=20 pytest tests/pipeline/test_fuzz.py tries twenty times as many.
 """
 
 import contextlib
@@ -67,17 +67,17 @@ DAMAGE = st.lists(
 
 def damaged(data: bytes, damage: list[tuple[str, int, int, bytes]]) -> bytes:
     for kind, where, much, piece in damage:
-        at = where % (len(data) + 1)
+        offset = where % (len(data) + 1)
         if kind == "insert":
-            data = data[:at] + piece + data[at:]
+            data = data[:offset] + piece + data[offset:]
         elif kind == "cut":
-            data = data[:at]
-        elif kind == "flip" and at < len(data):
-            data = data[:at] + bytes([data[at] ^ 1 << much % 8]) + data[at + 1 :]
+            data = data[:offset]
+        elif kind == "flip" and offset < len(data):
+            data = data[:offset] + bytes([data[offset] ^ 1 << much % 8]) + data[offset + 1 :]
         elif kind == "delete":
-            data = data[:at] + data[at + much :]
+            data = data[:offset] + data[offset + much :]
         elif kind == "repeat":
-            data = data[: at + much] + data[at:]
+            data = data[: offset + much] + data[offset:]
     return data
 
 
@@ -154,14 +154,14 @@ def one_message(error: YoyakError, path: Path, most: int = 2000) -> None:
 
 def same_as_by_hand(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    wanted = rows_of(data, ["fname", "dialogue"])
+    expected = rows_of(data, ["fname", "dialogue"])
     try:
-        assert list(read_csv(path, required=["fname", "dialogue"])) == wanted
+        assert list(read_csv(path, required=["fname", "dialogue"])) == expected
     except YoyakError as error:
-        assert wanted is None, error
+        assert expected is None, error
         one_message(error, path)
-        if found := re.search(r": line (\d+): ", str(error)):
-            assert 1 <= int(found[1]) <= data.count(b"\n") + 1
+        if match := re.search(r": line (\d+): ", str(error)):
+            assert 1 <= int(match[1]) <= data.count(b"\n") + 1
 
 
 @tries(1000)
@@ -223,6 +223,10 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(WORDS | st.text(max_size=3), max_size=14).map("".join)
 
 
+# What preprocess removes without a trace: soft hyphens, zero-width characters, marks of direction, byte order marks.
+INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+
+
 def bare(text: str) -> str:
     """A text without what repairs may add, move or take away: hashes, colons, numbers, spaces, words of tags."""
     return re.sub(r"(?i)person|사람|화자|인물|[#:：1-9\s]", "", text)
@@ -235,7 +239,7 @@ def test_nothing_that_was_said_is_lost(text: str) -> None:
         cleaned, _ = cleaning.clean_dialogue("#Person1#: " + text, "minimal")
     except BadDialogueError:
         return
-    visible = "".join(char for char in text if char != "\b" and not dialogue._INVISIBLE.match(char))
+    visible = "".join(char for char in text if char != "\b" and not INVISIBLE.match(char))
     composed = re.sub(r"(\\r)?\\n", "\n", unicodedata.normalize("NFC", visible))
     assert bare(cleaned) == bare(composed)
 
@@ -346,9 +350,9 @@ def test_damaged_params_are_read_or_refused(
     tmp_path: Path, damage: list[tuple[str, int, int, bytes]], pieces: list[tuple[int, bytes]]
 ) -> None:
     path = tmp_path / "params.yaml"
-    path.write_bytes(damaged(yaml(), [*damage, *(("insert", at, 0, piece) for at, piece in pieces)]))
-    if found := read_params(path):
-        assert params.parse_params(found.model_dump(), source="again") == found
+    path.write_bytes(damaged(yaml(), [*damage, *(("insert", offset, 0, piece) for offset, piece in pieces)]))
+    if values := read_params(path):
+        assert params.parse_params(values.model_dump(), source="again") == values
 
 
 def test_the_params_to_be_damaged_are_sound(tmp_path: Path) -> None:
@@ -358,7 +362,7 @@ def test_the_params_to_be_damaged_are_sound(tmp_path: Path) -> None:
 
 def laughs(levels: int, width: int, line: str) -> str:
     texts = ["a0: &a0 {x0: 1, y0: 2}\n"]
-    texts += [line.format(at + 1, ", ".join([f"*a{at}"] * width)) for at in range(levels)]
+    texts += [line.format(level + 1, ", ".join([f"*a{level}"] * width)) for level in range(levels)]
     return "".join(texts)
 
 
@@ -535,8 +539,10 @@ def quadratic(function: Callable[[str], object], make: Callable[[int], str]) -> 
     return most > 0.5 and most / max(seconds(function, make(MOST // 4), 3), 1e-6) > 10
 
 
-def found_quadratic(functions: Iterable[str], befores: Iterable[str], afters: Iterable[str]) -> list[tuple[str, str, str, str]]:
-    found = []
+def slow_combinations(
+    functions: Iterable[str], befores: Iterable[str], afters: Iterable[str]
+) -> list[tuple[str, str, str, str]]:
+    slow = []
     for name, before, unit, after in itertools.product(functions, befores, UNITS, afters):
 
         def make(size: int, parts: tuple[str, str, str] = (before, unit, after)) -> str:
@@ -544,8 +550,8 @@ def found_quadratic(functions: Iterable[str], befores: Iterable[str], afters: It
             return start + (repeated * size)[:size] + end
 
         if quadratic(FUNCTIONS[name], make):
-            found.append((name, before, unit, after))
-    return found
+            slow.append((name, before, unit, after))
+    return slow
 
 
 @pytest.mark.slow
@@ -557,13 +563,13 @@ def test_a_quadratic_search_is_found() -> None:
 
 
 def test_long_texts_take_linear_time() -> None:
-    assert found_quadratic(["dialogue", "finish what was cut", "faults", "guard"], [""], ["ㄷ"]) == []
+    assert slow_combinations(["dialogue", "finish what was cut", "faults", "guard"], [""], ["ㄷ"]) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_long_texts_take_linear_time_whatever_stands_around_them(name: str) -> None:
-    assert found_quadratic([name], ["", "#Person1"], ["", "x", "!", " x", "#", "가", "ㄷ", "\n#", ' "']) == []
+    assert slow_combinations([name], ["", "#Person1"], ["", "x", "!", " x", "#", "가", "ㄷ", "\n#", ' "']) == []
 
 
 def test_marks_piled_on_a_letter_are_refused() -> None:

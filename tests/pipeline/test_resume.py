@@ -141,19 +141,19 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
         write_checksums(checkpoint)
         return f"{checkpoint.name}: its schema is 2, not 1"
 
-    def lost(checkpoint: Path) -> str:
+    def missing(checkpoint: Path) -> str:
         (checkpoint / "rng_state.pth").unlink()
         return "rng_state.pth: missing"
 
-    for damage in (flip, cut, unfinished, newer, lost):
+    for damage in (flip, cut, unfinished, newer, missing):
         folder = tmp_path / damage.__name__
         with pytest.raises(Killed):
             result(params, folder, "killed", killed_after(7), **changes)
         capsys.readouterr()
         said = damage(folder / "checkpoints/checkpoint-7")
         assert result(params, folder, "resumed", **changes) == whole
-        told = capsys.readouterr().out
-        assert said in told and "resumes from its checkpoint at step 6" in told
+        printed = capsys.readouterr().out
+        assert said in printed and "resumes from its checkpoint at step 6" in printed
 
 
 @trains

@@ -91,7 +91,7 @@ def test_threads_give_way_unless_the_user_says_how_they_wait(stage: str) -> None
     code = f"import os, sys, stages.{stage}; assert 'yoyak' in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'))"
     mine = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     for said, count in (({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None"), ({"GOMP_SPINCOUNT": "7"}, "7")):
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=mine | said, check=True, capture_output=True, text=True
         )
-        assert told.stdout.strip() == count
+        assert done.stdout.strip() == count
