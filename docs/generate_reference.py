@@ -95,12 +95,15 @@ def params_page() -> str:
     for section, description in section_reference().items():
         own = [entry for entry in entries if entry.name.rpartition(".")[0] == section]
         rows = [
-            (f"`{entry.name.removeprefix(section + '.')}`", entry.values, _default(values, entry.name), entry.description)
+            (
+                f"`{entry.name.removeprefix(section + '.')}`",
+                f"{entry.description}<br>*Values:* {entry.values}. *Default:* {_default(values, entry.name)}",
+            )
             for entry in own
         ]
         parts += [f"## {section}", description]
         if rows:
-            parts.append(_table(("Key", "Values", "Default", "Meaning"), rows))
+            parts.append(_table(("Key", "Meaning"), rows))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
