@@ -24,15 +24,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)  # outside the repository, which DVCLive would open each time
+def base(tmp_path: Path) -> Path:
     return make_base(tmp_path / "base", "llama")
 
 
 def run(
     base: Path, values: dict[str, Any], folder: Path, **changes: Any
 ) -> tuple[Any, Any, dict[str, Any], list[dict[str, Any]]]:
-    """Train as the stage does, on the eight dialogues: (model, tokenizer, what was reached, the trainer's log)."""
+    """Train as the stage does, on the eight dialogues: (model, tokenizer, the result of `fit.train`, the trainer's log)."""
     values["model"]["family"] = "qlora"
     values["training"] |= {"per_device_train_batch_size": 4, "learning_rate": 1e-2, "label_smoothing_factor": 0.0} | changes
     params: Params = parse_params(values, source="test")
@@ -42,7 +41,12 @@ def run(
         "train"
     ]
     columns = encode(
-        {"fname": [str(at) for at in range(8)], "dialogue": list(DIALOGUES), "summary": list(SUMMARIES), "topic": [""] * 8}
+        {
+            "fname": [str(index) for index in range(8)],
+            "dialogue": list(DIALOGUES),
+            "summary": list(SUMMARIES),
+            "topic": [""] * 8,
+        }
     )
     rows = datasets.Dataset.from_dict({key: value for key, value in columns.items() if not key.startswith("_")})
     loaded, new = lora.load_base(chosen, tokenizer, precision="float32")
@@ -54,7 +58,7 @@ def run(
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             log.append(dict(kwargs["logs"]))
 
-    reached = fit.train(
+    result = fit.train(
         model,
         tokenizer,
         datasets.DatasetDict(train=rows, dev=rows),
@@ -64,21 +68,21 @@ def run(
         max_target_length=24,
         callbacks=[Log()],
     )
-    return model, tokenizer, reached, log
+    return model, tokenizer, result, log
 
 
-def of_base(model: Any) -> dict[str, torch.Tensor]:
+def frozen_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
 
 
 def test_it_learns_and_only_the_adapter_changes(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     frozen, _, _, _ = run(base, values, tmp_path / "a", num_train_epochs=1, learning_rate=1e-9)
-    model, _, reached, log = run(base, values, tmp_path / "b", num_train_epochs=6)
+    model, _, result, log = run(base, values, tmp_path / "b", num_train_epochs=6)
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     assert len(losses) == 6 and losses[-1] < 0.8 * losses[0]
     assert {"eval_rouge1", "eval_rouge_sum"} <= {key for entry in log for key in entry}
-    assert reached["steps"] == 12
-    before, after = of_base(frozen), of_base(model)
+    assert result["steps"] == 12
+    before, after = frozen_weights(frozen), frozen_weights(model)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert all("lora_" in name or "trainable_tokens" in name for name, p in model.named_parameters() if p.requires_grad)
 
@@ -87,7 +91,7 @@ def test_it_learns_and_only_the_adapter_changes(base: Path, values: dict[str, An
 def test_rouge_after_each_epoch_does_not_touch_the_training(
     base: Path, values: dict[str, Any], tmp_path: Path, *, rouge: bool
 ) -> None:
-    """Were 4-bit layers repacked by an evaluation, or the dropout's numbers used up by it, the losses would differ."""
+    """The losses would differ if an evaluation repacked the 4-bit layers, or used random numbers that dropout needs."""
     values["lora"]["lora_dropout"] = 0.1
     same = {"num_train_epochs": 3, "metric_for_best_model": "loss", "seed": 3}
     evaluated = run(base, values, tmp_path / "a", predict_with_generate=rouge, **same)
@@ -97,14 +101,14 @@ def test_rouge_after_each_epoch_does_not_touch_the_training(
 
 
 def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
-    """At this learning rate the first epochs are not the last's equals: what comes back is the best, saved rows included."""
-    model, tokenizer, reached, log = run(
+    """At this learning rate an early epoch is better than the last. The model ends with its adapter and token rows."""
+    model, tokenizer, result, log = run(
         base, values, tmp_path / "a", num_train_epochs=4, learning_rate=1.0, warmup_steps=16,
         metric_for_best_model="loss", predict_with_generate=False, early_stopping_patience=0,
     )  # fmt: skip
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     assert min(losses) < losses[-1], "choose another learning rate for this test"
-    assert reached["best_loss"] == pytest.approx(min(losses), abs=1e-3)
+    assert result["best_loss"] == pytest.approx(min(losses), abs=1e-3)
     rows = [
         {"input_ids": ids, "labels": [-100] * 5 + ids[5:]}
         for ids in tokenizer([f"{NEW[1]} {text}" for text in DIALOGUES[:2]]).input_ids
@@ -120,19 +124,19 @@ def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: di
         assert again(**batch).loss.item() == pytest.approx(wanted, rel=1e-4)
 
 
-def test_the_same_twice(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
+def test_two_runs_give_the_same_bytes(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     values["lora"]["lora_dropout"] = 0.1
-    made = []
+    adapters = []
     for name in ("a", "b"):
         model, tokenizer, _, _ = run(base, values, tmp_path / name)
         folder = tmp_path / f"adapter-{name}"
         folder.mkdir()
         lora.save(model, tokenizer, folder, settings=settings(base), precision="float32")
-        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert made[0] == made[1]
+        adapters.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert adapters[0] == adapters[1]
 
 
-def test_gradient_checkpointing_changes_memory_and_not_numbers(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_no_number(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     losses = []
     for checkpointing in (False, True):
         _, _, _, log = run(base, values, tmp_path / str(checkpointing), gradient_checkpointing=checkpointing)
@@ -147,8 +151,8 @@ def test_optimizers_of_bitsandbytes(base: Path, values: dict[str, Any], tmp_path
     assert losses[-1] < losses[0]
 
 
-def test_accumulated_steps_weigh_every_token_the_same(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
-    """Four batches of one row give the gradient of one batch of four, though rows have targets of unlike length."""
+def test_every_target_of_accumulated_batches_weighs_the_same(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
+    """Four batches of one row give the gradient of one batch of four, although the targets have different lengths."""
     norms = []
     for batch, accumulation in ((4, 1), (1, 4)):
         _, _, _, log = run(
@@ -159,7 +163,7 @@ def test_accumulated_steps_weigh_every_token_the_same(base: Path, values: dict[s
     assert norms[0][0] == pytest.approx(norms[1][0], rel=1e-3)
 
 
-def test_label_smoothing_counts_targets_alone(base: Path, values: dict[str, Any]) -> None:
+def test_label_smoothing_counts_only_targets(base: Path, values: dict[str, Any]) -> None:
     tokenizer = checkpoints.load_tokenizer(str(base), None, ())
     loaded, _ = lora.load_base(settings(base), tokenizer, precision="float32")
     params = parse_params(values, source="test")
@@ -180,7 +184,7 @@ def test_label_smoothing_counts_targets_alone(base: Path, values: dict[str, Any]
     assert smoothed == pytest.approx([expected, expected], rel=1e-4)
 
 
-def test_the_stage_records_what_it_had(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
+def test_the_saved_adapter_names_its_base(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     model, tokenizer, _, _ = run(base, values, tmp_path / "a", num_train_epochs=1)
     line = lora.describe(model)
     assert "LoRA on down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj" in line

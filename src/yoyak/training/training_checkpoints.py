@@ -55,7 +55,7 @@ def complete_newest(folder: Path, *, step: int, best_step: int | None, keep: int
     newest = folder / f"checkpoint-{step}"
     (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
     resumable.mark_complete(newest)
-    needed = {f"checkpoint-{number}" for number in (step, best_step)}
+    needed = {f"checkpoint-{number}" for number in (step, best_step) if number}
     others = [path for path in newest_first(folder) if path.name not in needed]
     for old in others[max(0, keep - len(needed)) :]:
         shutil.rmtree(old)

@@ -1,0 +1,76 @@
+"""Which checkpoints stay, and which one is resumed. test_resume.py of the pipeline holds that the end is the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from yoyak.system import resumable
+from yoyak.training import training_checkpoints
+
+
+def write_checkpoint(folder: Path, step: int, *, best_step: int | None = None, has_ended: bool = False) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True)
+    state = {
+        "best_global_step": best_step,
+        "stateful_callbacks": {"TrainerControl": {"args": {"should_training_stop": has_ended}}},
+    }
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    (checkpoint / "training_args.bin").write_bytes(b"a pickle")
+    return checkpoint
+
+
+def steps_in(folder: Path) -> list[int]:
+    return [training_checkpoints.step_of(path) for path in training_checkpoints.newest_first(folder)]
+
+
+@pytest.mark.parametrize(
+    ("best_step", "keep", "expected"),
+    [
+        (None, 1, [10]),
+        (None, 3, [10, 9, 8]),
+        (10, 2, [10, 9]),
+        (7, 1, [10, 7]),
+        (7, 3, [10, 9, 7]),
+    ],
+)
+def test_the_newest_and_the_best_stay(tmp_path: Path, best_step: int | None, keep: int, expected: list[int]) -> None:
+    for step in (7, 8, 9, 10):
+        write_checkpoint(tmp_path, step)
+    (tmp_path / "trackers").mkdir()
+    training_checkpoints.complete_newest(tmp_path, step=10, best_step=best_step, keep=keep)
+    assert steps_in(tmp_path) == expected, "by their numbers: 10 comes after 9"
+    assert resumable.why_unusable(tmp_path / "checkpoint-10") is None
+    assert not (tmp_path / "checkpoint-10" / "training_args.bin").exists()
+    assert (tmp_path / "trackers").is_dir()
+
+
+def test_an_incomplete_checkpoint_is_named_and_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in (9, 10):
+        write_checkpoint(tmp_path, step)
+        training_checkpoints.complete_newest(tmp_path, step=step, best_step=None, keep=3)
+    write_checkpoint(tmp_path, 11)  # a kill stopped it before it was complete
+    checkpoint = training_checkpoints.checkpoint_to_resume(tmp_path)
+    assert checkpoint == tmp_path / "checkpoint-10"
+    assert steps_in(tmp_path) == [10, 9]
+    assert "a training checkpoint cannot be used and is deleted: checkpoint-11" in capsys.readouterr().out
+
+
+def test_a_checkpoint_without_its_best_is_not_resumed(tmp_path: Path) -> None:
+    for step, best_step in ((4, 4), (8, 4), (12, 8)):
+        write_checkpoint(tmp_path, step, best_step=best_step)
+        training_checkpoints.complete_newest(tmp_path, step=step, best_step=best_step, keep=3)
+    assert training_checkpoints.checkpoint_to_resume(tmp_path) == tmp_path / "checkpoint-12"
+    (tmp_path / "checkpoint-8" / "trainer_state.json").write_text("damaged", encoding="utf-8")
+    assert training_checkpoints.checkpoint_to_resume(tmp_path) == tmp_path / "checkpoint-4"
+
+
+def test_nothing_is_resumed_in_an_empty_folder(tmp_path: Path) -> None:
+    assert training_checkpoints.checkpoint_to_resume(tmp_path) is None
+    assert training_checkpoints.checkpoint_to_resume(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_the_last_checkpoint_of_a_training_is_recognized(tmp_path: Path, has_ended: bool) -> None:
+    assert training_checkpoints.is_last_of_training(write_checkpoint(tmp_path, 3, has_ended=has_ended)) == has_ended
