@@ -1,5 +1,6 @@
 """What the benchmarks share. Each contender runs in a process of its own, one after the other, and prints its figures."""
 
+import itertools
 import json
 import resource
 import subprocess
@@ -41,14 +42,10 @@ def run_each(module: str, names: Sequence[str], arguments: Sequence[str]) -> dic
 
 def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the first `counts` rows of each split, after preprocessing."""
-    from yoyak.data import cleaning
+    from yoyak.data.splits import SplitCleaner
 
-    found = {}
-    for split, count in counts.items():
-        report, guard = cleaning.Report(), cleaning.Guard()
-        cleaned = cleaning.clean_file(data / f"{split}.csv", split=split, settings=settings, guard=guard, report=report)
-        found[split] = [row for row, _ in zip(cleaned, range(count), strict=False)]
-    return found
+    cleaner = SplitCleaner(data, settings)
+    return {split: list(itertools.islice(cleaner.clean(split), count)) for split, count in counts.items()}
 
 
 def dev_loss(model: Any, dev: list[dict[str, Any]], collate: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> float:

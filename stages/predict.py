@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.config.params import load_params
-from yoyak.data.dialogue import restore_person_tags
+from yoyak.data.person_tags import restore_person_tags
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError, exit_with_message
 from yoyak.system.integrity import verify_checksums

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from yoyak.config.params import load_params
-from yoyak.data.dialogue import restore_person_tags
+from yoyak.data.person_tags import restore_person_tags
 from yoyak.evaluation.baselines import baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes

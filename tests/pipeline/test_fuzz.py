@@ -13,6 +13,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,12 @@ from yoyak.config import params
 from yoyak.config.fields import number_from_text
 from yoyak.config.sections import Params
 from yoyak.config.yaml_files import read_yaml
-from yoyak.data import cleaning, dialogue
-from yoyak.data.dialogue import BadDialogueError, Noise, PersonTags
+from yoyak.data import cleaning, dialogue, noise, text_repair
+from yoyak.data.dialogue import BadDialogueError
+from yoyak.data.leak_guard import LeakGuard
+from yoyak.data.noise import Noise
+from yoyak.data.person_tags import PersonTags, replace_reversibly
+from yoyak.data.splits import REQUIRED_COLUMNS
 from yoyak.evaluation import submission
 from yoyak.inference import foreign_letters, postprocessing
 from yoyak.inference.decoding import Output
@@ -457,13 +462,13 @@ def written(names: list[str]) -> dict[str, bytes | None]:
 
 
 @tries(200)
-@given(st.sampled_from(list(cleaning.COLUMNS)), DAMAGE)
+@given(st.sampled_from(list(REQUIRED_COLUMNS)), DAMAGE)
 def test_the_stage_on_damaged_data_adds_up_or_leaves_all_as_it_was(
     project: Path, split: str, damage: list[tuple[str, int, int, bytes]]
 ) -> None:
-    outputs = [*(f"out/{name}.jsonl" for name in cleaning.COLUMNS), "metrics.json"]
+    outputs = [*(f"out/{name}.jsonl" for name in REQUIRED_COLUMNS), "metrics.json"]
     Path("metrics.json").unlink(missing_ok=True)
-    data = {name: damaged(sample(name), damage if name == split else []) for name in cleaning.COLUMNS}
+    data = {name: damaged(sample(name), damage if name == split else []) for name in REQUIRED_COLUMNS}
     for name, content in data.items():
         Path(f"raw/{name}.csv").write_bytes(content)
     before = written(outputs)
@@ -476,7 +481,7 @@ def test_the_stage_on_damaged_data_adds_up_or_leaves_all_as_it_was(
         return
     counts = json.loads(Path("metrics.json").read_bytes())
     for name, content in data.items():
-        rows = rows_of(content, cleaning.COLUMNS[name])
+        rows = rows_of(content, REQUIRED_COLUMNS[name])
         assert rows is not None
         kept = list(read_jsonl(Path(f"out/{name}.jsonl")))
         assert len(rows) == counts[name]["rows_in"] == counts[name]["rows_out"] + sum(counts[name]["rejected"].values())
@@ -498,11 +503,11 @@ def quietly(clean: Callable[[str], object]) -> Callable[[str], object]:
 
 
 FUNCTIONS: dict[str, Callable[[str], object]] = {
-    "repair": quietly(dialogue.repair),
+    "repair": quietly(text_repair.repair),
     "parse": quietly(lambda text: dialogue.parse("#Person1#: " + text)),
-    "clean": lambda text: dialogue.clean(text, "aggressive"),
-    "clean moderately": lambda text: dialogue.clean(text, "moderate"),
-    "tags": lambda text: [dialogue.holds_replaced_tag(text, strategy) for strategy in STRATEGIES],
+    "clean": lambda text: noise.reduce_noise(text, "aggressive"),
+    "clean moderately": lambda text: noise.reduce_noise(text, "moderate"),
+    "tags": lambda text: [quietly(partial(replace_reversibly, strategy=strategy))(text) for strategy in STRATEGIES],
     "copies": lambda text: dialogue.copies(text[: len(text) // 2] + "x", text),
     "finish": lambda text: postprocessing.finish(Output(text, hit_limit=False)),
     "finish what was cut": lambda text: postprocessing.finish(Output(text, hit_limit=True)),
@@ -510,7 +515,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "foreign": lambda text: foreign_letters.count([text], [text]),
     "dialogue": quietly(lambda text: cleaning.clean_dialogue("#Person1#: " + text, "aggressive")),
     "summary": quietly(lambda text: cleaning.clean_summary(text, "aggressive")),
-    "guard": lambda text: cleaning.Guard().add("train", "a", text),
+    "guard": lambda text: LeakGuard().add(split="train", fname="a", dialogue=text),
     "number": number_from_text,
 }
 UNITS = (
@@ -576,6 +581,6 @@ def test_marks_piled_on_a_letter_are_refused() -> None:
     """To put them in order takes quadratic time."""
     for text in ("a" + "\u0301" * 31, "가" + "\u0301" * 10_000 + "\u0323" * 10_000, "😀" * 40 + "\u0301\u0323" * 16):
         with pytest.raises(BadDialogueError, match="combining_marks"):
-            dialogue.repair(text)
+            text_repair.repair(text)
     for text in ("a" + "\u0301" * 30, "😀" * 100, ("\u0301" * 30 + "a") * 5):
-        dialogue.repair(text)
+        text_repair.repair(text)

@@ -3,15 +3,17 @@
 import csv
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.sample import build
-from yoyak.data.cleaning import Guard, Report, clean_rows
-from yoyak.data.dialogue import LISTED_TAGS, parse, repair, without_tags
+from yoyak.config.sections import Preprocess
+from yoyak.data.dialogue import LISTED_TAGS, parse, without_tags
+from yoyak.data.splits import SplitCleaner
+from yoyak.data.text_repair import repair
 from yoyak.system.text_files import read_csv
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -41,24 +43,12 @@ def test_sizes_and_columns(rows: dict[str, list[dict[str, str]]]) -> None:
 
 
 def test_every_row_is_usable_and_no_split_shares_a_dialogue() -> None:
-    guard = Guard()
+    cleaner = SplitCleaner(SAMPLE, Preprocess(noise="aggressive", person_tags="simplify", max_rejected=0))
     changed: Counter[str] = Counter()
-    for split in SPLITS:
-        report = Report()
-        path = SAMPLE / f"{split}.csv"
-        for _ in clean_rows(
-            read_csv(path, required=["fname"]),
-            path=path,
-            split=split,
-            noise="aggressive",
-            person_tags="simplify",
-            guard=guard,
-            report=report,
-        ):
-            pass
-        assert report.rejects == []
+    for split, report in cleaner.reports.items():
+        deque(cleaner.clean(split), maxlen=0)
         changed.update(report.changed)
-    assert guard.leaks == []
+    cleaner.check()
     assert {  # what preprocess counts is there for the default run to count
         "spaces",
         "literal_newline",

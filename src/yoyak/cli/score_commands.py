@@ -9,7 +9,7 @@ from yoyak.cli.command import Command
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
-    from yoyak.data.dialogue import Noise
+    from yoyak.data.noise import Noise
     from yoyak.evaluation.morphemes import Morphemes
     from yoyak.system.text_files import Row
 

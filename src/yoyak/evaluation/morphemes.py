@@ -1,12 +1,12 @@
 """The tokenizer of the score: surface forms of python-mecab-ko's morphemes, read in parallel where that is faster."""
 
 import multiprocessing
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 
+from yoyak.system.cores import usable_cores
 from yoyak.system.errors import YoyakError
 
 TEXTS_PER_PROCESS = 2000  # Mecab analyses this many texts in about the time that a process needs to start
@@ -65,7 +65,7 @@ class Morphemes:
     def preload(self, texts: Iterable[str]) -> None:
         """Analyse many texts in advance, with several processes if there are enough texts and cores."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tokens]
-        processes = min(len(os.sched_getaffinity(0)), len(new) // TEXTS_PER_PROCESS)
+        processes = min(usable_cores(), len(new) // TEXTS_PER_PROCESS)
         if processes > 1:
             spawn = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_start_process) as pool:

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies, repair
+from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies
+from yoyak.data.text_repair import repair
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import Row, printable, read_csv
 

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config.sections import Generation
-from yoyak.data.dialogue import PersonTags, copies, restore_person_tags
+from yoyak.data.dialogue import copies
+from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.data.tokenization import decode
 from yoyak.evaluation import bootstrap, rouge
 from yoyak.evaluation.morphemes import Morphemes

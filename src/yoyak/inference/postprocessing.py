@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from yoyak.data.dialogue import TAG, PersonTags, restore_person_tags
+from yoyak.data.dialogue import TAG
+from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.decoding import Output

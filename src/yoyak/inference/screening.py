@@ -13,8 +13,9 @@ import torch
 
 from yoyak.config import presets
 from yoyak.config.sections import Params
-from yoyak.data import cleaning, tokenization
-from yoyak.data.dialogue import restore_person_tags
+from yoyak.data import tokenization
+from yoyak.data.person_tags import restore_person_tags
+from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.baselines import baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
@@ -42,14 +43,9 @@ def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> Data
     Raises:
         YoyakError: as the preprocess stage does.
     """
-    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in cleaning.COLUMNS}
-    reports = {split: cleaning.Report() for split in paths}
-    guard = cleaning.Guard()
-    cleaned = {
-        split: list(cleaning.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split]))
-        for split, path in paths.items()
-    }
-    cleaning.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
+    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaned = {split: list(cleaner.clean(split)) for split in cleaner.paths}
+    cleaner.check()
     summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]
     return Data(cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
 

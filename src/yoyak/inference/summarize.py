@@ -8,7 +8,8 @@ from pathlib import Path
 from yoyak.config.sections import Params
 from yoyak.data import tokenization
 from yoyak.data.cleaning import clean_dialogue
-from yoyak.data.dialogue import BadDialogueError, holds_replaced_tag, replace_person_tags, restore_person_tags
+from yoyak.data.dialogue import BadDialogueError
+from yoyak.data.person_tags import replace_reversibly, restore_person_tags
 from yoyak.inference import decoding, postprocessing
 from yoyak.models import trained
 from yoyak.system import hardware
@@ -19,10 +20,7 @@ from yoyak.system.text_files import FORMULA_STARTS, printable, read_csv, read_js
 def prepare(text: str, params: Params) -> str:
     """One dialogue as the model was trained on. BadDialogueError for a text that is none."""
     cleaned, _ = clean_dialogue(text, params.preprocess.noise)
-    strategy = params.preprocess.person_tags
-    if holds_replaced_tag(cleaned, strategy):
-        raise BadDialogueError(f"{strategy}_could_not_be_undone")
-    return replace_person_tags(cleaned, strategy)
+    return replace_reversibly(cleaned, params.preprocess.person_tags)
 
 
 def seconds_per_dialogue(*, model: Path, params: Params, rows: int, backend: str | None = None) -> float:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config.sections import Params
-from yoyak.data import cleaning, collation, tokenization
+from yoyak.data import collation, tokenization
+from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.models import checkpoints, encoder_decoder, lora
@@ -89,14 +91,11 @@ def check_score(subject: Subject) -> str:
 def check_data(subject: Subject) -> str:
     """Reads and parses every row, as preprocess does."""
     params = subject.params
-    paths = {split: Path(params.data.dir) / f"{split}.csv" for split in cleaning.COLUMNS}
-    reports = {split: cleaning.Report() for split in paths}
-    guard = cleaning.Guard()
-    for split, path in paths.items():
-        for _ in cleaning.clean_file(path, split=split, settings=params.preprocess, guard=guard, report=reports[split]):
-            pass
-    cleaning.check(reports, guard=guard, paths=paths, max_rejected=params.preprocess.max_rejected)
-    return ", ".join(f"{split} {report.rows_out} rows" for split, report in reports.items())
+    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    for split in cleaner.paths:
+        deque(cleaner.clean(split), maxlen=0)  # reads every row and keeps none
+    cleaner.check()
+    return ", ".join(f"{split} {report.rows_out} rows" for split, report in cleaner.reports.items())
 
 
 def check_memory_of_adapter(subject: Subject) -> str:

@@ -1,0 +1,72 @@
+"""The guard against leaks: finds dialogues that stand in two splits, in memory that does not grow with the rows."""
+
+import hashlib
+import re
+import sqlite3
+from dataclasses import dataclass, field
+
+from yoyak.data.split_report import MAX_LISTED_ROWS, list_rows
+from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import printable
+
+_CACHE_KIB = 4000
+
+
+class FirstValues:
+    """Keeps the first value of each key, as a dict's `setdefault`, but in a temporary file that SQLite manages."""
+
+    def __init__(self) -> None:
+        # An empty name is a temporary database. Its one transaction is never committed, so the data go with this object.
+        self._database = sqlite3.connect("")
+        self._database.execute("pragma journal_mode = off")
+        self._database.execute(f"pragma cache_size = -{_CACHE_KIB}")
+        self._database.execute("create table first_values (key blob primary key, value text) without rowid")
+
+    def setdefault(self, key: bytes, value: str) -> str:
+        """The first value that was given with `key`; this is `value` if the key is new.
+
+        Raises:
+            YoyakError: if there is no room for temporary files.
+        """
+        digest = hashlib.blake2b(key, digest_size=16).digest()
+        try:
+            if self._database.execute("insert or ignore into first_values values (?, ?)", (digest, value)).rowcount:
+                return value
+            first: str = self._database.execute("select value from first_values where key = ?", (digest,)).fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise YoyakError(
+                f"no room for a temporary file ({error}); set SQLITE_TMPDIR to a folder on a disk with free space"
+            ) from None
+        return first
+
+
+@dataclass
+class LeakGuard:
+    """Compares the dialogues of all splits by their words. What evaluation shares with training makes scores too high.
+
+    Attributes:
+        leaks: messages about the first MAX_LISTED_ROWS shared dialogues.
+        count: the number of shared dialogues.
+    """
+
+    leaks: list[str] = field(default_factory=list)
+    count: int = 0
+    _first_rows: FirstValues = field(default_factory=FirstValues)
+
+    def add(self, *, split: str, fname: str, dialogue: str) -> None:
+        """Compare one cleaned dialogue (one turn on each line) with those before it. Repeats within a split are allowed."""
+        spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
+        words = ("".join(re.findall(r"\w+", spoken)) or spoken).encode()
+        first_split, _, first_fname = self._first_rows.setdefault(words, f"{split} {fname}").partition(" ")
+        if first_split != split:
+            self.count += 1
+            if len(self.leaks) < MAX_LISTED_ROWS:
+                self.leaks.append(f"{split} {printable(fname)} is the dialogue of {first_split} {printable(first_fname)}")
+
+    def check(self) -> None:
+        """YoyakError if splits share dialogues."""
+        if self.count:
+            raise YoyakError(
+                f"{self.count} dialogues stand in two splits; remove them from one of the files:"
+                + list_rows(self.leaks, count=self.count)
+            )

@@ -1,0 +1,264 @@
+"""The three splits together: reports, the guard, the check, flat memory, and the stage preprocess."""
+
+import json
+import os
+import shutil
+import tracemalloc
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import preprocess as stage
+from tests.conftest import ROOT
+from yoyak.config.sections import Preprocess
+from yoyak.data.cleaning import REASONS
+from yoyak.data.noise import Noise
+from yoyak.data.splits import REQUIRED_COLUMNS, SplitCleaner
+from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import Row, write_csv
+
+TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."
+SUMMARY = "#Person2#는 밥을 먹었다고 합니다."
+
+
+def cells(**changed: str) -> dict[str, str]:
+    return {"fname": "train_0", "dialogue": TALK, "summary": SUMMARY, "topic": "식사"} | changed
+
+
+def cleaner_of(*, max_rejected: int = 0, noise: Noise = "moderate", **options: Any) -> SplitCleaner:
+    """A cleaner of a folder that does not exist: its rows come from the test."""
+    settings = Preprocess(noise=noise, person_tags="keep_original", max_rejected=max_rejected)
+    return SplitCleaner(Path("d"), settings, **options)
+
+
+def run(rows: list[dict[str, str]], *, cleaner: SplitCleaner | None = None, split: str = "train") -> list[dict[str, Any]]:
+    """The cleaned rows; the first one stands in line 10 of the file, the second in line 20 …"""
+    numbered = [Row(10 * number, row) for number, row in enumerate(rows, 1)]
+    return list((cleaner or cleaner_of()).clean_rows(split, numbered))
+
+
+def test_report_counts_rows_not_changes() -> None:
+    dirty = "#Person1#: 밥? #Person2#: 응 #Person1#: 그래ㅋㅋ"
+    cleaner = cleaner_of()
+    rows = run([cells(dialogue=dirty), cells(fname="b", dialogue=dirty + "!"), cells(fname="c", dialogue="")], cleaner=cleaner)
+    report = cleaner.reports["train"]
+    assert [row["fname"] for row in rows] == ["train_0", "b"]
+    assert report.counts() == {
+        "rows_in": 3,
+        "rows_out": 2,
+        "changed": {"noise": 2, "two_speakers_on_a_line": 2},  # rows, though each has two such places
+        "rejected": {"empty_dialogue": 1},
+    }
+    assert report.rejects == [
+        {"split": "train", "line": 30, "reason": "empty_dialogue", "cells": cells(fname="c", dialogue="")},
+    ]
+
+
+@pytest.mark.parametrize("first", [TALK, ""])
+def test_an_fname_that_occurs_twice_stops(first: str) -> None:
+    """Also when its first row was rejected."""
+    with pytest.raises(YoyakError, match=r"train\.csv: line 20: train_0: this fname stands in line 10 too"):
+        run([cells(dialogue=first), cells(dialogue=TALK + "!")])
+
+
+@pytest.mark.parametrize(
+    "leaked",
+    [
+        TALK,
+        TALK.replace("\n", " \\n"),
+        TALK.replace(" ", "").replace(":", ": "),
+        TALK.replace(".", "!!"),
+        TALK.replace("#Person1#", "#X#").replace("#Person2#", "#Person1#").replace("#X#", "#Person2#"),  # speakers swapped
+    ],
+)
+def test_guard_finds_a_dialogue_of_another_split_however_it_is_written(leaked: str) -> None:
+    cleaner = cleaner_of()
+    run([cells()], cleaner=cleaner)
+    run([cells(fname="dev_7", dialogue=leaked), cells(fname="dev_8", dialogue=TALK + " 너는?")], cleaner=cleaner, split="dev")
+    assert cleaner.guard.leaks == ["dev dev_7 is the dialogue of train train_0"]
+
+
+def test_guard_allows_repeats_within_a_split() -> None:
+    cleaner = cleaner_of()
+    run([cells(), cells(fname="b")], cleaner=cleaner)
+    assert cleaner.guard.leaks == []
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    """Of Python; SQLite's own is bounded by its cache."""
+
+    def peak(count: int) -> int:
+        rows = (
+            Row(n, {"fname": f"t_{n}", "dialogue": f"#Person1#: {n}번" if n % 2 else "말", "summary": SUMMARY})
+            for n in range(count)
+        )
+        with open(os.devnull, "w", encoding="utf-8") as file:
+            cleaner = cleaner_of(noise="minimal", rejects_file=file)
+            tracemalloc.start()
+            deque(cleaner.clean_rows("train", rows), maxlen=0)
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        report = cleaner.reports["train"]
+        assert (report.rows_in, report.rows_out, report.rejected) == (count, count // 2, {"no_speaker": count // 2})
+        return found
+
+    peak(100)  # what is filled once, like the caches of regular expressions
+    assert peak(2000) < peak(250) + 50_000
+
+
+def fill(cleaner: SplitCleaner, split: str, *, out: int = 1, rejected: int = 0) -> None:
+    """Write counts into a report, as if so many rows were cleaned."""
+    report = cleaner.reports[split]
+    report.rows_in, report.rows_out = out + rejected, out
+    for number in range(rejected):
+        report.reject(split=split, line=number, reason="no_speaker", cells=cells(fname=f"f{number}"))
+
+
+def filled(*, max_rejected: int, out: int = 1, **rejected: int) -> SplitCleaner:
+    cleaner = cleaner_of(max_rejected=max_rejected)
+    for split in cleaner.paths:
+        fill(cleaner, split, out=out, rejected=rejected.get(split, 0))
+    return cleaner
+
+
+@pytest.mark.parametrize(("rejected", "allowed", "stops"), [(0, 0, False), (1, 0, True), (2, 2, False), (3, 2, True)])
+def test_more_rejects_than_allowed_stop(rejected: int, allowed: int, stops: bool) -> None:
+    cleaner = filled(max_rejected=allowed, train=rejected)
+    if not stops:
+        cleaner.check()
+        return
+    with pytest.raises(YoyakError, match=f"{rejected} rows cannot be used") as error:
+        cleaner.check()
+    assert f"preprocess.max_rejected allows {allowed}" in str(error.value)
+    assert "d/train.csv: line 0: f0: no_speaker" in str(error.value)
+    assert str(error.value).endswith(f"\nno_speaker: {REASONS['no_speaker']}")
+
+
+def test_rejects_of_all_splits_count_together() -> None:
+    with pytest.raises(YoyakError, match="2 rows"):
+        filled(max_rejected=1, train=1, dev=1).check()
+
+
+def test_a_row_of_test_is_never_left_out() -> None:
+    with pytest.raises(YoyakError, match=r"a submission needs every row of test[^$]*d/test\.csv: line 0: f0"):
+        filled(max_rejected=100, test=1).check()
+
+
+def test_many_rejects_are_not_all_printed() -> None:
+    with pytest.raises(YoyakError, match="and 30 more") as error:
+        filled(max_rejected=0, train=50).check()
+    assert len(str(error.value).splitlines()) == 23  # what is wrong, 20 rows, how many more, what the reason means
+
+
+def test_leaks_and_empty_splits_stop() -> None:
+    cleaner = filled(max_rejected=9)
+    cleaner.guard.add(split="train", fname="b", dialogue=TALK)
+    cleaner.guard.add(split="dev", fname="a", dialogue=TALK)
+    with pytest.raises(YoyakError, match=r"1 dialogues stand in two splits[^$]*dev a is the dialogue of train b"):
+        cleaner.check()
+    with pytest.raises(YoyakError, match=r"d/train\.csv: no row is left"):
+        filled(max_rejected=1, out=0).check()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with params.yaml and three rows a split, as the working folder."""
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("dir: data/sample", "dir: raw")
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    for split in REQUIRED_COLUMNS:
+        rows = [cells(fname=f"{split}_{n}", dialogue=f"{TALK}\n#Person1#: {split} {n}번이야.") for n in range(3)]
+        columns = ["fname", "dialogue"] if split == "test" else ["fname", "dialogue", "summary", "topic"]
+        write_csv(tmp_path / "raw" / f"{split}.csv", [{k: row[k] for k in columns} for row in rows], columns=columns)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_stage() -> None:
+    stage.main(Path("out/processed"), Path("out/rejects.jsonl"), Path("metrics/preprocess.json"))
+
+
+def written(project: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(project)): p.read_bytes() for top in ("out", "metrics") for p in (project / top).rglob("*.*")}
+
+
+def test_the_rows_are_the_same_whatever_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yoyak.data.splits.CHUNK_ROWS", 7)
+    table = [Row(at + 2, {"fname": f"t{at}", "dialogue": f"#Person1#: {at}번 ㅋㅋ", "summary": "요약"}) for at in range(100)]
+    table[33][1]["dialogue"] = "no dialogue"
+    results = []
+    for processes in (1, 2):
+        cleaner = cleaner_of()
+        rows = list(cleaner.clean_rows("train", table, processes=processes))
+        report = cleaner.reports["train"]
+        results.append((rows, report.counts(), [reject["line"] for reject in report.rejects]))
+    assert results[0] == results[1]
+    assert results[0][2] == [35]
+
+
+def test_stage_writes_all_files_and_the_same_twice(project: Path) -> None:
+    run_stage()
+    first = written(project)
+    assert set(first) == {
+        *(f"out/processed/{split}.jsonl" for split in REQUIRED_COLUMNS),
+        "out/rejects.jsonl",
+        "metrics/preprocess.json",
+    }
+    assert first["out/rejects.jsonl"] == b""
+    rows = {
+        split: [json.loads(line) for line in first[f"out/processed/{split}.jsonl"].splitlines()] for split in REQUIRED_COLUMNS
+    }
+    assert [row["fname"] for row in rows["test"]] == ["test_0", "test_1", "test_2"]
+    assert all("summary" not in row for row in rows["test"])
+    assert json.loads(first["metrics/preprocess.json"])["dev"] == {"rows_in": 3, "rows_out": 3, "changed": {}, "rejected": {}}
+    run_stage()
+    assert written(project) == first
+
+
+def test_stage_leaves_out_what_max_rejected_allows_and_names_it(project: Path) -> None:
+    with open(project / "raw" / "dev.csv", "a", encoding="utf-8") as file:
+        file.write("dev_x,말만 있다,요약은 있다.,잡담\n")
+    with pytest.raises(YoyakError, match="dev_x: no_speaker"):
+        run_stage()
+    assert set(written(project)) == {"out/rejects.jsonl"}
+    params = project / "params.yaml"
+    params.write_text(params.read_text(encoding="utf-8").replace("max_rejected: 0", "max_rejected: 1"), encoding="utf-8")
+    run_stage()
+    (reject,) = [json.loads(line) for line in written(project)["out/rejects.jsonl"].splitlines()]
+    assert (reject["split"], reject["line"], reject["reason"], reject["cells"]["fname"]) == ("dev", 11, "no_speaker", "dev_x")
+    assert b"dev_x" not in written(project)["out/processed/dev.jsonl"]
+    assert json.loads(written(project)["metrics/preprocess.json"])["dev"]["rejected"] == {"no_speaker": 1}
+
+
+def test_stage_warns_of_a_last_line_without_an_end(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage()
+    assert "WARNING" not in capsys.readouterr().out
+    path = project / "raw" / "train.csv"
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    run_stage()
+    out = capsys.readouterr().out
+    assert (
+        out.count("WARNING: raw/train.csv: the last line has no newline at its end; is the file complete?\n")
+        == out.count("WARNING")
+        == 1
+    )
+    assert "raw/train.csv: 3 rows, 3 kept" in out
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_harmless(project: Path) -> None:
+    with open(project / "raw" / "dev.csv", "a", encoding="utf-8") as file:
+        file.write(f"\x1b[2J{'x' * 1000},말만 있다,요약은 있다.,잡담\n")
+    with pytest.raises(YoyakError, match="no_speaker") as error:
+        run_stage()
+    assert "\x1b" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_stage_that_fails_keeps_the_earlier_results(project: Path) -> None:
+    run_stage()
+    first = written(project)
+    shutil.copy(project / "raw" / "train.csv", project / "raw" / "dev.csv")  # now dev is train
+    with pytest.raises(YoyakError, match="stand in two splits"):
+        run_stage()
+    assert written(project) == first
