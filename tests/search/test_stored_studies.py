@@ -11,7 +11,7 @@ from tests.search.fakes import BEAMS, LENGTH, FakeClone, plan_of, run, scores, s
 from yoyak.search.git_dvc import git
 
 # Written by hand, as version 0.1 wrote it. Do not adapt it to the code: studies in users' databases look like this.
-PLAN = {
+PLAN: dict[str, Any] = {
     "about": None,
     "spaces": [],
     "parameters": {
@@ -67,7 +67,7 @@ def store_study(root: Path, *, commit: str, tree: str) -> None:
 
 def test_a_study_of_version_0_1_continues(root: Path, clone: type[FakeClone]) -> None:
     store_study(root, commit=git(root, "rev-parse", "HEAD"), tree=git(root, "rev-parse", "HEAD^{tree}"))
-    opened = run(root, plan_of(PLAN["parameters"], trials=5))  # type: ignore[arg-type]
+    opened = run(root, plan_of(PLAN["parameters"], trials=5))
     assert states(opened) == ["COMPLETE", "PRUNED", "FAIL", "FAIL", "COMPLETE", "COMPLETE"], "four counted trials, then one"
     name, changes, environment = clone.runs[0]
     assert (name, changes) == ("s-t0003", {LENGTH: 1.5, BEAMS: 8}), "the trial of the killed worker is repeated"

@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from yoyak.system.errors import YoyakError
-from yoyak.training import search_reporting
+from yoyak.training import search_reporting, study_storage
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def callback_of(
     monkeypatch: pytest.MonkeyPatch, url: str, trial: optuna.Trial, pruner: dict[str, Any]
 ) -> search_reporting.ReportToStudy:
     about = {"storage": url, "study": "s", "trial": trial._trial_id, "pruner": pruner}
-    monkeypatch.setenv(search_reporting.TRIAL_VARIABLE, json.dumps(about))
+    monkeypatch.setenv(study_storage.TRIAL_VARIABLE, json.dumps(about))
     (callback,) = search_reporting.trial_callbacks()
     assert isinstance(callback, search_reporting.ReportToStudy)
     return callback
@@ -35,7 +35,7 @@ MEDIAN = {"name": "median", "n_startup_trials": 2, "n_warmup_steps": 0, "interva
 
 
 def test_a_run_that_is_not_a_trial_reports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(search_reporting.TRIAL_VARIABLE, raising=False)
+    monkeypatch.delenv(study_storage.TRIAL_VARIABLE, raising=False)
     assert search_reporting.trial_callbacks() == []
 
 

@@ -9,7 +9,7 @@ from optuna.trial import Trial, TrialState
 
 from yoyak.search.progress import print_line
 from yoyak.search.storage import STORAGE_ERRORS
-from yoyak.search.study_setup import HEARTBEAT_SECONDS, OpenedStudy
+from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import FAILED, trial_id, trial_label
 
 # Optuna raises these if another worker has ended the trial already.
@@ -60,13 +60,14 @@ class RunningTrials:
     @contextlib.contextmanager
     def sending_heartbeats(self) -> Iterator[None]:
         """Tell workers on other machines, in a thread, that the trials of this process are alive."""
-        if not self.opened.is_shared:
+        interval = self.opened.storage.get_heartbeat_interval()
+        if interval is None:
             yield
             return
         stopped = threading.Event()
 
         def send_heartbeats() -> None:
-            while not stopped.wait(HEARTBEAT_SECONDS / 2):
+            while not stopped.wait(interval / 2):
                 for id_ in list(self._ids.values()):
                     with contextlib.suppress(*STORAGE_ERRORS):
                         self.opened.storage.record_heartbeat(id_)

@@ -11,6 +11,7 @@ from optuna.trial import Trial
 from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import trial_id
 from yoyak.search.workers import Worker
+from yoyak.training.study_storage import TRIAL_VARIABLE
 
 WORKER_LOCK_VARIABLE = "YOYAK_SEARCH"  # Stages end when the lock on this file is released.
 CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository.
@@ -30,10 +31,8 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
         CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
     }
     if trial and opened.plan.can_prune:
-        from yoyak.training import search_reporting  # It imports transformers, which takes seconds.
-
         # The address of the storage can contain a password, so only the environment carries it.
-        environment[search_reporting.TRIAL_VARIABLE] = json.dumps(
+        environment[TRIAL_VARIABLE] = json.dumps(
             {
                 "storage": opened.url,
                 "study": opened.name,

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoyak.system.errors import YoyakError
-from yoyak.training.study_storage import open_study_storage
+from yoyak.training.study_storage import TRIAL_VARIABLE, open_study_storage
 
 if TYPE_CHECKING:
     import optuna
-
-# JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings}.
-# The address can hold a password. So it travels in the environment and stands in no file.
-TRIAL_VARIABLE = "YOYAK_TRIAL"
 
 
 class TrialPrunedError(YoyakError):

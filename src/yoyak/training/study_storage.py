@@ -12,6 +12,11 @@ from yoyak.system.locks import exclusive_lock
 if TYPE_CHECKING:
     import optuna
 
+# The search sets this environment variable for each training run that its study may end early (`search_reporting` reads it).
+# JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings}.
+# The address can hold a password. So it travels in the environment and stands in no file.
+TRIAL_VARIABLE = "YOYAK_TRIAL"
+
 OPENING_SECONDS = 30  # how long other workers may take to create the tables
 
 
