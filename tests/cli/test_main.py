@@ -229,9 +229,11 @@ def test_ctrl_c_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_ctrl_c_on_a_terminal(root: Path) -> None:
     """The real signal, sent while `yoyak summarize` waits for what the user types."""
     ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "yoyak", "summarize"], stdin=theirs, stderr=subprocess.PIPE, text=True, cwd=root
-    ) as process:
+    code = (  # a process that a script started in the background ignores Ctrl-C, and so does what it starts
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from yoyak.cli.main import main; main(['summarize'])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stderr=subprocess.PIPE, text=True, cwd=root) as process:
         assert process.stderr
         assert process.stderr.readline().startswith("Type a dialogue, such as #Person1#: ")
         process.send_signal(signal.SIGINT)
