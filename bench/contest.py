@@ -103,7 +103,9 @@ def write(
     """
     from yoyak.evaluation import rouge
     from yoyak.evaluation.morphemes import Morphemes
-    from yoyak.inference import decoding
+    from yoyak.inference.backend_choice import choose_backend, dev_scorer
+    from yoyak.inference.decoding import generate
+    from yoyak.models.families.base import LoadedModel
     from yoyak.system import hardware
 
     chosen: dict[str, Any] = {}
@@ -113,12 +115,14 @@ def write(
     else:
         hardware.configure_cpu(threads)
         size = model.num_parameters()
-        judge = decoding.judge(tokenizer, ids, dev, settings=settings, person_tags="keep_original", parameters=size)
-        writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
-        chosen["seconds_to_choose"] = round(time.perf_counter() - start, 2)
+        scores_of = dev_scorer(ids, dev, settings=settings, person_tags="keep_original", parameters=size)
+        loaded = LoadedModel("bench", model, tokenizer)
+        choice = choose_backend(loaded, settings, threads=threads, dev_scores=scores_of)
+        chosen = {**choice.report(), "seconds_to_choose": round(time.perf_counter() - start, 2)}
         start = time.perf_counter()
         dialogues = [row["dialogue"] for row in dev]
-        texts = [out.text for out in decoding.generate(writer, tokenizer, ids, dialogues, settings=settings, progress="")]
+        outputs = generate(choice.writer, ids, dialogues, settings=settings, progress="")
+        texts = [output.text for output in outputs]
     seconds = time.perf_counter() - start
     references = [row["references"] for row in dev]
     scores = rouge.score_rows(predictions=texts, references=references, tokenizer=Morphemes())

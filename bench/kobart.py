@@ -47,10 +47,10 @@ WARM_UP = 3  # steps, in which the operating system allocates the memory page by
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Return the params, the tokenizer, and the processed rows of train and dev."""
     from yoyak.config.params import load_params
-    from yoyak.models import checkpoints
+    from yoyak.models import tokenizer_loading
 
     params = load_params(ROOT / "params.yaml", changes=["model.family=kobart"])
-    tokenizer = checkpoints.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
+    tokenizer = tokenizer_loading.load_tokenizer(str(args.tokenizer or args.checkpoint), None, params.tokenizer.special_tokens)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
@@ -66,15 +66,15 @@ def model_of(args: argparse.Namespace, tokenizer: Any, folder: Path | None = Non
     torch.manual_seed(0)
     vocabulary = max(len(tokenizer), SHAPE["vocab_size"])
     model = BartForConditionalGeneration(BartConfig(**{**SHAPE, "vocab_size": vocabulary}))
-    encoder_decoder.correct_ids(model, tokenizer)
+    encoder_decoder.correct_special_ids(model, tokenizer)
     return model
 
 
 def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    from yoyak.data import tokenization
+    from yoyak.data import pair_encoding
 
-    inputs = tokenization.encode_inputs(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
-    targets = tokenization.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
+    inputs = pair_encoding.encode_sources(tokenizer, [row["dialogue"] for row in rows], params.tokenizer.max_input_length)
+    targets = pair_encoding.encode_targets(tokenizer, [row["summary"] for row in rows], params.tokenizer.max_target_length)
     pairs = zip(inputs, targets, strict=True)
     return [{"input_ids": a, "labels": b, "length": len(a)} for a, b in pairs]
 
@@ -173,8 +173,9 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     """Summarize dev with the model that train-yoyak left, and with the decoding of params.yaml."""
     import torch
 
-    from yoyak.data import tokenization
-    from yoyak.inference import decoding
+    from yoyak.data import pair_encoding
+    from yoyak.inference import outputs
+    from yoyak.inference.backends import transformers
 
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
@@ -182,10 +183,10 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
         model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer does not have are never written
     backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
-    ids = tokenization.encode_inputs(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
+    ids = pair_encoding.encode_sources(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 
     def plainly() -> list[str]:
-        model.generation_config = decoding.decoding(settings, tokenizer, model)
+        model.generation_config = transformers.generation_config(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
@@ -196,7 +197,7 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
                     return_tensors="pt",
                 ).to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
-                texts += tokenization.decode(tokenizer, out[:, 1:].tolist())
+                texts += outputs.decode_tokens(tokenizer, out[:, 1:].tolist())
         return texts
 
     threads = params.hardware.cpu_threads

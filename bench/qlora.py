@@ -24,21 +24,19 @@ CONTENDERS = ["yoyak", "trl", "trl-keeping", "trl-padded", "write-yoyak", "write
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
     """Return the params, the tokenizer, and the processed rows of train and dev."""
     from yoyak.config.params import load_params
-    from yoyak.models import checkpoints
+    from yoyak.models import tokenizer_loading
 
     params = load_params(ROOT / "params.yaml", changes=["model.family=qlora", f"model.qlora.checkpoint={args.checkpoint}"])
     chosen = params.model.qlora
-    tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
+    tokenizer = tokenizer_loading.load_tokenizer(chosen.checkpoint, None, params.tokenizer.special_tokens, pad_with_eos=True)
     rows = contest.rows(args.data, {"train": args.rows, "dev": args.dev}, params.preprocess)
     return params, tokenizer, rows
 
 
 def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    from yoyak.data import tokenization
+    from yoyak.models.families.lookup import family_named
 
-    encode = tokenization.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])[
-        split
-    ]
+    encode = family_named("qlora").batch_encoders(tokenizer, params, [{}])[split]
     columns = encode({key: [row.get(key, "") for row in rows] for key in ("fname", "dialogue", "summary", "topic")})
     names = ("input_ids", "labels", "length")
     return [dict(zip(names, cells, strict=True)) for cells in zip(*(columns[name] for name in names), strict=True)]
@@ -47,11 +45,11 @@ def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str)
 def tuned(params: Any, tokenizer: Any) -> Any:
     import torch
 
-    from yoyak.models import lora
+    from yoyak.models import causal_lm, lora
     from yoyak.system import hardware
 
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-    base, new = lora.load_base(params.model.qlora, tokenizer, precision=precision)
+    base, new = causal_lm.load(params.model.qlora, tokenizer, precision=precision)
     torch.manual_seed(0)
     return lora.add_lora(base, params.lora, new_tokens=new, settings=params.model.qlora)
 
@@ -64,7 +62,7 @@ def loss_of(model: Any, tokenizer: Any, dev: list[dict[str, Any]]) -> float:
 
 def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
     from yoyak.data.collation import collate_chats
-    from yoyak.models import lora
+    from yoyak.models import adapters
     from yoyak.system import hardware
 
     params, tokenizer, rows = prepare(args)
@@ -82,7 +80,7 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
         )
         result = timed(trainer, train, lambda: loss_of(model, tokenizer, dev))
     args.adapter.mkdir(parents=True)
-    lora.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
+    adapters.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
     return result
 
 
@@ -148,30 +146,32 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     """Summarize dev greedily with the adapter that yoyak left: `plain` on its NF4 base, `merged` on the merged weights."""
     import torch
 
-    from yoyak.data import tokenization
-    from yoyak.inference import decoding
-    from yoyak.models import lora
+    from yoyak.inference import outputs
+    from yoyak.inference.backends import transformers
+    from yoyak.models import adapters, causal_lm
+    from yoyak.models.families.base import LoadedModel
+    from yoyak.models.families.lookup import family_named
     from yoyak.system import hardware
 
     params, tokenizer, rows = prepare(args)
     if how == "plain":
         precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-        base, _ = lora.load_base(params.model.qlora, tokenizer, precision=precision)
-        model: Any = lora.attach(base, args.adapter)
+        base, _ = causal_lm.load(params.model.qlora, tokenizer, precision=precision)
+        model: Any = adapters.attach(base, args.adapter)
     else:
-        model, tokenizer = lora.load(args.adapter)
+        model, tokenizer = adapters.load(args.adapter)
     settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
-    ids = tokenization.encode_rows(dev, tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[{}])
+    ids = family_named("qlora").encode(dev, LoadedModel("qlora", model, tokenizer), params, names_topic=False)
 
     def plainly() -> list[str]:
-        model.generation_config = decoding.decoding(settings, tokenizer, model)
+        model.generation_config = transformers.generation_config(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
             for at in range(0, len(ids), 32):
                 rows = {"input_ids": ids[at : at + 32]}
                 batch = tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
-                texts += tokenization.decode(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
+                texts += outputs.decode_tokens(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
         return texts
 
     threads = params.hardware.cpu_threads

@@ -41,7 +41,7 @@ def build(shape: dict[str, Any], folder: str) -> Any:
     code = (
         "import sys, json, torch; sys.path.insert(0, sys.argv[1]); from yoyak.models import memory_estimate;"
         "from transformers import AutoModelForCausalLM; torch.set_default_dtype(torch.bfloat16);"
-        "AutoModelForCausalLM.from_config(memory_estimate.config_of_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
+        "AutoModelForCausalLM.from_config(memory_estimate.config_from_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), json.dumps(shape), folder], check=True)
     names = {f"<{at}>": at for at in range(shape["vocab_size"])}
@@ -102,7 +102,7 @@ def flops_a_step(config: Any, params: Any) -> float:
     from yoyak.models import memory_estimate
 
     length, target = params.tokenizer.max_input_length, params.tokenizer.max_target_length
-    weights = sum(wide * high for wide, high in memory_estimate.layers_of(config).linears)
+    weights = sum(wide * high for wide, high in memory_estimate.layer_sizes(config).linears)
     width = config.num_attention_heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     attention = 3 * 4 * config.num_hidden_layers * width * (length + target) / 2
     head = 4 * config.vocab_size * config.hidden_size * target / (length + target)
@@ -134,10 +134,10 @@ def measure(args: argparse.Namespace, params: Any, shape: dict[str, Any]) -> dic
     """Build, train and run the model of a shape, and return its figures."""
     import torch
 
-    from yoyak.models import lora, memory_estimate
+    from yoyak.models import causal_lm, lora, memory_estimate
     from yoyak.system import hardware
 
-    config = memory_estimate.config_of_shape(shape)
+    config = memory_estimate.config_from_shape(shape)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     attention, _ = hardware.choose_attention(args.attention, precision=precision)
     hardware.enable_tf32()
@@ -146,14 +146,14 @@ def measure(args: argparse.Namespace, params: Any, shape: dict[str, Any]) -> dic
         tokenizer = build(shape, folder)
         before = 0.0 if torch.cuda.is_available() else peak_gib()
         settings = params.model.qlora.model_copy(update={"checkpoint": folder, "revision": None, "attention": attention})
-        base, _ = lora.load_base(settings, tokenizer, precision=precision)
+        base, _ = causal_lm.load(settings, tokenizer, precision=precision)
         loaded = peak_gib()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         model = lora.add_lora(base, params.lora, new_tokens=[], settings=settings)
     batch = batch_of(params, config.vocab_size, model, flat=attention == "flash_attention_2")
     step = train(model, params, batch, precision=precision, steps=args.steps)
-    estimate = memory_estimate.estimate(config, params, precision=precision)
+    estimate = memory_estimate.estimate_causal_lm(config, params, precision=precision)
     lengths = params.tokenizer.max_input_length, params.tokenizer.max_target_length
     rate = flops_a_step(config, params) / step / 1e12
     result = {

@@ -1,68 +1,65 @@
-"""Summaries of dev and test by the trained model, and the submission."""
+"""Summaries of dev and test by the trained model, and the submission file."""
 
 from pathlib import Path
-from typing import Any
 
 from yoyak.config.params import load_params
-from yoyak.data.person_tags import restore_person_tags
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError, exit_with_message
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_csv, write_json
 
+SECTIONS = ("model", "preprocess", "tokenizer", "prompt", "generation", "hardware", "search")
+
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
-    params = load_params()
+    params = load_params().only(*SECTIONS)
     if params.search.pruned:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})
         return
 
-    from yoyak.data import prompts, tokenization
-    from yoyak.inference import decoding, postprocessing
-    from yoyak.models import checkpoints, trained
-    from yoyak.system import hardware, resumable
+    from yoyak.data.prompts import uses_topic
+    from yoyak.inference.decoding import describe_decoding
+    from yoyak.inference.outputs import count_faults
+    from yoyak.inference.postprocessing import decide
+    from yoyak.inference.summarizer import Summarizer
+    from yoyak.system.resumable import BatchStore, work_folder
 
     verify_checksums(processed)
-    hardware.configure_cpu(params.hardware.cpu_threads)
-    settings, strategy, family = params.generation, params.preprocess.person_tags, params.model.family
-    source = models / family
-    model, tokenizer = trained.load(source, base=params.model.qlora)
-    lengths = checkpoints.lengths_of(family, params.tokenizer, settings)
-    checkpoints.check_positions(model.config, str(source), lengths)
+    summarizer = Summarizer.load_chosen(models, params)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
-    read_as: dict[str, Any] = {"family": family, "lengths": params.tokenizer, "ask": params.prompt, "test_rows": rows["test"]}
-    ids = {split: tokenization.encode_rows(part, tokenizer, **read_as) for split, part in rows.items()}
-    read = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
-    read["model"] = params.model.chosen
-    outputs = {}
-    with resumable.work_folder("predict", read, [processed, source, Path(params.model.chosen.checkpoint)]) as folder:
-        size = model.num_parameters()
-        judge = decoding.judge(tokenizer, ids["dev"], rows["dev"], settings=settings, person_tags=strategy, parameters=size)
-        threads = params.hardware.cpu_threads
-        writer, chosen = decoding.choose_writer(model, tokenizer, settings=settings, threads=threads, judge=judge)
-        print(f"{chosen['backend']} writes: {chosen['why']}", flush=True)
-        for split, part in rows.items():
-            texts, kept = [row["dialogue"] for row in part], resumable.BatchStore(folder / f"{split}.jsonl")
-            outputs[split] = decoding.generate(
-                writer, tokenizer, ids[split], texts, settings=settings, progress=f"predict {split}", kept=kept
-            )
-    use, report = postprocessing.decide(settings.postprocess, outputs["dev"], rows["dev"], strategy)
-    if family == "qlora":
-        report["topic"] = prompts.uses_topic(params.prompt, rows["test"])
-    report |= chosen
-    report["decoding"] = decoding.describe(settings, backend=chosen["backend"]) + (",postprocess=on" if use else "")
+    names_topic = uses_topic(params.prompt, rows["test"])
+    encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
+    settings, family = params.generation, summarizer.family
+    result_depends_on = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
+    inputs = [processed, models / family.name]
+    if family.is_trained:
+        result_depends_on["model"] = params.model.chosen
+        inputs.append(Path(params.model.chosen.checkpoint))
+    else:
+        result_depends_on["model"] = params.model
+    with work_folder("predict", result_depends_on, inputs) as kept:
+        choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
+        print(f"backend {choice.backend}: {choice.why}", flush=True)
+        outputs = {
+            split: summarizer.write(encoded[split], rows[split], progress=split, kept=BatchStore(kept / f"{split}.jsonl"))
+            for split in rows
+        }
+    postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
+    if "prompt." not in family.unread_params:
+        report["topic"] = names_topic
+    report |= choice.report()
+    report["decoding"] = describe_decoding(settings, backend=choice.backend) + (",postprocess=on" if postprocess else "")
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
-            texts = [
-                restore_person_tags(postprocessing.finish(item) if use else item.text, strategy) for item in outputs[split]
-            ]
-            dialogues = [restore_person_tags(row["dialogue"], strategy) for row in split_rows]
-            report[split] = decoding.faults(outputs[split], texts, dialogues)
+            texts = summarizer.finish(outputs[split], postprocess=postprocess)
+            report[split] = count_faults(
+                outputs[split], texts, summarizer.restore_tags([row["dialogue"] for row in split_rows])
+            )
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
-            table = [{"fname": r["fname"], "summary": t} for r, t in zip(split_rows, texts, strict=True)]
+            table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, texts, strict=True)]
             for name in [split, "submission"] if split == "test" else [split]:
                 write_csv(folder / f"{name}.csv", table, columns=["fname", "summary"])
             print(f"{split}: {report[split]}", flush=True)

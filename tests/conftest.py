@@ -154,7 +154,7 @@ def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     from yoyak.data.dialogue import LISTED_TAGS
-    from yoyak.models.checkpoints import load_tokenizer
+    from yoyak.models.tokenizer_loading import load_tokenizer
 
     special = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
     bpe = Tokenizer(models.BPE(unk_token=None))
@@ -184,9 +184,52 @@ def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def qwen3() -> Any:
     """Qwen3's own tokenizer, where ../shared has it."""
     from yoyak.data.dialogue import LISTED_TAGS
-    from yoyak.models.checkpoints import load_tokenizer
+    from yoyak.models.tokenizer_loading import load_tokenizer
 
     folder = SHARED / "tokenizers" / "qwen3-4b"
     if not folder.is_dir():
         pytest.skip("no ../shared/tokenizers")
     return load_tokenizer(str(folder), None, LISTED_TAGS, pad_with_eos=True)
+
+
+def generate_with_transformers(
+    model: Any, tokenizer: Any, ids: Sequence[list[int]], dialogues: Sequence[str], settings: Any
+) -> list[Any]:
+    """What the backend `transformers` writes for rows of token ids."""
+    from yoyak.inference.backends.transformers import TransformersWriter
+    from yoyak.inference.decoding import generate
+    from yoyak.models.families.base import LoadedModel
+
+    writer = TransformersWriter(LoadedModel("test", model, tokenizer), settings)
+    return generate(writer, ids, dialogues, settings=settings, progress="test")
+
+
+def load_trained(folder: Path, params: Params | None = None) -> tuple[Any, Any]:
+    """The model and tokenizer of a folder that training wrote, of whatever family."""
+    from yoyak.models.families.lookup import family_of_folder
+
+    loaded = family_of_folder(folder).load_trained(folder, params)
+    return loaded.model, loaded.tokenizer
+
+
+def batch_encoders(family: str, tokenizer: Any, lengths: Any, prompt: Any, test_rows: Sequence[Any] = ()) -> Any:
+    """For each split, the function with which the stage tokenize encodes a batch."""
+    from types import SimpleNamespace
+
+    from yoyak.models.families.lookup import family_named
+
+    sections: Any = SimpleNamespace(tokenizer=lengths, prompt=prompt)
+    return family_named(family).batch_encoders(tokenizer, sections, test_rows)
+
+
+def encode_for_prediction(family: str, rows: Sequence[Any], tokenizer: Any, lengths: Any, prompt: Any) -> list[list[int]]:
+    """What the model reads for rows when predict runs; the rows themselves decide whether prompts name topics."""
+    from types import SimpleNamespace
+
+    from yoyak.data.prompts import uses_topic
+    from yoyak.models.families.base import LoadedModel
+    from yoyak.models.families.lookup import family_named
+
+    sections: Any = SimpleNamespace(tokenizer=lengths, prompt=prompt)
+    loaded = LoadedModel(family, None, tokenizer)
+    return family_named(family).encode(rows, loaded, sections, names_topic=uses_topic(prompt, rows))

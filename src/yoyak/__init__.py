@@ -2,7 +2,13 @@
 
 import logging
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from yoyak.inference.summarizer import Summarizer
+
+__all__ = ["Summarizer", "__version__"]
 __version__ = "0.1.0"
 
 # OpenMP threads wait for each other in a busy loop, by default for 300,000 turns. With other busy processes on the machine this
@@ -13,3 +19,13 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # The trainer of transformers imports bitsandbytes, which warns about optional CPU kernels from the hub. Nothing here uses them.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Summarizer` when it is first used, so that `import yoyak` stays fast.
+
+    It is imported by name: no stage uses this way, so `yoyak deps` must not count it as a dependency of all stages.
+    """
+    if name == "Summarizer":
+        return import_module("yoyak.inference.summarizer").Summarizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,10 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.conftest import error_of, save_params, save_predictions
+from tests.cli.conftest import error_of, save_predictions
 from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.cli.main import main
 
@@ -105,41 +104,13 @@ def test_summarize_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "chosen", "expected"),
-    [
-        ("never", True, False),
-        ("always", False, True),
-        ("auto", True, True),
-        ("auto", False, False),
-        ("auto", None, False),  # predict has not run
-    ],
-)
-@pytest.mark.usefixtures("root", "no_model")
-def test_summarize_postprocesses_as_predict_chose(
-    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], *, setting: str, chosen: bool | None, expected: bool
-) -> None:
-    from yoyak.inference import summarize
-
-    values["generation"]["postprocess"] = setting
-    save_params(values)
-    if chosen is not None:
-        Path("metrics").mkdir()
-        Path("metrics/predict.json").write_text(json.dumps({"postprocess": {"used": chosen}}), encoding="utf-8")
-    used: list[bool] = []
-    monkeypatch.setattr(summarize, "summarize_text", lambda *_, mend, **__: used.append(mend))
-    Path("talk.txt").write_text(DIALOGUES[1], encoding="utf-8")
-    main(["summarize", "talk.txt"])
-    assert used == [expected]
-
-
-@pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("talk.txt", None, "talk.txt: no such file"),
         ("talk.txt", b"", "talk.txt: the file is empty"),
         ("talk.txt", "안녕".encode("utf-16"), "this is UTF-16"),
         ("talk.txt", "#Person1#: 안녕".encode("cp949"), "talk.txt: not UTF-8"),
-        ("talk.txt", "안녕하세요?".encode(), "talk.txt: no_speaker; a dialogue has one turn a line"),
+        ("talk.txt", "안녕하세요?".encode(), "talk.txt: no_speaker; a dialogue has one turn on each line"),
         ("talk.csv", b"", "talk.csv: a CSV file needs --output FILE"),
     ],
 )

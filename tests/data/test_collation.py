@@ -11,9 +11,10 @@ CHATS = [
 
 def test_a_batch_of_pairs_is_padded_to_its_longest(params: Params) -> None:
     from yoyak.data import collation
-    from yoyak.models import checkpoints, encoder_decoder
+    from yoyak.models import encoder_decoder
+    from yoyak.models.tokenizer_loading import load_tokenizer
 
-    tokenizer = checkpoints.load_tokenizer(params.model.kobart.checkpoint, None, ())
+    tokenizer = load_tokenizer(params.model.kobart.checkpoint, None, ())
     model = encoder_decoder.load(params.model.kobart.checkpoint, None, tokenizer)
     batch = collation.collate_pairs(tokenizer, model)(
         [{"input_ids": [5, 6, 7, 1], "labels": [8, 1], "length": 4}, {"input_ids": [9, 1], "labels": [5, 6, 1], "length": 2}]

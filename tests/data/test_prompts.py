@@ -10,7 +10,7 @@ from tokenizers import processors
 
 from tests.conftest import DIALOGUES, SHARED, SUMMARIES
 from yoyak.config.sections import Prompt
-from yoyak.data import prompts
+from yoyak.data import chat_encoding, prompts
 from yoyak.system.errors import YoyakError
 
 LLAMA = SHARED / "tokenizers" / "llama-3.2-korean-3b"
@@ -33,23 +33,23 @@ def ask(style: Style = "structured", **changes: Any) -> Prompt:
 
 def frame(
     tokenizer: Any, style: Style = "structured", *, limit: int = 10**6, topic: bool = True, **changes: Any
-) -> prompts.Frame:
-    return prompts.Frame(tokenizer, ask(style, **changes), max_length=limit, with_topic=topic)
+) -> prompts.PromptBuilder:
+    return prompts.PromptBuilder(tokenizer, ask(style, **changes), max_length=limit, names_topic=topic)
 
 
-def ids_of(asked: prompts.Frame, dialogue: str, topic: str = "", variant: int = 0) -> list[int]:
+def ids_of(asked: prompts.PromptBuilder, dialogue: str, topic: str = "", variant: int = 0) -> list[int]:
     """The prompt's ids from its text: a template writes <s> itself, for plain text the tokenizer does."""
     text = asked.render(dialogue, topic, variant)
     ids: list[int] = asked.tokenizer(text, add_special_tokens=asked.settings.style == "instruction").input_ids
     return ids
 
 
-def frame_tokens(asked: prompts.Frame, topic: str = "") -> list[int]:
+def frame_tokens(asked: prompts.PromptBuilder, topic: str = "") -> list[int]:
     """What the frame alone takes, for each variant."""
     return [len(ids_of(asked, "", topic, variant)) for variant in range(5)]
 
 
-def dialogue_in(asked: prompts.Frame, ids: list[int], topic: str = "", variant: int = 0) -> str:
+def dialogue_in(asked: prompts.PromptBuilder, ids: list[int], topic: str = "", variant: int = 0) -> str:
     """What stands in the dialogue's place. Fails if the frame around it is not whole."""
     before, after = asked.render("\0", topic, variant).split("\0")
     text = asked.tokenizer.decode(ids)
@@ -162,7 +162,7 @@ def test_no_prompt_holds_todays_date(chat_tokenizer: Any) -> None:
 def test_hybrid_models_are_told_not_to_think(chat_tokenizer: Any) -> None:
     tokenizer = copy.deepcopy(chat_tokenizer)
     tokenizer.chat_template = "{% if enable_thinking is defined and enable_thinking is false %}no thinking{% endif %}"
-    assert prompts.chat(tokenizer, [{"role": "user", "content": "가"}]) == "no thinking"
+    assert prompts.render_chat(tokenizer, [{"role": "user", "content": "가"}]) == "no thinking"
 
 
 @pytest.mark.parametrize("system", [None, SYSTEM], ids=["no system", "system"])
@@ -204,7 +204,7 @@ def test_each_variant_asks_with_its_own_instruction(chat_tokenizer: Any, style: 
 def test_a_variants_ids_are_its_texts(tokenizer: Any, style: Style) -> None:
     asked = frame(tokenizer, style)
     for variant in range(5):
-        (encoded,) = asked.encode([{"dialogue": DIALOGUE, "topic": "숙소 예약"}], variant=variant)
+        (encoded,) = asked.encode([{"dialogue": DIALOGUE, "topic": "숙소 예약"}], instruction=variant)
         assert encoded.ids == ids_of(asked, DIALOGUE, "숙소 예약", variant)
         assert (encoded.tokens, encoded.turns_left_out, encoded.turn_cut) == (len(encoded.ids), 0, False)
 
@@ -257,7 +257,7 @@ def test_any_other_fault_of_a_template_does_not_blame_the_system_message(chat_to
 def test_a_prompt_of_just_the_limit_loses_nothing(tokenizer: Any, style: Style) -> None:
     whole = ids_of(frame(tokenizer, style), LONG)
     row = {"dialogue": LONG}
-    assert frame(tokenizer, style, limit=len(whole)).encode([row]) == [prompts.Encoded(whole, len(whole))]
+    assert frame(tokenizer, style, limit=len(whole)).encode([row]) == [prompts.EncodedPrompt(whole, len(whole))]
     (cut,) = frame(tokenizer, style, limit=len(whole) - 1).encode([row])
     assert len(cut.ids) < len(whole) == cut.tokens
     assert cut.turns_left_out >= 1
@@ -276,7 +276,7 @@ def test_turns_go_from_the_middle(tokenizer: Any) -> None:
         assert encoded.tokens == len(ids_of(asked, "\n".join(turns)))
 
 
-def what_fits(asked: prompts.Frame, turns: list[str], limit: int) -> list[str]:
+def what_fits(asked: prompts.PromptBuilder, turns: list[str], limit: int) -> list[str]:
     """The most turns, the middle ones left out, that fit; tried one by one. The last alone is taken to fit."""
     for some in range(len(turns), 1, -1):
         kept = [*turns[: some // 2], *turns[len(turns) - (some + 1) // 2 :]]
@@ -290,7 +290,7 @@ def test_all_that_fits_stays(tokenizer: Any) -> None:
     for style in STYLES:
         asked = frame(tokenizer, style)
         turns = LONG.split("\n")
-        least = max(len(ids_of(asked, turns[-1])), max(frame_tokens(asked)) + prompts.FEWEST_FOR_DIALOGUE)
+        least = max(len(ids_of(asked, turns[-1])), max(frame_tokens(asked)) + prompts.MIN_DIALOGUE_TOKENS)
         for limit in range(least, len(ids_of(asked, LONG)), 3):
             (encoded,) = frame(tokenizer, style, limit=limit).encode([{"dialogue": LONG}])
             assert dialogue_in(asked, encoded.ids).split("\n") == what_fits(asked, turns, limit), (style, limit)
@@ -308,7 +308,7 @@ turn = st.builds("{}: {}".format, st.sampled_from(["#Person1#", "#Person2#", "�
     style=st.sampled_from(STYLES),
     system=st.sampled_from([None, SYSTEM]),
     variant=st.integers(0, 4),
-    room=st.integers(prompts.FEWEST_FOR_DIALOGUE, 250),
+    room=st.integers(prompts.MIN_DIALOGUE_TOKENS, 250),
 )
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_too_long_keeps_both_ends(
@@ -317,7 +317,7 @@ def test_whatever_is_too_long_keeps_both_ends(
     asked = frame(chat_tokenizer, style, system=system)
     limit = max(frame_tokens(asked, topic)) + room
     row = {"dialogue": "\n".join(turns), "topic": topic}
-    (encoded,) = frame(chat_tokenizer, style, limit=limit, system=system).encode([row], variant=variant)
+    (encoded,) = frame(chat_tokenizer, style, limit=limit, system=system).encode([row], instruction=variant)
     assert len(encoded.ids) <= limit
     assert encoded.tokens == len(ids_of(asked, row["dialogue"], topic, variant))
     kept = dialogue_in(asked, encoded.ids, topic, variant).split("\n")
@@ -370,7 +370,7 @@ def test_a_monstrous_turn_that_is_not_the_last_goes_whole(chat_tokenizer: Any) -
 @pytest.mark.parametrize("style", STYLES)
 def test_a_frame_that_leaves_no_room_is_one_clear_error(tokenizer: Any, style: Style) -> None:
     tokens = frame_tokens(frame(tokenizer, style))
-    enough, few = max(tokens) + prompts.FEWEST_FOR_DIALOGUE, min(tokens) + prompts.FEWEST_FOR_DIALOGUE - 1
+    enough, few = max(tokens) + prompts.MIN_DIALOGUE_TOKENS, min(tokens) + prompts.MIN_DIALOGUE_TOKENS - 1
     short, long = {"dialogue": "#Person1#: 네"}, {"dialogue": LONG}
     frame(tokenizer, style, limit=enough).encode([short, long])
     for row in (short, long):  # not only where a dialogue happens to be long
@@ -381,7 +381,7 @@ def test_a_frame_that_leaves_no_room_is_one_clear_error(tokenizer: Any, style: S
         )
         assert found
         assert int(found[1]) in tokens
-        least = int(found[1]) + prompts.FEWEST_FOR_DIALOGUE
+        least = int(found[1]) + prompts.MIN_DIALOGUE_TOKENS
         frame(tokenizer, style, limit=least).encode([row])
         with pytest.raises(YoyakError, match="too little"):
             frame(tokenizer, style, limit=least - 1).encode([row])
@@ -391,7 +391,7 @@ def test_a_long_topic_is_part_of_the_frame(tokenizer: Any) -> None:
     topic = "한국의 대중교통 " * 10
     tokens = frame_tokens(frame(tokenizer), topic)[0]
     rows = [{"dialogue": LONG, "topic": "여행"}, {"dialogue": LONG, "topic": topic}]
-    limit = tokens + prompts.FEWEST_FOR_DIALOGUE
+    limit = tokens + prompts.MIN_DIALOGUE_TOKENS
     assert max(len(encoded.ids) for encoded in frame(tokenizer, limit=limit).encode(rows)) <= limit
     frame(tokenizer, limit=tokens, topic=False).encode(rows)  # where it is not named, it takes no room
     with pytest.raises(YoyakError, match=f"frame alone takes {tokens} tokens"):
@@ -404,19 +404,19 @@ def test_a_long_topic_is_part_of_the_frame(tokenizer: Any) -> None:
 @pytest.mark.parametrize("limit", [2, 3, 5, 8])
 def test_eos_ends_also_a_target_that_was_cut(tokenizer: Any, limit: int) -> None:
     whole = tokenizer(SUMMARIES[3], add_special_tokens=False).input_ids
-    ids, tokens = prompts.encode_targets(tokenizer, [SUMMARIES[3]], limit)
+    ids, tokens = chat_encoding.encode_answers(tokenizer, [SUMMARIES[3]], limit)
     assert ids == [[*whole[: limit - 1], tokenizer.eos_token_id]]
     assert tokens == [len(whole) + 1]
 
 
 def test_a_target_of_just_the_limit_is_not_cut(tokenizer: Any) -> None:
     whole = [*tokenizer(SUMMARIES[0], add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-    assert prompts.encode_targets(tokenizer, [SUMMARIES[0]], len(whole)) == ([whole], [len(whole)])
+    assert chat_encoding.encode_answers(tokenizer, [SUMMARIES[0]], len(whole)) == ([whole], [len(whole)])
 
 
 def test_a_target_is_its_summary_and_one_end(tokenizer: Any, ending: Any) -> None:
     for one in (tokenizer, ending):
-        ids, _ = prompts.encode_targets(one, SUMMARIES, 1000)
+        ids, _ = chat_encoding.encode_answers(one, SUMMARIES, 1000)
         assert [one.decode(row) for row in ids] == [text + one.eos_token for text in SUMMARIES]
         assert all(row.count(one.eos_token_id) == 1 for row in ids)
 

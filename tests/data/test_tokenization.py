@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from tokenizers import processors
 
-from tests.conftest import DIALOGUES, SHARED, SUMMARIES
+from tests.conftest import DIALOGUES, SHARED, SUMMARIES, batch_encoders, encode_for_prediction
 from yoyak.config.sections import Prompt, Tokenizer
-from yoyak.data import tokenization
-from yoyak.models.checkpoints import load_tokenizer
+from yoyak.data import pair_encoding, tokenized_data
+from yoyak.inference import outputs
+from yoyak.models.tokenizer_loading import load_tokenizer
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_jsonl
 
@@ -53,12 +54,12 @@ def encode(
     paths = {split: folder / f"{split}.jsonl" for split in splits}
     for split, made in splits.items():
         write_jsonl(paths[split], made)
-    made_by = tokenization.encoders(tokenizer, family="kobart", lengths=lengths(**limits), ask=ASK, test_rows=[])
-    return tokenization.encode_files(paths, folder / "out", made_by, workers=workers)
+    made_by = batch_encoders("kobart", tokenizer, lengths(**limits), ASK)
+    return tokenized_data.encode_files(paths, folder / "out", made_by, workers=workers)
 
 
 def test_inputs_and_targets_are_the_texts_ids_and_one_eos(tokenizer: Any) -> None:
-    for encode_texts, texts in ((tokenization.encode_inputs, DIALOGUES), (tokenization.encode_targets, SUMMARIES)):
+    for encode_texts, texts in ((pair_encoding.encode_sources, DIALOGUES), (pair_encoding.encode_targets, SUMMARIES)):
         for ids, text in zip(encode_texts(tokenizer, texts, 1000), texts, strict=True):
             assert ids == [*tokenizer(text).input_ids, EOS]
             assert tokenizer.decode(ids) == text + "</s>"
@@ -66,25 +67,25 @@ def test_inputs_and_targets_are_the_texts_ids_and_one_eos(tokenizer: Any) -> Non
 
 def test_exact_ids(tokenizer: Any) -> None:
     tag, newline, colon = (tokenizer.convert_tokens_to_ids(name) for name in ("#Person1#", "Ċ", ":"))
-    assert tokenization.encode_inputs(tokenizer, ["#Person1#:\n#Person1#"], 100) == [[tag, colon, newline, tag, EOS]]
+    assert pair_encoding.encode_sources(tokenizer, ["#Person1#:\n#Person1#"], 100) == [[tag, colon, newline, tag, EOS]]
 
 
 @pytest.mark.parametrize("limit", [2, 3, 5, 8])
 def test_eos_ends_also_what_was_cut(tokenizer: Any, limit: int) -> None:
     text = SUMMARIES[3]
     whole = tokenizer(text).input_ids
-    for encode_texts in (tokenization.encode_inputs, tokenization.encode_targets):
+    for encode_texts in (pair_encoding.encode_sources, pair_encoding.encode_targets):
         assert encode_texts(tokenizer, [text], limit) == [[*whole[: limit - 1], EOS]]
 
 
 def test_a_text_of_just_the_limit_is_not_cut(tokenizer: Any) -> None:
     whole = [*tokenizer(SUMMARIES[0]).input_ids, EOS]
-    assert tokenization.encode_targets(tokenizer, [SUMMARIES[0]], len(whole)) == [whole]
-    assert tokenization.encode_targets(tokenizer, [SUMMARIES[0]], len(whole) - 1) == [[*whole[:-2], EOS]]
+    assert pair_encoding.encode_targets(tokenizer, [SUMMARIES[0]], len(whole)) == [whole]
+    assert pair_encoding.encode_targets(tokenizer, [SUMMARIES[0]], len(whole) - 1) == [[*whole[:-2], EOS]]
 
 
 def test_a_tokenizer_that_adds_its_own_eos_gives_one(ending: Any) -> None:
-    for encode_texts in (tokenization.encode_inputs, tokenization.encode_targets):
+    for encode_texts in (pair_encoding.encode_sources, pair_encoding.encode_targets):
         (ids,) = encode_texts(ending, [SUMMARIES[0]], 100)
         assert ids.count(EOS) == 1
         assert ending.decode(ids) == SUMMARIES[0] + "</s>"
@@ -94,10 +95,10 @@ def test_a_tokenizer_that_adds_its_own_eos_gives_one(ending: Any) -> None:
 
 def test_truncation_and_padding_baked_into_the_tokenizer_do_nothing(tokenizer: Any) -> None:
     """A published KoBART tokenizer has a truncation of 100 in its tokenizer.json."""
-    expected = tokenization.encode_inputs(tokenizer, DIALOGUES, 1000)
+    expected = pair_encoding.encode_sources(tokenizer, DIALOGUES, 1000)
     tokenizer.backend_tokenizer.enable_truncation(5)
     tokenizer.backend_tokenizer.enable_padding(pad_id=2, length=300)
-    assert tokenization.encode_inputs(tokenizer, DIALOGUES, 1000) == expected
+    assert pair_encoding.encode_sources(tokenizer, DIALOGUES, 1000) == expected
 
 
 TEXTS = (
@@ -110,7 +111,7 @@ TEXTS = (
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_spacing_comes_back(tokenizer: Any, text: str) -> None:
-    assert tokenization.decode(tokenizer, tokenization.encode_inputs(tokenizer, [text], 1000)) == [text]
+    assert outputs.decode_tokens(tokenizer, pair_encoding.encode_sources(tokenizer, [text], 1000)) == [text]
 
 
 @pytest.fixture(scope="module")
@@ -123,47 +124,47 @@ def kobart() -> Any:
 @pytest.mark.parametrize("text", [*TEXTS, "BI 도구와 KBI :-( ㅠㅠ ^^ 😀"])
 def test_spacing_comes_back_with_kobart(kobart: Any, text: str) -> None:
     """Its tokenizer marks BI, smileys and emoji as special; they are text all the same."""
-    ids = tokenization.encode_targets(kobart, [text], 1000)
-    assert tokenization.decode(kobart, ids) == [text]
+    ids = pair_encoding.encode_targets(kobart, [text], 1000)
+    assert outputs.decode_tokens(kobart, ids) == [text]
     assert ids[0][-1] == kobart.eos_token_id
     assert ids[0].count(kobart.eos_token_id) == 1
 
 
 def test_kobarts_tags_are_single_tokens(kobart: Any) -> None:
-    (ids,) = tokenization.encode_targets(kobart, ["#Person1#은 밥을 먹습니다."], 100)
+    (ids,) = pair_encoding.encode_targets(kobart, ["#Person1#은 밥을 먹습니다."], 100)
     assert ids[0] == kobart.convert_tokens_to_ids("#Person1#") >= 30000
     assert kobart.convert_ids_to_tokens(ids) == ["#Person1#", "은", "▁밥을", "▁먹", "습니다.", "</s>"]
-    (cut,) = tokenization.encode_targets(kobart, ["#Person1#은 밥을 먹습니다."], 4)
+    (cut,) = pair_encoding.encode_targets(kobart, ["#Person1#은 밥을 먹습니다."], 4)
     assert kobart.convert_ids_to_tokens(cut) == ["#Person1#", "은", "▁밥을", "</s>"]
 
 
 def test_decoding_drops_what_is_no_text(tokenizer: Any) -> None:
     ids = tokenizer(SUMMARIES[0]).input_ids
-    assert tokenization.decode(tokenizer, [[EOS, 0, *ids, EOS, 2, 2], [2, 2], []]) == [SUMMARIES[0], "", ""]
+    assert outputs.decode_tokens(tokenizer, [[EOS, 0, *ids, EOS, 2, 2], [2, 2], []]) == [SUMMARIES[0], "", ""]
 
 
 def test_decoding_drops_kobarts_unused_tokens(kobart: Any) -> None:
     unused = kobart.convert_tokens_to_ids(["<usr>", "<sys>", "<unused0>", "<mask>"])
-    assert tokenization.decode(kobart, [[*unused, *kobart("밥").input_ids, 3]]) == ["밥"]
+    assert outputs.decode_tokens(kobart, [[*unused, *kobart("밥").input_ids, 3]]) == ["밥"]
 
 
 def test_files_to_a_dataset(tokenizer: Any, tmp_path: Path) -> None:
     encode(tmp_path, tokenizer, {"train": rows(), "test": rows(summaries=None)})
-    splits = tokenization.load(tmp_path / "out")
+    splits = tokenized_data.load_tokenized(tmp_path / "out")
     assert {split: set(splits[split].column_names) for split in splits} == {
         "train": {"fname", "input_ids", "labels", "length"},
         "test": {"fname", "input_ids", "length"},
     }
     assert list(splits["train"]["fname"]) == [f"row_{at}" for at in range(8)]
-    assert list(splits["train"]["input_ids"]) == tokenization.encode_inputs(tokenizer, DIALOGUES, 64)
-    assert list(splits["train"]["labels"]) == tokenization.encode_targets(tokenizer, SUMMARIES, 32)
+    assert list(splits["train"]["input_ids"]) == pair_encoding.encode_sources(tokenizer, DIALOGUES, 64)
+    assert list(splits["train"]["labels"]) == pair_encoding.encode_targets(tokenizer, SUMMARIES, 32)
     assert list(splits["test"]["length"]) == [len(ids) for ids in splits["test"]["input_ids"]]
     assert {path.name for path in tmp_path.iterdir()} == {"train.jsonl", "test.jsonl", "out", "tiny"}  # no scratch is left
 
 
 def test_datasets_are_memory_mapped(tokenizer: Any, tmp_path: Path) -> None:
     encode(tmp_path, tokenizer, {"train": rows()})
-    splits = tokenization.load(tmp_path / "out")
+    splits = tokenized_data.load_tokenized(tmp_path / "out")
     (file,) = splits["train"].cache_files
     assert Path(file["filename"]).parent == tmp_path / "out" / "train"
     maps = Path("/proc/self/maps")
@@ -187,7 +188,7 @@ def test_truncation_is_counted(tokenizer: Any, tmp_path: Path) -> None:
     }
     assert set(report["train"]) == {"rows", "dialogue", "summary"}
     assert set(report["test"]) == {"rows", "dialogue"}
-    assert max(tokenization.load(tmp_path / "out")["train"]["length"]) == limit
+    assert max(tokenized_data.load_tokenized(tmp_path / "out")["train"]["length"]) == limit
 
 
 def test_unknown_tokens_are_counted(kobart: Any, tmp_path: Path) -> None:
@@ -211,9 +212,9 @@ def test_an_empty_summary_is_refused_by_name(tokenizer: Any, tmp_path: Path) -> 
 def test_text_that_looks_like_a_date_stays_text(tokenizer: Any, tmp_path: Path) -> None:
     made = [{"fname": "2024-11-20", "dialogue": "2024-11-20", "summary": "2024-11-21"}]
     encode(tmp_path, tokenizer, {"train": made})
-    row = tokenization.load(tmp_path / "out")["train"][0]
+    row = tokenized_data.load_tokenized(tmp_path / "out")["train"][0]
     assert row["fname"] == "2024-11-20"
-    assert tokenization.decode(tokenizer, [row["labels"]]) == ["2024-11-21"]
+    assert outputs.decode_tokens(tokenizer, [row["labels"]]) == ["2024-11-21"]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -237,7 +238,7 @@ def test_two_runs_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
 def test_the_number_of_workers_changes_nothing(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tokenization, "MANY_ROWS", 100)
+    monkeypatch.setattr(tokenized_data, "ROWS_FOR_SEVERAL_PROCESSES", 100)
     made = [row | {"fname": f"{at}_{row['fname']}"} for at in range(150) for row in rows()]  # more than one batch of 500
     tokenizer = load_tokenizer(str(tiny), None, TAGS)
     for workers in (1, 2, 3):
@@ -264,8 +265,8 @@ def test_a_damaged_set_is_one_clear_error(tokenizer: Any, tmp_path: Path, damage
         arrow.write_bytes(arrow.read_bytes()[:200])
     else:
         arrow.unlink()
-    with pytest.raises(YoyakError, match="not a readable tokenized set"):
-        tokenization.load(folder)
+    with pytest.raises(YoyakError, match="not a readable tokenized data set"):
+        tokenized_data.load_tokenized(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{not json\n", json.dumps({"fname": "a"})[:-3]])
@@ -273,10 +274,10 @@ def test_a_damaged_input_file_is_one_clear_error(tokenizer: Any, tmp_path: Path,
     path = tmp_path / "train.jsonl"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(YoyakError, match=r"train\.jsonl"):
-        tokenization.encode_files(
+        tokenized_data.encode_files(
             {"train": path},
             tmp_path / "out",
-            tokenization.encoders(tokenizer, family="kobart", lengths=lengths(9, 9), ask=ASK, test_rows=[]),
+            batch_encoders("kobart", tokenizer, lengths(9, 9), ASK),
             workers=1,
         )
 
@@ -286,12 +287,12 @@ def test_prediction_reads_what_training_read(tokenizer: Any, tmp_path: Path, lim
     """Each dialogue is cut to the limit, the same way, with its EOS."""
     encode(tmp_path, tokenizer, {"train": rows()}, max_input_length=limit)
     made = rows(summaries=None)
-    read = tokenization.encode_rows(made, tokenizer, family="kobart", lengths=lengths(limit), ask=ASK, test_rows=made)
-    assert read == list(tokenization.load(tmp_path / "out")["train"]["input_ids"])
+    read = encode_for_prediction("kobart", made, tokenizer, lengths(limit), ASK)
+    assert read == list(tokenized_data.load_tokenized(tmp_path / "out")["train"]["input_ids"])
     assert max(map(len, read)) <= limit
     assert all(ids[-1] == EOS for ids in read)
 
 
 def test_every_split_has_its_encoder(tokenizer: Any) -> None:
-    made_by = tokenization.encoders(tokenizer, family="kobart", lengths=lengths(), ask=ASK, test_rows=[])
+    made_by = batch_encoders("kobart", tokenizer, lengths(), ASK)
     assert set(made_by) == {"train", "dev", "test"}

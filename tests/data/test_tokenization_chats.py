@@ -8,9 +8,10 @@ import datasets
 import pytest
 from tokenizers import processors
 
-from tests.conftest import DIALOGUES, SUMMARIES
+from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, encode_for_prediction
 from yoyak.config.sections import Prompt, Tokenizer
-from yoyak.data import prompts, tokenization
+from yoyak.data import prompts, tokenized_data
+from yoyak.inference import outputs
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_jsonl
 
@@ -45,7 +46,7 @@ def rows(*more: str, topics: bool = True, summaries: bool = True) -> list[dict[s
 def predicted(tokenizer: Any, made: list[dict[str, Any]], lengths: Tokenizer, asked: Prompt) -> list[list[int]]:
     """What prediction gives the model for these rows."""
     bare = [{name: row[name] for name in ("fname", "dialogue", "topic")} for row in made]
-    return tokenization.encode_rows(bare, tokenizer, family="qlora", lengths=lengths, ask=asked, test_rows=bare)
+    return encode_for_prediction("qlora", bare, tokenizer, lengths, asked)
 
 
 def encode(
@@ -62,11 +63,9 @@ def encode(
     paths = {split: folder / f"{split}.jsonl" for split in splits}
     for split, made in splits.items():
         write_jsonl(paths[split], made)
-    encoders = tokenization.encoders(
-        tokenizer, family="qlora", lengths=lengths or settings(), ask=ask(**asked), test_rows=splits.get("test", [])
-    )
-    report = tokenization.encode_files(paths, folder / "out", encoders, workers=workers)
-    return report, tokenization.load(folder / "out")
+    encoders = batch_encoders("qlora", tokenizer, lengths or settings(), ask(**asked), splits.get("test", []))
+    report = tokenized_data.encode_files(paths, folder / "out", encoders, workers=workers)
+    return report, tokenized_data.load_tokenized(folder / "out")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -85,7 +84,7 @@ def test_a_row_is_what_prediction_reads_and_then_its_summary(
         taught = [id_ for id_ in row["labels"] if id_ != -100]
         assert tokenizer.decode(taught) == source["summary"] + tokenizer.eos_token
         assert taught.count(tokenizer.eos_token_id) == 1
-        assert tokenization.decode(tokenizer, [taught]) == [source["summary"]]
+        assert outputs.decode_tokens(tokenizer, [taught]) == [source["summary"]]
     assert [len(read) <= 190 for read in prompts] == [True] * len(made)
     assert [len(read) > 150 for read in prompts[-2:]] == [True] * 2
 
@@ -187,7 +186,7 @@ def test_what_was_left_out_is_counted(chat_tokenizer: Any, tmp_path: Path) -> No
         {"fname": str(at), "dialogue": dialogue, "topic": "", "summary": summary}
         for at, (dialogue, summary) in enumerate(zip(dialogues, summaries, strict=True))
     ]
-    whole = prompts.Frame(chat_tokenizer, ask(), max_length=10**6, with_topic=False)
+    whole = prompts.PromptBuilder(chat_tokenizer, ask(), max_length=10**6, names_topic=False)
     lengths = [len(chat_tokenizer(whole.render(dialogue), add_special_tokens=False).input_ids) for dialogue in dialogues]
     targets = [len(chat_tokenizer(summary, add_special_tokens=False).input_ids) + 1 for summary in summaries]
     longest = sorted(targets)[-2]  # one summary is longer
@@ -257,7 +256,7 @@ def test_the_number_of_workers_changes_nothing(
     capfd: pytest.CaptureFixture[str],
     augmentation: str,
 ) -> None:
-    monkeypatch.setattr(tokenization, "MANY_ROWS", 100)
+    monkeypatch.setattr(tokenized_data, "ROWS_FOR_SEVERAL_PROCESSES", 100)
     made = [row | {"fname": f"{at}_{row['fname']}"} for at in range(150) for row in rows()]  # more than one batch of 500
     found = {
         workers: encode(tmp_path / str(workers), chat_tokenizer, {"train": made}, workers=workers, augmentation=augmentation)

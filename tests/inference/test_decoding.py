@@ -1,6 +1,6 @@
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
 from yoyak.config.sections import Generation
-from yoyak.data import tokenization
+from yoyak.data import pair_encoding
 from yoyak.data.dialogue import LISTED_TAGS
-from yoyak.inference import decoding, foreign_letters
-from yoyak.inference.decoding import Output
-from yoyak.models import checkpoints, encoder_decoder
+from yoyak.inference import blocked_scripts, decoding
+from yoyak.inference.backends import transformers as transformers_backend
+from yoyak.inference.backends.transformers import TransformersWriter
+from yoyak.inference.outputs import Output, count_faults, decode_tokens
+from yoyak.models import encoder_decoder, tokenizer_loading
+from yoyak.models.families.base import LoadedModel
 
 EOS = 1
 GREEDY: dict[str, Any] = {
@@ -43,7 +46,7 @@ def settings(**changes: Any) -> Generation:
 
 @pytest.fixture
 def tokenizer(tiny: Path) -> Any:
-    return checkpoints.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
+    return tokenizer_loading.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
 
 
 @pytest.fixture
@@ -52,9 +55,16 @@ def model(tiny: Path, tokenizer: Any) -> Any:
     return encoder_decoder.load(str(tiny), None, tokenizer)
 
 
+def generate(
+    model: Any, tokenizer: Any, ids: Sequence[list[int]], dialogues: Sequence[str], chosen: Generation
+) -> list[Output]:
+    writer = TransformersWriter(LoadedModel("test", model, tokenizer), chosen)
+    return decoding.generate(writer, ids, dialogues, settings=chosen, progress="test")
+
+
 def write(model: Any, tokenizer: Any, dialogues: tuple[str, ...] = DIALOGUES, **changes: Any) -> list[Output]:
-    ids = tokenization.encode_inputs(tokenizer, dialogues, 128)
-    return decoding.generate(model, tokenizer, ids, dialogues, settings=settings(**changes), progress="test")
+    ids = pair_encoding.encode_sources(tokenizer, dialogues, 128)
+    return generate(model, tokenizer, ids, dialogues, settings(**changes))
 
 
 @pytest.fixture
@@ -139,7 +149,7 @@ def test_every_key_reaches_generate(model: Any, tokenizer: Any, used: list[dict[
     assert before[key] != value
     assert after[key] == value
     assert {name for name in after if after[name] != before[name]} == {key}
-    described = [decoding.describe(settings(**(needs | change)), backend="x") for change in ({}, {key: value})]
+    described = [decoding.describe_decoding(settings(**(needs | change)), backend="x") for change in ({}, {key: value})]
     assert described[0] != described[1]
     assert f"{key}={value}" in described[1]
     assert described[0].endswith(",backend=x")
@@ -221,8 +231,8 @@ def test_sampling_follows_the_seed(model: Any, tokenizer: Any) -> None:
     sample: dict[str, Any] = {"do_sample": True, "temperature": 3.0, "top_k": 0}
     first, again, other = (write(model, tokenizer, seed=seed, **sample) for seed in (1, 1, 2))
     assert first == again != other
-    assert "seed=2" in decoding.describe(settings(seed=2, do_sample=True), backend="x")
-    assert "seed" not in decoding.describe(settings(seed=2), backend="x")
+    assert "seed=2" in decoding.describe_decoding(settings(seed=2, do_sample=True), backend="x")
+    assert "seed" not in decoding.describe_decoding(settings(seed=2), backend="x")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +289,7 @@ def test_the_model_reads_the_ids_as_they_are(model: Any, tokenizer: Any, monkeyp
 
     monkeypatch.setattr(model, "generate", spy)
     ids = [[5, 9, 7, EOS], [6, EOS], [8] * 256]
-    outputs = decoding.generate(model, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+    outputs = generate(model, tokenizer, ids, [""] * 3, settings())
     assert len(outputs) == 3
     assert read == [ids[2], ids[0], ids[1]]
 
@@ -308,15 +318,15 @@ def test_each_row_may_write_the_words_of_its_own_dialogue(model: Any, tokenizer:
 
     def processor(_: object, dialogues: list[str], **rest: Any) -> Any:
         allowed.extend(dialogues)
-        assert rest["columns"] == model.get_output_embeddings().weight.shape[0]
+        assert rest["vocabulary_size"] == model.get_output_embeddings().weight.shape[0]
         return lambda _, scores: scores
 
     def spy(**inputs: Any) -> Any:
-        read.extend(tokenization.decode(tokenizer, inputs["input_ids"].tolist()))
+        read.extend(decode_tokens(tokenizer, inputs["input_ids"].tolist()))
         assert len(inputs["logits_processor"]) == 1
         return real(**inputs)
 
-    monkeypatch.setattr(foreign_letters.Blocked, "processor", processor)
+    monkeypatch.setattr(blocked_scripts.BlockedTokens, "processor", processor)
     monkeypatch.setattr(model, "generate", spy)
     write(model, tokenizer, blocked_scripts=["latin"], batch_size=3)
     assert allowed == read
@@ -324,13 +334,13 @@ def test_each_row_may_write_the_words_of_its_own_dialogue(model: Any, tokenizer:
 
 
 def test_nothing_blocked_looks_at_no_vocabulary(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign_letters, "Blocked", None)
+    monkeypatch.setattr(transformers_backend, "BlockedTokens", None)
     assert write(model, tokenizer, DIALOGUES[:1])
 
 
 def test_blocked_scripts_are_described() -> None:
-    assert "blocked_scripts=none" in decoding.describe(settings(), backend="x").split(",")
-    described = decoding.describe(settings(blocked_scripts=["latin", "kana"]), backend="x")
+    assert "blocked_scripts=none" in decoding.describe_decoding(settings(), backend="x").split(",")
+    described = decoding.describe_decoding(settings(blocked_scripts=["latin", "kana"]), backend="x")
     assert "blocked_scripts=latin+kana" in described.split(",")
 
 
@@ -371,11 +381,11 @@ def test_a_decoder_goes_on_where_its_prompt_ends(decoder: Any, tokenizer: Any, n
     for row in ids:
         given = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
         written = decoder.generate(**given, max_new_tokens=12, num_beams=num_beams, do_sample=False, early_stopping=True)
-        expected.append(tokenization.decode(tokenizer, [written[0, len(row) :].tolist()])[0].replace("\ufffd", "").strip())
+        expected.append(decode_tokens(tokenizer, [written[0, len(row) :].tolist()])[0].replace("\ufffd", "").strip())
     assert len(set(expected)) > 5
     for batch_size in (1, 3, 8):
         chosen = settings(num_beams=num_beams, batch_size=batch_size)
-        outputs = decoding.generate(decoder, tokenizer, ids, [""] * 8, settings=chosen, progress="test")
+        outputs = generate(decoder, tokenizer, ids, [""] * 8, chosen)
         assert [output.text for output in outputs] == expected
 
 
@@ -387,11 +397,11 @@ def test_every_end_that_the_model_knows_ends_a_summary(decoder: Any, tokenizer: 
     decoder.lm_head.bias.data[end] = 1e4
     for _ in range(2):  # and the second call is as the first
         ids = [tokenizer(text).input_ids for text in DIALOGUES[:3]]
-        outputs = decoding.generate(decoder, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+        outputs = generate(decoder, tokenizer, ids, [""] * 3, settings())
         assert not any(output.hit_limit for output in outputs)
     decoder.lm_head.bias.data[end] = 0
     decoder.lm_head.bias.data[50] = 1e4
-    outputs = decoding.generate(decoder, tokenizer, ids, [""] * 3, settings=settings(), progress="test")
+    outputs = generate(decoder, tokenizer, ids, [""] * 3, settings())
     assert all(output.hit_limit for output in outputs)
 
 
@@ -405,7 +415,7 @@ def test_every_end_that_the_model_knows_ends_a_summary(decoder: Any, tokenizer: 
 )
 def test_faults(texts: list[str], expected: dict[str, Any]) -> None:
     outputs = [Output("", hit_limit=at == 1) for at in range(3)]
-    counts = decoding.faults(outputs, texts, DIALOGUES[:3])
+    counts = count_faults(outputs, texts, DIALOGUES[:3])
     assert set(counts) == {
         *("rows", "distinct", "empty", "hit_limit", "broken", "copied", "foreign_share", "with_foreign", "mean_characters")
     }
@@ -415,7 +425,7 @@ def test_faults(texts: list[str], expected: dict[str, Any]) -> None:
 def test_foreign_letters_are_faults_but_in_tags_and_words_of_the_dialogue() -> None:
     outputs = [Output("", hit_limit=False, broken=at == 2) for at in range(3)]
     texts = ["#Person1#은 KTX를 탄다.", "TV 会議", "국수"]
-    counts = decoding.faults(outputs, texts, ["#Person1#: KTX 탈래?", "#Person1#: 회의다.", "#Person1#: 국수"])
+    counts = count_faults(outputs, texts, ["#Person1#: KTX 탈래?", "#Person1#: 회의다.", "#Person1#: 국수"])
     # Characters but spaces and tags: 은 KTX를 탄다. is 8, TV 会議 is 4, 국수 is 2; foreign are TV and 会議.
     assert (counts["foreign_share"], counts["with_foreign"]) == (round(4 / 14, 6), 1)
     assert counts["broken"] == 1
@@ -423,4 +433,4 @@ def test_foreign_letters_are_faults_but_in_tags_and_words_of_the_dialogue() -> N
 
 def test_faults_need_as_many_texts_as_dialogues() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        decoding.faults([Output("가", hit_limit=False)] * 2, ["가", "나"], DIALOGUES[:1])
+        count_faults([Output("가", hit_limit=False)] * 2, ["가", "나"], DIALOGUES[:1])

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import SUMMARIES
-from yoyak.inference.decoding import Output
-from yoyak.inference.postprocessing import decide, finish
+from yoyak.inference.outputs import Output
+from yoyak.inference.postprocessing import complete_ending, decide
 from yoyak.system.errors import YoyakError
 
 
@@ -40,7 +40,7 @@ from yoyak.system.errors import YoyakError
     ],
 )
 def test_finish_of_what_ended_by_itself(text: str, expected: str) -> None:
-    assert finish(Output(text, hit_limit=False)) == expected
+    assert complete_ending(Output(text, hit_limit=False)) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_finish_of_what_ended_by_itself(text: str, expected: str) -> None:
     ],
 )
 def test_finish_of_what_the_limit_cut(text: str, expected: str) -> None:
-    assert finish(Output(text, hit_limit=True)) == expected
+    assert complete_ending(Output(text, hit_limit=True)) == expected
 
 
 PIECES = ("#Person1#", "#Person2", "#", "은", " ", "먹습니다", ".", "”", "…", "\n")
@@ -70,8 +70,8 @@ PIECES = ("#Person1#", "#Person2", "#", "은", " ", "먹습니다", ".", "”", 
 def test_what_is_finished_stays(hit_limit: bool) -> None:
     for parts in itertools.product(PIECES, repeat=4):
         text = "".join(parts)
-        once = finish(Output(text, hit_limit=hit_limit))
-        assert finish(Output(once, hit_limit=hit_limit)) == once, text
+        once = complete_ending(Output(text, hit_limit=hit_limit))
+        assert complete_ending(Output(once, hit_limit=hit_limit)) == once, text
         assert once == once.strip()
         assert not once or once[-1] in ".…”", text
 

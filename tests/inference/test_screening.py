@@ -86,14 +86,14 @@ def test_what_was_scored_is_not_scored_again_unless_something_changed(place: Pat
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = screening._score_one
+    real = screening._score_model
 
     def stopped(params: Any, *args: Any) -> Any:
         if params.model.family == "kobart":
             raise KeyboardInterrupt
         return real(params, *args)
 
-    monkeypatch.setattr(screening, "_score_one", stopped)
+    monkeypatch.setattr(screening, "_score_model", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(place, "chat", "bart")
     assert json.loads((place / "screen.json").read_text(encoding="utf-8"))["models"].keys() == {"chat"}
@@ -103,7 +103,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeyp
         scored.append(params.model.family)
         return real(params, *args)
 
-    monkeypatch.setattr(screening, "_score_one", noted)
+    monkeypatch.setattr(screening, "_score_model", noted)
     assert run(place, "chat", "bart")["models"].keys() == {"chat", "bart"}
     assert scored == ["kobart"]
 

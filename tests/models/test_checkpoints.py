@@ -8,8 +8,9 @@ from tokenizers import processors
 from transformers import T5Config, T5ForConditionalGeneration
 
 from tests.conftest import SHARED, SUMMARIES
-from yoyak.data import tokenization
-from yoyak.models import checkpoints
+from yoyak.data import pair_encoding
+from yoyak.inference import outputs
+from yoyak.models import checkpoints, tokenizer_loading
 from yoyak.system.errors import YoyakError
 
 KOBART = SHARED / "tokenizers" / "kobart"
@@ -24,7 +25,7 @@ def edit(file: Path, **changes: object) -> None:
 
 def t5(folder: Path) -> Path:
     """`folder` made a T5: its tokenizer ends texts with </s> itself, and the decoder starts with padding."""
-    tokenizer = checkpoints.load_tokenizer(str(folder), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, ())
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.eos_token_id)]
     )
@@ -48,8 +49,8 @@ def t5(folder: Path) -> Path:
 
 
 def test_tags_become_single_tokens_that_decoding_keeps(tiny: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, TAGS)
-    size = len(checkpoints.load_tokenizer(str(tiny), None, ()))
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)
+    size = len(tokenizer_loading.load_tokenizer(str(tiny), None, ()))
     assert len(tokenizer) == size + len(TAGS)
     ids = tokenizer("#Person1#은 #PhoneNumber#로").input_ids
     assert ids[0] == tokenizer.convert_tokens_to_ids("#Person1#") >= size
@@ -58,22 +59,22 @@ def test_tags_become_single_tokens_that_decoding_keeps(tiny: Path) -> None:
 
 
 def test_tags_that_the_tokenizer_has_are_not_added_again(tiny: Path, tmp_path: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, TAGS)
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)
     tokenizer.save_pretrained(tmp_path / "again")
     shutil.copy(tiny / "config.json", tmp_path / "again")
-    assert checkpoints.load_tokenizer(str(tmp_path / "again"), None, TAGS).get_vocab() == tokenizer.get_vocab()
+    assert tokenizer_loading.load_tokenizer(str(tmp_path / "again"), None, TAGS).get_vocab() == tokenizer.get_vocab()
 
 
 def test_for_a_decoder_the_end_of_text_serves_as_padding(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert checkpoints.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True).pad_token == "<pad>"
+    assert tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True).pad_token == "<pad>"
     assert capsys.readouterr().err == ""
     edit(tiny / "tokenizer_config.json", pad_token=None)
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
     assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("</s>", tokenizer.eos_token_id)
     assert f"{tiny}: no padding token; its end of text </s> serves" in capsys.readouterr().err
     edit(tiny / "tokenizer_config.json", eos_token=None)
     with pytest.raises(YoyakError, match="its tokenizer has no eos_token"):
-        checkpoints.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
+        tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
 
 
 @pytest.mark.parametrize("revision", [None, "main", "0123abc"])
@@ -83,32 +84,36 @@ def test_a_hub_name_needs_a_revision(monkeypatch: pytest.MonkeyPatch, revision: 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     pinned = revision == "0123abc"
     with pytest.raises(YoyakError, match=r"^some/kobart: its tokenizer cannot" if pinned else r"'some/kobart'.*`revision`"):
-        checkpoints.load_tokenizer("some/kobart", revision, TAGS)
+        tokenizer_loading.load_tokenizer("some/kobart", revision, TAGS)
     with pytest.raises(YoyakError, match=r"^some/kobart: its config" if pinned else r"'some/kobart'.*`revision`"):
-        checkpoints.check_lengths("some/kobart", revision, {"tokenizer.max_input_length": 100})
+        checkpoints.check_token_limits("some/kobart", revision, {"tokenizer.max_input_length": 100})
 
 
 def test_where_a_checkpoint_is(tiny: Path) -> None:
     """No remote code in either case; a folder wins over a hub's name and needs no revision."""
     folder = {"pretrained_model_name_or_path": str(tiny), "trust_remote_code": False}
-    assert checkpoints.locate(str(tiny), None) == checkpoints.locate(str(tiny), "main") == folder
+    assert (
+        checkpoints.from_pretrained_arguments(str(tiny), None)
+        == checkpoints.from_pretrained_arguments(str(tiny), "main")
+        == folder
+    )
     (tiny / "config.json").rename(tiny / "adapter_config.json")
-    assert checkpoints.locate(str(tiny), None) == folder
+    assert checkpoints.from_pretrained_arguments(str(tiny), None) == folder
     (tiny / "adapter_config.json").unlink()
     with pytest.raises(YoyakError, match=r"no config\.json in this folder; it holds no checkpoint"):
-        checkpoints.locate(str(tiny), None)
+        checkpoints.from_pretrained_arguments(str(tiny), None)
     hub = {"pretrained_model_name_or_path": "a/b", "revision": "c", "trust_remote_code": False}
-    assert checkpoints.locate("a/b", "c") == hub
+    assert checkpoints.from_pretrained_arguments("a/b", "c") == hub
 
 
 def test_input_over_the_positions(tiny: Path) -> None:
-    checkpoints.check_lengths(str(tiny), None, {"tokenizer.max_input_length": 256})
+    checkpoints.check_token_limits(str(tiny), None, {"tokenizer.max_input_length": 256})
     with pytest.raises(YoyakError, match=r"tokenizer\.max_input_length: 257 is more than the 256 positions of .*tiny"):
-        checkpoints.check_lengths(str(tiny), None, {"tokenizer.max_input_length": 257})
+        checkpoints.check_token_limits(str(tiny), None, {"tokenizer.max_input_length": 257})
 
 
 def test_a_model_without_positions_takes_any_length(tiny: Path) -> None:
-    checkpoints.check_lengths(str(t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
+    checkpoints.check_token_limits(str(t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
 
 
 @pytest.mark.parametrize(
@@ -123,11 +128,11 @@ def test_t5s_own_tokenizer_keeps_the_spaces(tmp_path: Path, text: str) -> None:
     T5Tokenizer(vocab=vocab).save_pretrained(tmp_path)
     for folder, tags in ((tmp_path, TAGS), (tmp_path / "saved", ())):
         T5Config().save_pretrained(folder)
-        tokenizer = checkpoints.load_tokenizer(str(folder), None, tags)
+        tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, tags)
         for given in (text, text.replace(" ", "  "), text.replace(" ", "\n")):
-            ids = tokenization.encode_inputs(tokenizer, [given], 64)
+            ids = pair_encoding.encode_sources(tokenizer, [given], 64)
             assert tokenizer.unk_token_id not in ids[0]
-            assert tokenization.decode(tokenizer, ids) == [text]
+            assert outputs.decode_tokens(tokenizer, ids) == [text]
         tokenizer.save_pretrained(tmp_path / "saved")
 
 
@@ -136,8 +141,8 @@ def test_a_byte_level_tokenizer_that_calls_itself_t5s(tiny: Path, name: str) -> 
     """As KoT5's: transformers makes that class for Unigram alone."""
     edit(tiny / "tokenizer_config.json", tokenizer_class=name)
     T5Config().save_pretrained(tiny)
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, TAGS)
-    assert tokenization.decode(tokenizer, tokenization.encode_inputs(tokenizer, SUMMARIES, 200)) == list(SUMMARIES)
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)
+    assert outputs.decode_tokens(tokenizer, pair_encoding.encode_sources(tokenizer, SUMMARIES, 200)) == list(SUMMARIES)
     tokenizer.save_pretrained(tiny)
-    again = checkpoints.load_tokenizer(str(tiny), None, ())
-    assert tokenization.encode_inputs(again, SUMMARIES, 200) == tokenization.encode_inputs(tokenizer, SUMMARIES, 200)
+    again = tokenizer_loading.load_tokenizer(str(tiny), None, ())
+    assert pair_encoding.encode_sources(again, SUMMARIES, 200) == pair_encoding.encode_sources(tokenizer, SUMMARIES, 200)

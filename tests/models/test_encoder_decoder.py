@@ -10,13 +10,13 @@ from transformers import BartConfig, BartForConditionalGeneration, LlamaConfig
 
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_checkpoints import KOBART, TAGS, edit, t5
-from yoyak.data import tokenization
-from yoyak.models import checkpoints, encoder_decoder
+from yoyak.data import pair_encoding
+from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.system.errors import YoyakError
 
 
 def load(folder: Path, *tags: str) -> tuple[Any, Any]:
-    tokenizer = checkpoints.load_tokenizer(str(folder), None, tags)
+    tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, tags)
     return encoder_decoder.load(str(folder), None, tokenizer), tokenizer
 
 
@@ -26,8 +26,8 @@ def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], dic
 
 
 def loss_of(model: Any, tokenizer: Any) -> torch.Tensor:
-    inputs = tokenizer.pad({"input_ids": tokenization.encode_inputs(tokenizer, DIALOGUES[:1], 64)}, return_tensors="pt")
-    labels = torch.tensor(tokenization.encode_targets(tokenizer, SUMMARIES[:1], 64))
+    inputs = tokenizer.pad({"input_ids": pair_encoding.encode_sources(tokenizer, DIALOGUES[:1], 64)}, return_tensors="pt")
+    labels = torch.tensor(pair_encoding.encode_targets(tokenizer, SUMMARIES[:1], 64))
     loss: torch.Tensor = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], labels=labels).loss
     return loss
 
@@ -147,7 +147,7 @@ def wrong_ids(folder: Path, tokenizer: Any) -> None:
 
 @pytest.mark.skipif(not KOBART.is_dir(), reason="no ../shared/tokenizers")
 def test_kobarts_wrong_ids_are_corrected_from_its_tokenizer(tiny: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(KOBART), None, TAGS)
+    tokenizer = tokenizer_loading.load_tokenizer(str(KOBART), None, TAGS)
     assert tokenizer.convert_ids_to_tokens([1, 2, 3]) == ["</s>", "<usr>", "<pad>"]
     wrong_ids(tiny, tokenizer)
     model = encoder_decoder.load(str(tiny), None, tokenizer)
@@ -156,7 +156,7 @@ def test_kobarts_wrong_ids_are_corrected_from_its_tokenizer(tiny: Path) -> None:
         assert ids == (0, 1, 3, 1)
     assert model.generation_config.forced_eos_token_id == 1
     assert getattr(model.config, "forced_eos_token_id", None) is None
-    inputs = torch.tensor(tokenization.encode_inputs(tokenizer, DIALOGUES[:1], 64))
+    inputs = torch.tensor(pair_encoding.encode_sources(tokenizer, DIALOGUES[:1], 64))
     written = model.generate(input_ids=inputs, max_new_tokens=4, min_new_tokens=4, num_beams=1)
     assert written[0, 0] == 1
     start = model.prepare_decoder_input_ids_from_labels(torch.tensor([[9, 1]]))
@@ -168,14 +168,14 @@ def test_kobarts_wrong_ids_are_corrected_from_its_tokenizer(tiny: Path) -> None:
 
 def test_what_was_wrong_is_said(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, tokenizer = load(tiny)
-    assert encoder_decoder.correct_ids(model, tokenizer) == []
+    assert encoder_decoder.correct_special_ids(model, tokenizer) == []
     model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = 9
     model.generation_config.forced_eos_token_id = 2
-    assert encoder_decoder.correct_ids(model, tokenizer) == [
+    assert encoder_decoder.correct_special_ids(model, tokenizer) == [
         "decoder_start_token_id 9 → 1 (</s>)",
         "forced_eos_token_id 2 → 1 (</s>)",
     ]
-    assert encoder_decoder.correct_ids(model, tokenizer) == []
+    assert encoder_decoder.correct_special_ids(model, tokenizer) == []
     assert "corrected" not in capsys.readouterr().err
     edit(tiny / "config.json", decoder_start_token_id=9)
     load(tiny)
@@ -200,7 +200,7 @@ def test_a_t5_keeps_its_start_trains_and_generates(tiny: Path) -> None:
             if parameter.grad is not None:  # a step of gradient descent
                 parameter.sub_(1e-5 * parameter.grad)
     assert loss_of(model, tokenizer) < before
-    inputs = torch.tensor(tokenization.encode_inputs(tokenizer, DIALOGUES[:1], 64))
+    inputs = torch.tensor(pair_encoding.encode_sources(tokenizer, DIALOGUES[:1], 64))
     written = model.generate(input_ids=inputs, max_new_tokens=4, num_beams=2)
     assert written[0, 0] == tokenizer.pad_token_id
 

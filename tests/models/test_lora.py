@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +18,10 @@ from transformers import (
     Qwen3Config,
 )
 
-from tests.conftest import DIALOGUES
+from tests.conftest import DIALOGUES, generate_with_transformers, load_trained
 from yoyak.config.sections import Params, QuantizedCheckpoint
 from yoyak.data.collation import collate_chats
-from yoyak.inference.decoding import generate
-from yoyak.models import checkpoints, lora, trained
+from yoyak.models import adapters, causal_lm, lora, tokenizer_loading
 from yoyak.system.errors import YoyakError
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +42,11 @@ def settings(folder: Path, **changes: Any) -> QuantizedCheckpoint:
     return QuantizedCheckpoint(**{**values, **changes})
 
 
+def with_base(base: QuantizedCheckpoint) -> Any:
+    """Params whose section model names this base."""
+    return SimpleNamespace(model=SimpleNamespace(qlora=base))
+
+
 CONFIGS: dict[str, Any] = {
     "llama": (LlamaConfig, {"num_key_value_heads": 2, "intermediate_size": 128, "tie_word_embeddings": True}),
     "llama-untied": (LlamaConfig, {"num_key_value_heads": 2, "intermediate_size": 128, "tie_word_embeddings": False}),
@@ -52,7 +57,7 @@ CONFIGS: dict[str, Any] = {
 
 def make_base(folder: Path, kind: str, *, seed: int = 0, rows: int = 0) -> Path:
     """A random model of this kind with llama-tiny's tokenizer, its embedding `rows` longer than the vocabulary."""
-    tokenizer = checkpoints.load_tokenizer(str(ROOT / TINY), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(ROOT / TINY), None, ())
     make, more = CONFIGS[kind]
     torch.manual_seed(seed)
     config = make(
@@ -84,9 +89,9 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuned(folder: Path, params: Params, *, special: tuple[str, ...] = NEW, **changes: Any) -> tuple[Any, Any]:
     """A base in 4 bits with a LoRA that does something, and its tokenizer."""
-    tokenizer = checkpoints.load_tokenizer(str(folder), None, special)
+    tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, special)
     chosen = settings(folder, **changes)
-    model, new = lora.load_base(chosen, tokenizer, precision="float32")
+    model, new = causal_lm.load(chosen, tokenizer, precision="float32")
     torch.manual_seed(1)
     model = lora.add_lora(model, params.lora, new_tokens=new, settings=chosen)
     with torch.no_grad():
@@ -132,7 +137,7 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) ->
 def test_loss_and_gradients_are_the_same_alone_padded_and_packed(base: Path, params: Params, attention: str) -> None:
     model, tokenizer = tuned(base, params, attention=attention)
     model.eval()  # no dropout; the adapter's gradients are wanted all the same
-    lora.train_in_4_bits(model)
+    lora.keep_trainable_on_cpu(model)
     examples = rows(tokenizer)
     padded = collate_chats(tokenizer.pad_token_id, padding_free=False)
     packed = collate_chats(tokenizer.pad_token_id, padding_free=True)
@@ -168,7 +173,7 @@ def test_gradients_after_an_evaluation_are_those_before(base: Path, params: Para
         model(**batch)
     ids = [row["input_ids"][:20] for row in rows(tokenizer)]
     writing = params.generation.model_copy(update={"max_new_tokens": 5, "num_beams": 1})
-    generate(model, tokenizer, ids, list(DIALOGUES[:3]), settings=writing, progress="test")
+    generate_with_transformers(model, tokenizer, ids, DIALOGUES[:3], writing)
     torch.manual_seed(2)
     model.train()
     _, after = of_all(model, [batch])
@@ -228,9 +233,9 @@ def test_eight_bits_or_none_by_param(llama: Path, params: Params, quantization: 
 
 
 def test_a_new_token_starts_as_the_mean_of_its_pieces(base: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(base), None, NEW)
-    own = checkpoints.load_tokenizer(str(base), None, ())
-    model, new = lora.load_base(settings(base), tokenizer, precision="float32")
+    tokenizer = tokenizer_loading.load_tokenizer(str(base), None, NEW)
+    own = tokenizer_loading.load_tokenizer(str(base), None, ())
+    model, new = causal_lm.load(settings(base), tokenizer, precision="float32")
     assert new == [tokenizer.convert_tokens_to_ids(NEW[1])] == [len(own)]  # #Person1# is in the vocabulary already
     pieces = own(NEW[1]).input_ids
     assert len(pieces) > 1
@@ -250,7 +255,7 @@ def test_only_the_new_tokens_rows_are_trained_and_as_peft_would(base: Path, para
     model, tokenizer = tuned(base, params)
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)(rows(tokenizer))
     model.eval()
-    lora.train_in_4_bits(model)
+    lora.keep_trainable_on_cpu(model)
     loss, mine = of_all(model, [batch])
     for module in model.modules():
         module.__dict__.pop("forward_adapters", None)  # peft's own method again
@@ -266,7 +271,7 @@ def test_only_the_new_tokens_rows_are_trained_and_as_peft_would(base: Path, para
 def written(model: Any, tokenizer: PreTrainedTokenizerBase, params: Params, *, beams: int = 1) -> list[str]:
     ids = [row["input_ids"][: 12 + 5 * at] for at, row in enumerate(rows(tokenizer))]
     writing = params.generation.model_copy(update={"max_new_tokens": 12, "num_beams": beams})
-    outputs = generate(model, tokenizer, ids, list(DIALOGUES[:3]), settings=writing, progress="test")
+    outputs = generate_with_transformers(model, tokenizer, ids, DIALOGUES[:3], writing)
     return [output.text for output in outputs]
 
 
@@ -277,15 +282,15 @@ def test_saved_and_loaded_it_writes_the_same_and_so_does_the_merged_model(base: 
     assert len(set(wanted)) > 1
     folder = tmp_path / "adapter"
     folder.mkdir()
-    lora.save(model, tokenizer, folder, settings=settings(base), precision="float32")
-    again, own = trained.load(folder)
+    adapters.save(model, tokenizer, folder, settings=settings(base), precision="float32")
+    again, own = load_trained(folder)
     assert written(again, own, params, beams=2) == wanted
     merged = tmp_path / "merged"
     merged.mkdir()
-    lora.merge(folder, merged)
+    adapters.merge(folder, merged)
     assert not (merged / "adapter_config.json").exists()
     assert "quantization_config" not in json.loads((merged / "config.json").read_text())
-    plain, own = trained.load(merged)
+    plain, own = load_trained(merged)
     assert type(plain).__name__.endswith("ForCausalLM")
     assert written(plain, own, params, beams=2) == wanted
 
@@ -294,7 +299,7 @@ def test_the_adapter_is_small_and_what_peft_itself_loads(base: Path, params: Par
     from peft import AutoPeftModelForCausalLM
 
     model, tokenizer = tuned(base, params)
-    lora.save(model, tokenizer, tmp_path, settings=settings(base), precision="float32")
+    adapters.save(model, tokenizer, tmp_path, settings=settings(base), precision="float32")
     weights = load_file(tmp_path / "adapter_model.safetensors")
     trained_count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert sum(value.numel() for value in weights.values()) == trained_count
@@ -314,22 +319,24 @@ def saved(llama: Path, params: Params, tmp_path: Path) -> Path:
     model, tokenizer = tuned(own, params)
     folder = tmp_path / "adapter"
     folder.mkdir()
-    lora.save(model, tokenizer, folder, settings=settings(own), precision="float32")
+    adapters.save(model, tokenizer, folder, settings=settings(own), precision="float32")
     return folder
 
 
 def test_an_adapter_on_a_base_that_has_changed_is_refused(saved: Path, tmp_path: Path) -> None:
     make_base(tmp_path / "base", "llama", seed=5)
-    with pytest.raises(YoyakError, match=r"adapter: .*another state of .*base: model.safetensors differ"):
-        trained.load(saved)
+    with pytest.raises(
+        YoyakError, match=r"adapter: .*base has changed since this adapter was trained on it \(model.safetensors differ"
+    ):
+        load_trained(saved)
 
 
 def test_an_adapter_of_another_base_or_revision_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match=r"belongs to .*base .*model.qlora.checkpoint is elsewhere"):
-        trained.load(saved, base=settings(Path("elsewhere")))
+        load_trained(saved, with_base(settings(Path("elsewhere"))))
     with pytest.raises(YoyakError, match=r"belongs to .*revision None.*model.qlora.revision is v2"):
-        trained.load(saved, base=settings(tmp_path / "base", revision="v2"))
-    trained.load(saved, base=settings(tmp_path / "base"))
+        load_trained(saved, with_base(settings(tmp_path / "base", revision="v2")))
+    load_trained(saved, with_base(settings(tmp_path / "base")))
 
 
 def test_an_adapter_without_its_record_or_damaged_is_told(saved: Path) -> None:
@@ -337,33 +344,33 @@ def test_an_adapter_without_its_record_or_damaged_is_told(saved: Path) -> None:
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(YoyakError, match="adapter: the adapter cannot be loaded"):
-        trained.load(saved)
+        load_trained(saved)
     weights.write_bytes(whole)
     state = load_file(weights)
     name = next(key for key in state if "lora_A" in key)
     del state[name]
     save_file(state, weights)
     with pytest.raises(YoyakError, match=r"adapter: .*weights.* missing"):
-        trained.load(saved)
+        load_trained(saved)
     (saved / "base.json").unlink()
     with pytest.raises(YoyakError, match=r"adapter without base.json"):
-        trained.load(saved)
+        load_trained(saved)
 
 
 def test_an_encoder_decoder_is_refused_with_the_other_family(tiny: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, ())
     with pytest.raises(YoyakError, match=r"choose model\.family: kobart"):
-        lora.load_base(settings(tiny), tokenizer, precision="float32")
+        causal_lm.load(settings(tiny), tokenizer, precision="float32")
 
 
 def test_bitsandbytes_without_its_library_is_told(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bitsandbytes import cextension
 
     monkeypatch.setattr(cextension, "lib", cextension.ErrorHandlerMockBNBNativeLibrary("no such library"))
-    tokenizer = checkpoints.load_tokenizer(str(llama), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(llama), None, ())
     with pytest.raises(YoyakError, match=r"bitsandbytes has no compiled library for this device.*quantization: none"):
-        lora.load_base(settings(llama), tokenizer, precision="float32")
-    lora.load_base(settings(llama, quantization="none"), tokenizer, precision="float32")
+        causal_lm.load(settings(llama), tokenizer, precision="float32")
+    causal_lm.load(settings(llama, quantization="none"), tokenizer, precision="float32")
 
 
 def test_a_checkpoint_with_missing_weights_is_refused(llama: Path, tmp_path: Path) -> None:
@@ -372,15 +379,15 @@ def test_a_checkpoint_with_missing_weights_is_refused(llama: Path, tmp_path: Pat
     state = load_file(folder / "model.safetensors")
     del state["model.layers.1.mlp.up_proj.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    tokenizer = checkpoints.load_tokenizer(str(folder), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, ())
     with pytest.raises(YoyakError, match=r"1 weights of the model are missing.*up_proj"):
-        lora.load_base(settings(folder), tokenizer, precision="float32")
+        causal_lm.load(settings(folder), tokenizer, precision="float32")
 
 
 def test_what_is_not_trained_is_frozen_and_half_precision_stays_half(llama: Path, params: Params) -> None:
     chosen = settings(llama)
-    tokenizer = checkpoints.load_tokenizer(str(llama), None, NEW)
-    untuned, new = lora.load_base(chosen, tokenizer, precision="bfloat16")
+    tokenizer = tokenizer_loading.load_tokenizer(str(llama), None, NEW)
+    untuned, new = causal_lm.load(chosen, tokenizer, precision="bfloat16")
     model: Any = lora.add_lora(untuned, params.lora, new_tokens=new, settings=chosen)
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == ("lora_" in name or "trainable_tokens" in name), name
@@ -403,14 +410,14 @@ def test_a_record_that_is_damaged_or_whose_base_has_gone_is_told(saved: Path, tm
     record = json.loads((saved / "base.json").read_text(encoding="utf-8"))
     (saved / "base.json").write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
     with pytest.raises(YoyakError, match=r"base.json: no sha256; the file is damaged"):
-        trained.load(saved)
+        load_trained(saved)
     (saved / "base.json").write_text("{")
     with pytest.raises(YoyakError, match=r"base.json: not JSON"):
-        trained.load(saved)
+        load_trained(saved)
     (saved / "base.json").write_text(json.dumps(record))
     (tmp_path / "base").rename(tmp_path / "moved")
     with pytest.raises(YoyakError, match=r"its base, the folder .*base, is not here"):
-        trained.load(saved)
+        load_trained(saved)
 
 
 def test_checkpoints_in_training_hold_the_adapter_alone(base: Path, params: Params, tmp_path: Path) -> None:

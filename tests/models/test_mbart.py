@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from yoyak.data import pair_encoding
+from yoyak.models import tokenizer_loading
+
 
 @pytest.mark.slow
 def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
 
     from yoyak.config.params import load_params
-    from yoyak.data import tokenization
-    from yoyak.inference.decoding import decoding
-    from yoyak.models import checkpoints, encoder_decoder
+    from yoyak.inference.backends.transformers import generation_config
+    from yoyak.models import encoder_decoder
 
     pieces = ["▁", "▁안녕", "하세요", "네", "▁저는", "학생", *"#Person12:입니다."]
     special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
@@ -31,24 +33,23 @@ def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     )
     MBartForConditionalGeneration(config).save_pretrained(tmp_path)
 
-    tokenizer = checkpoints.load_tokenizer(str(tmp_path), None, ["#Person1#"])
+    tokenizer = tokenizer_loading.load_tokenizer(str(tmp_path), None, ["#Person1#"])
     model = encoder_decoder.load(str(tmp_path), None, tokenizer)
     korean = tokenizer.convert_tokens_to_ids("ko_KR")
-    (labels,) = tokenization.encode_targets(tokenizer, ["#Person1# 안녕하세요"], 4)
+    (labels,) = pair_encoding.encode_targets(tokenizer, ["#Person1# 안녕하세요"], 4)
     assert labels[0] == korean and labels[-1] == tokenizer.eos_token_id and len(labels) == 4
     settings = load_params(Path(__file__).parents[2] / "params.yaml").generation
-    assert decoding(settings, tokenizer, model).forced_bos_token_id == korean
-    assert decoding(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id
+    assert generation_config(settings, tokenizer, model).forced_bos_token_id == korean
+    assert generation_config(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id
 
 
 def test_the_first_mbart_which_ends_texts_with_a_language_is_refused(tmp_path: Path) -> None:
     from transformers import MBartConfig, MBartTokenizer
 
-    from yoyak.models import checkpoints
     from yoyak.system.errors import YoyakError
 
     special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     MBartTokenizer(vocab=special + [(f"▁{at}", -1.0) for at in range(50)]).save_pretrained(tmp_path)
     MBartConfig().save_pretrained(tmp_path)
     with pytest.raises(YoyakError, match=r"its texts do not end with </s>; use an mBART-50 checkpoint"):
-        checkpoints.load_tokenizer(str(tmp_path), None, ())
+        tokenizer_loading.load_tokenizer(str(tmp_path), None, ())

@@ -12,7 +12,7 @@ from yoyak.config import presets
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data.collation import collate_chats
-from yoyak.models import checkpoints, lora, memory_estimate
+from yoyak.models import causal_lm, checkpoints, lora, memory_estimate, tokenizer_loading
 
 ROOT = Path(__file__).parents[2]
 GIB = 2**30
@@ -54,7 +54,7 @@ def kept_for_backward(model: torch.nn.Module, batch: dict[str, Any], precision: 
 @pytest.mark.parametrize("dropout", [0.0, 0.05])
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox"])
 def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precision: str, tmp_path: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
     config = config_of(kind, len(tokenizer))
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -65,12 +65,12 @@ def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precisio
         "tokenizer.max_target_length=20",
     )
     chosen = settings(tmp_path)
-    base, _ = lora.load_base(chosen, tokenizer, precision=precision)
+    base, _ = causal_lm.load(chosen, tokenizer, precision=precision)
     model = lora.add_lora(base, params.lora, new_tokens=[], settings=chosen).train()
     row = {"input_ids": [5] * 180, "labels": [-100] * 160 + [7] * 20}
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)([row] * 4)
     kept = kept_for_backward(model, batch, precision)
-    found = memory_estimate.estimate(config, params, precision=precision)
+    found = memory_estimate.estimate_causal_lm(config, params, precision=precision)
     logits = 4 * 20 * config.vocab_size * 4  # of which autograd keeps the logarithms
     assert found.activations + logits == pytest.approx(kept, rel=0.3)
 
@@ -109,7 +109,7 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
             f"training.precision={precision}",
         ],
     )
-    found = memory_estimate.estimate_pairs(config, params)
+    found = memory_estimate.estimate_encoder_decoder(config, params)
     logits = 4 * lengths[1] * config.vocab_size * 4  # of which autograd keeps the logarithms
     copies = model.num_parameters() * 2 if precision == "bfloat16" else 0  # of the weights, which the estimate counts with them
     assert found.activations + logits + copies == pytest.approx(kept, rel=0.3)
@@ -117,41 +117,46 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
 
 def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:
     kobart = load_params(ROOT / "params.yaml")
-    config = checkpoints.config_of(checkpoints.locate(str(ROOT / "models/base/kobart-tiny"), None))
-    assert memory_estimate.peak_of(kobart) == memory_estimate.estimate_pairs(config, kobart).peak
+    config = checkpoints.load_config(checkpoints.from_pretrained_arguments(str(ROOT / "models/base/kobart-tiny"), None))
+    assert memory_estimate.estimate_for_params(kobart).peak == memory_estimate.estimate_encoder_decoder(config, kobart).peak
     larger = load_params(ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64"])
-    assert memory_estimate.peak_of(larger) > 1.5 * (memory_estimate.peak_of(kobart) - memory_estimate.CONTEXT)
+    assert memory_estimate.estimate_for_params(larger).peak > 1.5 * (
+        memory_estimate.estimate_for_params(kobart).peak - memory_estimate.CUDA_CONTEXT_BYTES
+    )
     less = load_params(
         ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64", "training.gradient_checkpointing=true"]
     )
-    assert memory_estimate.peak_of(less) < memory_estimate.peak_of(larger)
-    assert memory_estimate.peak_of(changed()) < memory_estimate.peak_of(changed("training.per_device_train_batch_size=64"))
+    assert memory_estimate.estimate_for_params(less).peak < memory_estimate.estimate_for_params(larger).peak
+    assert (
+        memory_estimate.estimate_for_params(changed()).peak
+        < memory_estimate.estimate_for_params(changed("training.per_device_train_batch_size=64")).peak
+    )
 
 
 def test_the_megabytes_of_a_base_are_those_of_its_weights_as_they_are_kept() -> None:
-    parameters = memory_estimate.base_bytes(changed("model.qlora.quantization=none")) / 2
+    parameters = memory_estimate.base_model_bytes(changed("model.qlora.quantization=none")) / 2
     assert parameters == pytest.approx(3.1e6, rel=0.02)
     assert (
-        memory_estimate.base_bytes(changed())
-        < memory_estimate.base_bytes(changed("model.qlora.quantization=int8"))
+        memory_estimate.base_model_bytes(changed())
+        < memory_estimate.base_model_bytes(changed("model.qlora.quantization=int8"))
         < 2 * parameters
     )
 
 
 def test_weights_and_adapter_are_what_is_loaded(tmp_path: Path) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
+    tokenizer = tokenizer_loading.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
     config = config_of("llama-untied", len(tokenizer))
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     params = changed()
     chosen = settings(tmp_path)
-    base, _ = lora.load_base(chosen, tokenizer, precision="bfloat16")
+    base, _ = causal_lm.load(chosen, tokenizer, precision="bfloat16")
     held = sum(p.numel() * p.element_size() for p in base.parameters())
     for layer in base.modules():
         state = getattr(getattr(layer, "weight", None), "quant_state", None)
         if state is not None:  # scales: 1 byte each for 64 weights, and for these again
             held += state.absmax.numel() + state.state2.absmax.numel() * 4
-    found = memory_estimate.estimate(config, params, precision="bfloat16")
+    found = memory_estimate.estimate_causal_lm(config, params, precision="bfloat16")
     unpacked = 128 * 352 * 2
     assert found.weights - unpacked == pytest.approx(held, rel=0.01)
     model = lora.add_lora(base, params.lora, new_tokens=[], settings=chosen)
@@ -160,7 +165,7 @@ def test_weights_and_adapter_are_what_is_loaded(tmp_path: Path) -> None:
 
 
 def shape(name: str) -> PreTrainedConfig:
-    return memory_estimate.config_of_shape(presets.read_preset(name, ROOT / "presets")[1]["shape"])
+    return memory_estimate.config_from_shape(presets.read_preset(name, ROOT / "presets")[1]["shape"])
 
 
 def big(name: str, **training: Any) -> Params:
@@ -171,24 +176,26 @@ def big(name: str, **training: Any) -> Params:
 @pytest.mark.parametrize(("name", "stated"), [("llama-3.2-korean-3b", 8), ("qwen3-4b", 10), ("llama-3-8b", 16)])
 def test_training_is_near_the_peaks_that_users_stated(name: str, stated: int) -> None:
     """Feature M13, in decimal or binary GB, with other settings than ours perhaps: within a third."""
-    assert memory_estimate.estimate(shape(name), big(name), precision="bfloat16").training / GIB == pytest.approx(
+    assert memory_estimate.estimate_causal_lm(shape(name), big(name), precision="bfloat16").training / GIB == pytest.approx(
         stated, rel=0.34
     )
 
 
 def test_each_setting_moves_the_estimate_the_right_way() -> None:
     config, start = shape("qwen3-4b"), big("qwen3-4b")
-    before = memory_estimate.estimate(config, start, precision="bfloat16")
+    before = memory_estimate.estimate_causal_lm(config, start, precision="bfloat16")
     assert (
-        memory_estimate.estimate(config, big("qwen3-4b", gradient_checkpointing=False), precision="bfloat16").activations
+        memory_estimate.estimate_causal_lm(
+            config, big("qwen3-4b", gradient_checkpointing=False), precision="bfloat16"
+        ).activations
         > 3 * before.activations
     )
     assert (
-        memory_estimate.estimate(config, big("qwen3-4b", optim="paged_adamw_8bit"), precision="bfloat16").adapter
+        memory_estimate.estimate_causal_lm(config, big("qwen3-4b", optim="paged_adamw_8bit"), precision="bfloat16").adapter
         < before.adapter
     )
     assert (
-        memory_estimate.estimate(config, big("qwen3-4b", per_device_train_batch_size=12), precision="bfloat16").logits
+        memory_estimate.estimate_causal_lm(config, big("qwen3-4b", per_device_train_batch_size=12), precision="bfloat16").logits
         == 2 * before.logits
     )
     in_full = start.model_copy(
@@ -196,7 +203,7 @@ def test_each_setting_moves_the_estimate_the_right_way() -> None:
             "model": start.model.model_copy(update={"qlora": start.model.qlora.model_copy(update={"quantization": "none"})})
         }
     )
-    assert memory_estimate.estimate(config, in_full, precision="bfloat16").weights == before.parameters * 2
+    assert memory_estimate.estimate_causal_lm(config, in_full, precision="bfloat16").weights == before.parameters * 2
 
 
 def test_advice_is_taken_and_then_it_fits() -> None:
@@ -218,7 +225,7 @@ def test_advice_is_taken_and_then_it_fits() -> None:
             "generation": start.generation.model_copy(update=values["generation"]),
         }
     )
-    assert memory_estimate.estimate(config, took, precision="bfloat16").peak <= free
+    assert memory_estimate.estimate_causal_lm(config, took, precision="bfloat16").peak <= free
     assert memory_estimate.advise(config, took, precision="bfloat16", free=free) is None
     training = took.training
     assert training.per_device_train_batch_size * training.gradient_accumulation_steps == 64  # the same rows a step

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from tests.conftest import DIALOGUES
+from tests.conftest import DIALOGUES, load_trained
 from tests.models import test_checkpoints, test_encoder_decoder
 from yoyak.config.sections import Params
-from yoyak.data import tokenization
-from yoyak.models import encoder_decoder, lora, trained
+from yoyak.data import pair_encoding
+from yoyak.models import adapters, causal_lm, encoder_decoder
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 
@@ -22,11 +22,11 @@ TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 def test_saved_and_loaded_it_writes_the_same(tiny: Path, tmp_path: Path, kind: str) -> None:
     model, tokenizer = test_encoder_decoder.load(tiny if kind == "bart" else test_checkpoints.t5(tiny), *TAGS)
     encoder_decoder.save(model, tokenizer, tmp_path / "saved")
-    again, tokenizer_again = trained.load(tmp_path / "saved")
+    again, tokenizer_again = load_trained(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").is_file()
     assert tokenizer_again.get_vocab() == tokenizer.get_vocab()
-    ids = tokenization.encode_inputs(tokenizer, DIALOGUES, 64)
-    assert tokenization.encode_inputs(tokenizer_again, DIALOGUES, 64) == ids
+    ids = pair_encoding.encode_sources(tokenizer, DIALOGUES, 64)
+    assert pair_encoding.encode_sources(tokenizer_again, DIALOGUES, 64) == ids
     weights = model.state_dict()
     assert all(torch.equal(weights[key], value.cpu()) for key, value in again.state_dict().items())
 
@@ -46,20 +46,20 @@ def test_no_trained_model_is_an_error_that_says_what_to_do(tmp_path: Path, make:
     folder = tmp_path / "kobart"
     make(folder)
     with pytest.raises(YoyakError, match=rf"^{re.escape(str(folder))}: no trained model here; run dvc repro .*model\.family"):
-        trained.load(folder)
+        load_trained(folder)
 
 
 def test_a_damaged_model_is_one_clear_error(tiny: Path) -> None:
     (tiny / "model.safetensors").write_bytes(b"")
     with pytest.raises(YoyakError, match="the model cannot be loaded"):
-        trained.load(tiny)
+        load_trained(tiny)
     (tiny / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(YoyakError, match="cannot be loaded"):
-        trained.load(tiny)
+        load_trained(tiny)
 
 
 def test_an_encoder_decoder_needs_no_base(tiny: Path, params: Params) -> None:
-    model, _ = trained.load(tiny, base=params.model.qlora)
+    model, _ = load_trained(tiny, params)
     assert model.config.model_type == "bart"
     assert model.device == hardware.default_device()
 
@@ -69,16 +69,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is loaded by adapter.py, with what; it gives nothing real."""
     calls: list[tuple[Any, ...]] = []
 
-    def load(folder: Path, *, wanted: object = None) -> tuple[str, str]:
-        calls.append(("adapter", folder, wanted))
+    def load(folder: Path, *, expected_base: object = None) -> tuple[str, str]:
+        calls.append(("adapter", folder, expected_base))
         return "tuned", "its tokenizer"
 
-    def load_merged(folder: Path, tokenizer: object) -> str:
+    def load_merged(folder: str, tokenizer: object) -> str:
         calls.append(("merged", folder, tokenizer))
         return "merged"
 
-    monkeypatch.setattr(lora, "load", load)
-    monkeypatch.setattr(lora, "load_merged", load_merged)
+    monkeypatch.setattr(adapters, "load", load)
+    monkeypatch.setattr(causal_lm, "load_merged", load_merged)
     return calls
 
 
@@ -87,21 +87,21 @@ def test_an_adapter_is_loaded_as_one_and_held_against_the_base(
 ) -> None:
     """Its folder has no config.json, or, of some versions of peft, the base's."""
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
-    assert trained.load(tmp_path) == ("tuned", "its tokenizer")
+    assert load_trained(tmp_path) == ("tuned", "its tokenizer")
     LlamaConfig().save_pretrained(tmp_path)
-    trained.load(tmp_path, base=params.model.qlora)
+    load_trained(tmp_path, params)
     assert asked == [("adapter", tmp_path, None), ("adapter", tmp_path, params.model.qlora)]
 
 
 def test_a_merged_model_is_loaded_as_a_decoder(tiny: Path, asked: list[tuple[Any, ...]]) -> None:
     LlamaConfig().save_pretrained(tiny)
-    model, tokenizer = trained.load(tiny)
+    model, tokenizer = load_trained(tiny)
     assert str(model) == "merged"
-    assert asked == [("merged", tiny, tokenizer)]
+    assert asked == [("merged", str(tiny), tokenizer)]
 
 
 def test_products_run_in_tf32_where_the_gpu_can(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
     monkeypatch.setattr(hardware, "enable_tf32", lambda: calls.append(True))
-    trained.load(tiny)
+    load_trained(tiny)
     assert calls

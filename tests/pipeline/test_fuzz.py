@@ -32,9 +32,9 @@ from yoyak.data.leak_guard import LeakGuard
 from yoyak.data.noise import Noise
 from yoyak.data.person_tags import PersonTags, replace_reversibly
 from yoyak.data.splits import REQUIRED_COLUMNS
-from yoyak.evaluation import submission
-from yoyak.inference import foreign_letters, postprocessing
-from yoyak.inference.decoding import Output
+from yoyak.evaluation import foreign_letters, submission
+from yoyak.inference import postprocessing
+from yoyak.inference.outputs import Output
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import Row, read_csv, read_json, read_jsonl
 
@@ -275,9 +275,9 @@ def test_cleaning_a_clean_summary_changes_nothing(text: str, noise: Noise) -> No
 @tries(700)
 @given(TEXTS | st.text(), st.booleans())
 def test_finishing_ends_and_adds_one_character_at_most(text: str, hit_limit: bool) -> None:
-    once = postprocessing.finish(Output(text, hit_limit=hit_limit))
+    once = postprocessing.complete_ending(Output(text, hit_limit=hit_limit))
     assert len(once) <= len(text) + 1
-    assert postprocessing.finish(Output(once, hit_limit=hit_limit)) == once
+    assert postprocessing.complete_ending(Output(once, hit_limit=hit_limit)) == once
 
 
 # Submissions.
@@ -509,10 +509,10 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "clean moderately": lambda text: noise.reduce_noise(text, "moderate"),
     "tags": lambda text: [quietly(partial(replace_reversibly, strategy=strategy))(text) for strategy in STRATEGIES],
     "copies": lambda text: dialogue.copies(text[: len(text) // 2] + "x", text),
-    "finish": lambda text: postprocessing.finish(Output(text, hit_limit=False)),
-    "finish what was cut": lambda text: postprocessing.finish(Output(text, hit_limit=True)),
+    "finish": lambda text: postprocessing.complete_ending(Output(text, hit_limit=False)),
+    "finish what was cut": lambda text: postprocessing.complete_ending(Output(text, hit_limit=True)),
     "faults": lambda text: submission.summary_faults(text, text),
-    "foreign": lambda text: foreign_letters.count([text], [text]),
+    "foreign": lambda text: foreign_letters.count_foreign_letters([text], [text]),
     "dialogue": quietly(lambda text: cleaning.clean_dialogue("#Person1#: " + text, "aggressive")),
     "summary": quietly(lambda text: cleaning.clean_summary(text, "aggressive")),
     "guard": lambda text: LeakGuard().add(split="train", fname="a", dialogue=text),

@@ -25,7 +25,7 @@ BY_FAMILY = [pytest.param(family, marks=pytest.mark.xdist_group(f"knobs-{family}
 
 @pytest.fixture(scope="module")
 def runs(_tiny: Path, chat_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    from yoyak.models.checkpoints import load_tokenizer
+    from yoyak.models.tokenizer_loading import load_tokenizer
 
     folder = tmp_path_factory.mktemp("knobs")
     shutil.copytree(_tiny, folder / "bases/kobart")

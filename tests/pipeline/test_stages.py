@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from yoyak.cli import stage_deps
+from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +23,25 @@ def test_deps_are_the_script_and_every_module_that_it_imports() -> None:
     assert stage_deps.update(ROOT, write=False) == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_params_are_the_sections_that_the_script_loads(stage: str) -> None:
+def sections_read(stage: str) -> set[str]:
+    """The sections that a stage script takes with `Params.only`, or else those that it names as `params.SECTION`."""
     source = (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
-    assert set(STAGES[stage]["params"]) == set(re.findall(r"\bparams\.(\w+)", source)) & set(Params.model_fields)
+    if match := re.search(r"^SECTIONS = \((.*?)\)$", source, flags=re.M | re.S):
+        assert "load_params().only(*SECTIONS)" in source
+        return set(re.findall(r'"(\w+)"', match[1]))
+    return set(re.findall(r"\bparams\.(\w+)", source)) & set(Params.model_fields)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_sections_that_the_script_reads(stage: str) -> None:
+    assert set(STAGES[stage]["params"]) == sections_read(stage)
+
+
+def test_a_stage_cannot_read_a_section_that_it_does_not_declare() -> None:
+    params = load_params(ROOT / "params.yaml").only("model", "training")
+    assert params.training.seed == 42
+    with pytest.raises(AttributeError, match="prompt"):
+        _ = params.prompt
 
 
 @pytest.mark.parametrize("stage", STAGES)

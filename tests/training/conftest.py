@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 
+from yoyak.inference import outputs
+
 
 @pytest.fixture(autouse=True)
 def _outside_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,13 +25,13 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, floa
 @pytest.fixture
 def generate_calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The arguments of each call of generate(), which writes "비가 온다" for every row."""
-    from yoyak.inference import decoding
+    from yoyak.training import dev_rouge
 
     calls: list[dict[str, Any]] = []
 
-    def generate(model: Any, _: Any, ids: Any, dialogues: Any, **rest: Any) -> list[Any]:
-        calls.append({"model": model, "ids": [list(row) for row in ids], "dialogues": list(dialogues), **rest})
-        return [decoding.Output("비가 온다", hit_limit=False) for _ in ids]
+    def generate(writer: Any, ids: Any, dialogues: Any, **rest: Any) -> list[Any]:
+        calls.append({"writer": writer, "ids": [list(row) for row in ids], "dialogues": list(dialogues), **rest})
+        return [outputs.Output("비가 온다", hit_limit=False) for _ in ids]
 
-    monkeypatch.setattr(decoding, "generate", generate)
+    monkeypatch.setattr(dev_rouge, "generate", generate)
     return calls

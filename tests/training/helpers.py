@@ -19,9 +19,9 @@ from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.config.training_section import Training
-from yoyak.data import tokenization
+from yoyak.data import pair_encoding
 from yoyak.data.collation import collate_pairs
-from yoyak.models import checkpoints, encoder_decoder
+from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
 from yoyak.training.trackers.dvclive import DvcLiveTracker
@@ -40,7 +40,7 @@ def make_arguments(training: Training, folder: Path, *, precision: str = "float3
 
 
 def load_tiny_tokenizer(params: Params) -> Any:
-    return checkpoints.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
+    return tokenizer_loading.load_tokenizer(params.model.kobart.checkpoint, None, TAGS)
 
 
 def load_tiny_model(params: Params, tokenizer: Any) -> Any:
@@ -50,11 +50,11 @@ def load_tiny_model(params: Params, tokenizer: Any) -> Any:
 
 def tokenized_splits(tokenizer: Any) -> datasets.DatasetDict:
     """The eight dialogues as train and as dev."""
-    inputs = tokenization.encode_inputs(tokenizer, DIALOGUES, 128)
+    inputs = pair_encoding.encode_sources(tokenizer, DIALOGUES, 128)
     columns = {
         "fname": [str(index) for index in range(len(inputs))],
         "input_ids": inputs,
-        "labels": tokenization.encode_targets(tokenizer, SUMMARIES, 48),
+        "labels": pair_encoding.encode_targets(tokenizer, SUMMARIES, 48),
         "length": [len(ids) for ids in inputs],
     }
     return datasets.DatasetDict({name: datasets.Dataset.from_dict(columns) for name in ("train", "dev")})

@@ -5,15 +5,16 @@ import datasets
 import pytest
 import torch
 
-from tests.conftest import DIALOGUES, SUMMARIES
+from tests.conftest import DIALOGUES, SUMMARIES, generate_with_transformers
 from tests.training.helpers import load_tiny_model, load_tiny_tokenizer, tokenized_splits, train_tiny
 from yoyak.config.sections import Params
-from yoyak.data import tokenization
+from yoyak.data import pair_encoding
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
-from yoyak.inference import decoding
-from yoyak.inference.ctranslate import Writer
-from yoyak.inference.decoding import Output
+from yoyak.inference.backends.ctranslate2 import CTranslate2Writer
+from yoyak.inference.backends.transformers import TransformersBackend
+from yoyak.inference.outputs import Output
+from yoyak.training import dev_rouge
 from yoyak.training.dev_rouge import dev_rouge_function
 
 
@@ -24,7 +25,7 @@ def dev_rouge_of(params: Params, dev: Any, *, beams: int = 1) -> Any:
 
 def test_rouge_compares_what_the_model_writes_with_the_labels(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(SUMMARIES)
-    monkeypatch.setattr(decoding, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in texts])
+    monkeypatch.setattr(dev_rouge, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in texts])
     tokenizer = load_tiny_tokenizer(params)
     rouge_of = dev_rouge_of(params, tokenized_splits(tokenizer)["dev"])
     model = load_tiny_model(params, tokenizer)
@@ -42,17 +43,12 @@ def test_rouge_is_that_of_predict_and_score_with_the_same_settings(params: Param
     rouge_of = dev_rouge_of(params, dev, beams=2)
     model = load_tiny_model(params, tokenizer)
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "_transformers", None)  # CTranslate2 writes
+        patch.setattr(TransformersBackend, "open", None)  # CTranslate2 writes
         found = rouge_of(model)
     changes = {"num_beams": 2, "max_new_tokens": 48, "early_stopping": True, "batch_size": 3}
-    outputs = decoding.generate(
-        load_tiny_model(params, tokenizer),
-        tokenizer,
-        tokenization.encode_inputs(tokenizer, DIALOGUES, 128),
-        DIALOGUES,
-        settings=params.generation.model_copy(update=changes),
-        progress="test",
-    )
+    ids = pair_encoding.encode_sources(tokenizer, DIALOGUES, 128)
+    settings = params.generation.model_copy(update=changes)
+    outputs = generate_with_transformers(load_tiny_model(params, tokenizer), tokenizer, ids, DIALOGUES, settings)
     scores = rouge.score_rows(
         predictions=[output.text for output in outputs],
         references=[[text] for text in SUMMARIES],
@@ -85,8 +81,8 @@ def test_a_decoder_only_model_reads_the_prompt_and_is_compared_with_the_target(
 ) -> None:
     """Its rows hold both. The labels show where the target starts."""
     tokenizer = load_tiny_tokenizer(params)
-    prompts = tokenization.encode_inputs(tokenizer, DIALOGUES[:3], 128)
-    targets = tokenization.encode_targets(tokenizer, [SUMMARIES[0], "비가 온다", SUMMARIES[2]], 48)
+    prompts = pair_encoding.encode_sources(tokenizer, DIALOGUES[:3], 128)
+    targets = pair_encoding.encode_targets(tokenizer, [SUMMARIES[0], "비가 온다", SUMMARIES[2]], 48)
     rows = list(zip(prompts, targets, strict=True))
     dev = datasets.Dataset.from_dict(
         {
@@ -108,7 +104,7 @@ def test_the_settings_of_generation_come_from_the_section_training(
     for beams in (1, 3):
         train_tiny(params, tmp_path / str(beams), generation_num_beams=beams, per_device_eval_batch_size=5, seed=9)
     first, second = generate_calls
-    assert isinstance(first["model"], Writer) and isinstance(second["model"], Writer)  # converted to CTranslate2
+    assert all(isinstance(call["writer"], CTranslate2Writer) for call in generate_calls)  # converted to CTranslate2
     assert first["ids"] == [list(row) for row in tokenized_splits(tokenizer)["dev"]["input_ids"]]
     assert len(first["dialogues"]) == len(first["ids"])
     assert first["settings"].model_dump() == {

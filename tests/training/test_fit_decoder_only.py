@@ -1,4 +1,4 @@
-"""Training of decoder-only models in 4 bits: what is trained, what is saved, and what an evaluation does not change."""
+"""Training of decoder-only models in 4 bits: what is what is saved, and what an evaluation does not change."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,13 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from tests.conftest import DIALOGUES, SUMMARIES
+from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, load_trained
 from tests.models.test_lora import NEW, make_base, settings
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
-from yoyak.data import tokenization
 from yoyak.data.collation import collate_chats
 from yoyak.inference import decoding
-from yoyak.models import checkpoints, lora, trained
+from yoyak.models import adapters, causal_lm, lora, tokenizer_loading
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
 
@@ -36,10 +35,8 @@ def run(
     values["training"] |= {"per_device_train_batch_size": 4, "learning_rate": 1e-2, "label_smoothing_factor": 0.0} | changes
     params: Params = parse_params(values, source="test")
     chosen = settings(base)
-    tokenizer = checkpoints.load_tokenizer(str(base), None, (*params.tokenizer.special_tokens, NEW[1]))
-    encode = tokenization.encoders(tokenizer, family="qlora", lengths=params.tokenizer, ask=params.prompt, test_rows=[])[
-        "train"
-    ]
+    tokenizer = tokenizer_loading.load_tokenizer(str(base), None, (*params.tokenizer.special_tokens, NEW[1]))
+    encode = batch_encoders("qlora", tokenizer, params.tokenizer, params.prompt)["train"]
     columns = encode(
         {
             "fname": [str(index) for index in range(8)],
@@ -49,7 +46,7 @@ def run(
         }
     )
     rows = datasets.Dataset.from_dict({key: value for key, value in columns.items() if not key.startswith("_")})
-    loaded, new = lora.load_base(chosen, tokenizer, precision="float32")
+    loaded, new = causal_lm.load(chosen, tokenizer, precision="float32")
     torch.manual_seed(0)
     model = lora.add_lora(loaded, params.lora, new_tokens=new, settings=chosen)
     log: list[dict[str, Any]] = []
@@ -117,23 +114,23 @@ def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: di
     model.eval()
     folder = tmp_path / "adapter"
     folder.mkdir()
-    lora.save(model, tokenizer, folder, settings=settings(base), precision="float32")
+    adapters.save(model, tokenizer, folder, settings=settings(base), precision="float32")
     with torch.inference_mode():
         wanted = model(**batch).loss.item()
-        again, _ = trained.load(folder)
+        again, _ = load_trained(folder)
         assert again(**batch).loss.item() == pytest.approx(wanted, rel=1e-4)
 
 
 def test_two_runs_give_the_same_bytes(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     values["lora"]["lora_dropout"] = 0.1
-    adapters = []
+    saved = []
     for name in ("a", "b"):
         model, tokenizer, _, _ = run(base, values, tmp_path / name)
         folder = tmp_path / f"adapter-{name}"
         folder.mkdir()
-        lora.save(model, tokenizer, folder, settings=settings(base), precision="float32")
-        adapters.append({path.name: path.read_bytes() for path in folder.iterdir()})
-    assert adapters[0] == adapters[1]
+        adapters.save(model, tokenizer, folder, settings=settings(base), precision="float32")
+        saved.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert saved[0] == saved[1]
 
 
 def test_gradient_checkpointing_changes_no_number(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
@@ -164,8 +161,8 @@ def test_every_target_of_accumulated_batches_weighs_the_same(base: Path, values:
 
 
 def test_label_smoothing_counts_only_targets(base: Path, values: dict[str, Any]) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(base), None, ())
-    loaded, _ = lora.load_base(settings(base), tokenizer, precision="float32")
+    tokenizer = tokenizer_loading.load_tokenizer(str(base), None, ())
+    loaded, _ = causal_lm.load(settings(base), tokenizer, precision="float32")
     params = parse_params(values, source="test")
     model = lora.add_lora(loaded, params.lora, new_tokens=[], settings=settings(base)).eval()
     from transformers.trainer_pt_utils import LabelSmoother
@@ -188,8 +185,10 @@ def test_the_saved_adapter_names_its_base(base: Path, values: dict[str, Any], tm
     model, tokenizer, _, _ = run(base, values, tmp_path / "a", num_train_epochs=1)
     line = lora.describe(model)
     assert "LoRA on down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj" in line
-    lora.save(model, tokenizer, tmp_path, settings=settings(base), precision="float32")
+    adapters.save(model, tokenizer, tmp_path, settings=settings(base), precision="float32")
     record = json.loads((tmp_path / "base.json").read_text(encoding="utf-8"))
     assert record["quantization"] == "nf4" and record["precision"] == "float32"
     assert set(record["sha256"]) == {"config.json", "model.safetensors"}
-    assert decoding.describe(parse_params(values, source="test").generation, backend="x").startswith("max_new_tokens=8")
+    assert decoding.describe_decoding(parse_params(values, source="test").generation, backend="x").startswith(
+        "max_new_tokens=8"
+    )

@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES, save_csv
 from yoyak.config.params import parse_params
+from yoyak.models import causal_lm
 from yoyak.training import memory_checks, preflight
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
@@ -182,10 +183,9 @@ def test_all_checks_pass_for_a_decoder_only_model(chats: dict[str, Any], capsys:
 def test_a_model_that_does_not_fit_is_not_loaded(
     chats: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from yoyak.models import lora
 
     monkeypatch.setattr(memory_checks, "available_memory_bytes", lambda: 700 * 2**20)
-    monkeypatch.setattr(lora, "load_base", lambda *_, **__: pytest.fail("the model is loaded"))
+    monkeypatch.setattr(causal_lm, "load", lambda *_, **__: pytest.fail("the model is loaded"))
     chats["training"]["per_device_train_batch_size"] = 64
     chats["tokenizer"] |= {"max_input_length": 400, "max_target_length": 100}
     passed, lines = report(chats, capsys)

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ from yoyak.cli.command import Command, add_changes, check_root, whole_number
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
-    from yoyak.config.params import Params
+    pass
 
 MODELS = Path("models")
 PRESETS = Path("presets")
 PARAMS = Path("params.yaml")
 SCORES = Path("metrics/scores.json")
-CHOICES = Path("metrics/predict.json")
+PREDICT_REPORT = Path("metrics/predict.json")
 DEV_ROWS = Path("data/processed/dev.jsonl")
 
 
@@ -45,13 +46,6 @@ def _add_show_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _choices_of_predict() -> dict[str, Any]:
-    """What the predict stage chose for the current model (backend, post-processing, topic); empty if it has not run."""
-    from yoyak.system.text_files import read_json
-
-    return dict(read_json(CHOICES)) if CHOICES.is_file() else {}
-
-
 def _check_model(folder: Path) -> None:
     """Refuse a folder without a model before anything slow is imported."""
     if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
@@ -62,44 +56,41 @@ def _check_model(folder: Path) -> None:
 
 def _summarize(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
+    from yoyak.data.raw_dialogues import prepare_row, read_dialogues
 
     params = load_params(changes=args.set)
-    choices = _choices_of_predict()
-    if params.prompt.topic == "auto" and "topic" in choices:  # the model was trained with this choice
-        params = load_params(changes=[*args.set, f"prompt.topic={'always' if choices['topic'] else 'never'}"])
     is_csv = args.input is not None and args.input.suffix.lower() == ".csv"
     _check_summarize_files(args.input, args.output, is_csv=is_csv)
-    model = args.model or MODELS / params.model.family
-    text = "" if is_csv else _dialogue(args.input)
-    _check_model(model)
-    how: dict[str, Any] = {
-        "model": model,
-        "params": params,
-        "mend": _postprocesses(params, choices),
-        "backend": None if args.model else choices.get("backend"),
-    }
-
-    from yoyak.inference.summarize import summarize_csv, summarize_text
-    from yoyak.system.atomic import atomic_file
-
     if is_csv:
-        count = summarize_csv(args.input, args.output, **how)
-        print(f"{args.output}: {count} summaries", file=sys.stderr)
-        return
-    summary = summarize_text(text, source=str(args.input or "standard input"), **how)
-    if args.output is None:
-        print(summary)
-        return
-    with atomic_file(args.output) as file:
-        file.write(f"{summary}\n")
-    print(f"{args.output}: 1 summary", file=sys.stderr)
+        rows = read_dialogues(args.input, params.preprocess)
+    else:
+        rows = [prepare_row(_dialogue(args.input), params.preprocess, source=str(args.input or "standard input"))]
+    model = args.model or MODELS / params.model.family
+    _check_model(model)
+
+    from yoyak.inference.summarizer import Decisions, Summarizer
+
+    decisions = Decisions.read(PREDICT_REPORT)
+    if args.model is not None:  # the backend was chosen for another model
+        decisions = replace(decisions, backend=None)
+    summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows)
+    _write_summaries(rows, summaries, args.output, is_csv=is_csv)
 
 
-def _postprocesses(params: "Params", choices: dict[str, Any]) -> bool:
-    """Whether summaries are post-processed: as params.yaml says, or with "auto" as the predict stage chose."""
-    if params.generation.postprocess == "auto":
-        return bool(choices and choices["postprocess"]["used"])
-    return params.generation.postprocess == "always"
+def _write_summaries(rows: list[dict[str, str]], summaries: list[str], output: Path | None, *, is_csv: bool) -> None:
+    from yoyak.system.atomic import atomic_file
+    from yoyak.system.text_files import write_csv
+
+    if output is None:
+        print(summaries[0])
+        return
+    if is_csv:
+        table = [{"fname": row["fname"], "summary": summary} for row, summary in zip(rows, summaries, strict=True)]
+        write_csv(output, table, columns=["fname", "summary"])
+    else:
+        with atomic_file(output) as file:
+            file.write(f"{summaries[0]}\n")
+    print(f"{output}: {len(rows)} {'summary' if len(rows) == 1 else 'summaries'}", file=sys.stderr)
 
 
 def _check_summarize_files(source: Path | None, output: Path | None, *, is_csv: bool) -> None:
@@ -195,11 +186,11 @@ def _merge(args: argparse.Namespace) -> None:
             f"{args.model}: no adapter here; train one (`yoyak use llama-tiny && dvc repro`) or name its folder with --model"
         )
 
-    from yoyak.models import lora
+    from yoyak.models import adapters
     from yoyak.system.atomic import atomic_folder
 
     with atomic_folder(args.output) as folder:
-        lora.merge(args.model, folder)
+        adapters.merge(args.model, folder)
     print(f"{args.output}: merged model; try it: yoyak summarize --model {args.output} FILE")
 
 
@@ -221,7 +212,10 @@ def _add_merge_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _time(args: argparse.Namespace) -> None:
+    from itertools import islice
+
     from yoyak.config.params import load_params
+    from yoyak.system.text_files import read_jsonl
 
     params = load_params()
     model = MODELS / params.model.family
@@ -229,10 +223,11 @@ def _time(args: argparse.Namespace) -> None:
     if not DEV_ROWS.is_file():
         raise YoyakError(f"{DEV_ROWS}: no such file; `dvc repro` writes it")
 
-    from yoyak.inference.summarize import seconds_per_dialogue
+    from yoyak.inference.summarizer import Decisions, Summarizer
+    from yoyak.inference.timing import seconds_per_dialogue
 
-    backend = _choices_of_predict().get("backend")
-    seconds = seconds_per_dialogue(model=model, params=params, rows=args.rows, backend=backend)
+    summarizer = Summarizer.load_chosen(MODELS, params, Decisions.read(PREDICT_REPORT))
+    seconds = seconds_per_dialogue(summarizer, list(islice(read_jsonl(DEV_ROWS), args.rows)))
     print(f"{seconds:.6f} seconds per dialogue (median of three runs over the first {args.rows} dev dialogues)")
 
 

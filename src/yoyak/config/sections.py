@@ -12,7 +12,7 @@ from yoyak.config.fields import Count, CountOrZero, Float, NonEmpty, Positive, P
 from yoyak.config.training_section import Training
 
 FamilyName = Literal["kobart", "qlora"]
-BackendName = Literal["auto", "transformers", "ctranslate2", "ctranslate2-int8"]
+BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "transformers"]
 Script = Literal["latin", "han", "kana", "other"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
 
@@ -98,7 +98,8 @@ class Model(Section):
     @property
     def chosen(self) -> Checkpoint:
         """The section of the chosen family."""
-        return self.kobart if self.family == "kobart" else self.qlora
+        section: Checkpoint = getattr(self, self.family)
+        return section
 
 
 class Tokenizer(Section):
@@ -246,3 +247,10 @@ class Params(Section):
     hardware: Hardware
     score: Score
     search: SearchStatus
+
+    def only(self, *sections: str) -> Self:
+        """A view that has just these sections; reading another one is an AttributeError.
+
+        A stage takes it for the sections that dvc.yaml lists among its `params:`, so that it cannot depend on others.
+        """
+        return self.model_construct(**{name: getattr(self, name) for name in sections})

@@ -1,4 +1,4 @@
-"""What a decoder-only model is asked: a dialogue in a frame, as text and as token ids."""
+"""Prompts for decoder-only models: as text, and as token ids that fit a length limit."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,68 +10,75 @@ from transformers import PreTrainedTokenizerBase
 from yoyak.config.sections import Prompt
 from yoyak.system.errors import YoyakError
 
-INSTRUCTIONS = (  # the first is asked always, the others are the augmentation
+INSTRUCTIONS = (  # the first one is always used; the others are the augmentation `templates`
     "다음 대화를 간결하게 요약해주세요.",
     "아래 대화의 핵심 내용을 한두 문장으로 정리해주세요.",
     "다음 대화에서 누가 무엇을 하기로 했는지 짧게 써 주세요.",
     "대화를 읽고 중요한 점만 간추려 주세요.",
     "아래는 여러 사람의 대화입니다. 요점을 요약문으로 작성해주세요.",
 )
-FEWEST_FOR_DIALOGUE = 16  # tokens that a prompt must leave for the dialogue
+MIN_DIALOGUE_TOKENS = 16  # that the rest of a prompt must leave for the dialogue
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A prompt's ids, and what its dialogue lost to fit."""
+class EncodedPrompt:
+    """A prompt as token ids, and what was left out so that it fits."""
 
     ids: list[int]
     tokens: int  # before anything was left out
     turns_left_out: int = 0
-    turn_cut: bool = False  # even the last turn alone was too long: its beginning was cut
+    turn_cut: bool = False  # the last turn alone was too long, so its beginning was cut off
 
 
 @dataclass(frozen=True)
-class Frame:
-    """How one tokenizer's prompts are made. `render` gives the text of a dialogue with its topic and instruction."""
+class PromptBuilder:
+    """Makes prompts for one tokenizer.
+
+    Attributes:
+        tokenizer: of the model that reads the prompts.
+        settings: section prompt of params.yaml.
+        max_length: tokens of a prompt.
+        names_topic: whether the structured question names the topic of a dialogue (`uses_topic`).
+    """
 
     tokenizer: PreTrainedTokenizerBase
     settings: Prompt
     max_length: int
-    with_topic: bool
+    names_topic: bool
 
-    def render(self, dialogue: str, topic: str = "", variant: int = 0) -> str:
-        """The prompt as text, up to where the model has to go on. `variant` is an index into INSTRUCTIONS."""
-        instruction = INSTRUCTIONS[variant]
+    def render(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
+        """The text of a prompt, up to the place where the model continues. `instruction` is an index into INSTRUCTIONS."""
+        text = INSTRUCTIONS[instruction]
         if self.settings.style == "instruction":
-            return f"### Instruction:\n{instruction}\n\n### Input:\n{dialogue}\n\n### Response:\n"
+            return f"### Instruction:\n{text}\n\n### Input:\n{dialogue}\n\n### Response:\n"
         if self.settings.style == "structured":
-            subject = topic if self.with_topic and topic else "대화"
-            question = instruction if variant else f"위 {subject} 주제에 대한 대화를 요약해주세요."
-            said = f"[Conversation]\n{dialogue}\n\n[Question]\n{question}"
+            subject = topic if self.names_topic and topic else "대화"
+            question = text if instruction else f"위 {subject} 주제에 대한 대화를 요약해주세요."
+            message = f"[Conversation]\n{dialogue}\n\n[Question]\n{question}"
         else:
-            said = f"{instruction if variant else '다음 대화를 요약해주세요'}:\n{dialogue}"
+            message = f"{text if instruction else '다음 대화를 요약해주세요'}:\n{dialogue}"
         system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return chat(self.tokenizer, [*system, {"role": "user", "content": said}])
+        return render_chat(self.tokenizer, [*system, {"role": "user", "content": message}])
 
-    def encode(self, rows: Sequence[Mapping[str, str]], *, variant: int = 0) -> list[Encoded]:
-        """The prompts of rows with dialogue and topic, each at most max_length tokens.
+    def encode(self, rows: Sequence[Mapping[str, str]], *, instruction: int = 0) -> list[EncodedPrompt]:
+        """The prompts of rows with dialogue and topic, each at most `max_length` tokens.
 
-        A dialogue that is too long loses turns from its middle, whole ones, until it fits; its last turn and the question
-        always stay. If the last turn alone is too long, the beginning of what is said in it goes.
+        A dialogue that is too long loses whole turns from its middle until it fits. Its last turn and the question always
+        stay. If the last turn alone is too long, the beginning of its utterance is cut off.
 
         Raises:
-            YoyakError: if the frame without a dialogue leaves no room for one.
+            YoyakError: if a prompt without a dialogue leaves no room for one.
         """
         self._check_room(rows)
-        texts = [self.render(row["dialogue"], row.get("topic", ""), variant) for row in rows]
+        texts = [self.render(row["dialogue"], row.get("topic", ""), instruction) for row in rows]
         return [
-            Encoded(ids, len(ids)) if len(ids) <= self.max_length else self._shorten(row, len(ids), variant)
-            for row, ids in zip(rows, self._ids(texts), strict=True)
+            EncodedPrompt(ids, len(ids)) if len(ids) <= self.max_length else self._shorten(row, len(ids), instruction)
+            for row, ids in zip(rows, self._token_ids(texts), strict=True)
         ]
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of whole prompts. They start with <s> if the tokenizer's texts do: most chat templates write it themselves, that
-        of SOLAR does not."""
+    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of whole prompts. They start with <s> if the tokenizer's texts do. Most chat templates write <s> themselves,
+        that of SOLAR does not."""
         ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids
         bos = self.tokenizer.bos_token_id
         if bos is None or self.tokenizer("가").input_ids[0] != bos:
@@ -79,50 +86,51 @@ class Frame:
         return [row if row[:1] == [bos] else [bos, *row] for row in ids]
 
     def _check_room(self, rows: Sequence[Mapping[str, str]]) -> None:
-        """The longest frames: that with the longest topic, and that with the longest instruction."""
+        """Check the longest prompts without a dialogue: those with the longest topic and with the longest instruction."""
         topic = max((row.get("topic", "") for row in rows), key=len, default="")
-        longest = max(range(len(INSTRUCTIONS)), key=lambda at: len(INSTRUCTIONS[at]))
-        frames = self._ids([self.render("", topic), self.render("", variant=longest)])
-        if (most := max(map(len, frames))) + FEWEST_FOR_DIALOGUE > self.max_length:
+        longest = max(range(len(INSTRUCTIONS)), key=lambda index: len(INSTRUCTIONS[index]))
+        empty_prompts = self._token_ids([self.render("", topic), self.render("", instruction=longest)])
+        tokens = max(map(len, empty_prompts))
+        if tokens + MIN_DIALOGUE_TOKENS > self.max_length:
             raise YoyakError(
-                f"tokenizer.max_input_length: {self.max_length} is too little: the prompt's frame alone takes {most} tokens, "
-                f"and a dialogue needs at least {FEWEST_FOR_DIALOGUE} more"
+                f"tokenizer.max_input_length: {self.max_length} is too small. The prompt without a dialogue takes {tokens} "
+                f"tokens, and a dialogue needs at least {MIN_DIALOGUE_TOKENS} more"
             )
 
-    def _shorten(self, row: Mapping[str, str], tokens: int, variant: int) -> Encoded:
+    def _shorten(self, row: Mapping[str, str], tokens: int, instruction: int) -> EncodedPrompt:
         turns, topic = row["dialogue"].split("\n"), row.get("topic", "")
-        render = partial(self.render, topic=topic, variant=variant)
-        # From both ends inward, the last turn first.
-        inward = [at for pair in zip(range(len(turns) - 1, -1, -1), range(len(turns)), strict=True) for at in pair][
-            : len(turns)
-        ]
+        render = partial(self.render, topic=topic, instruction=instruction)
+        # The order in which turns are kept: from both ends to the middle, the last turn first.
+        from_ends = [index for pair in zip(reversed(range(len(turns))), range(len(turns)), strict=True) for index in pair]
+        order = from_ends[: len(turns)]
 
-        def keeping(count: int) -> list[int]:
-            return self._ids([render("\n".join(turns[at] for at in sorted(inward[:count])))])[0]
+        def with_turns(count: int) -> list[int]:
+            return self._token_ids([render("\n".join(turns[index] for index in sorted(order[:count])))])[0]
 
-        fewest, most = 0, len(turns)  # turns that fit, and that do not
+        kept, too_many = 0, len(turns)
         best: list[int] = []
-        while most - fewest > 1:
-            middle = (fewest + most) // 2
-            ids = keeping(middle)
-            fewest, most, best = (middle, most, ids) if len(ids) <= self.max_length else (fewest, middle, best)
-        if fewest:
-            return Encoded(best, tokens, turns_left_out=len(turns) - fewest)
-        speaker, _, said = turns[-1].partition(": ")
-        fewest, most = 0, len(said)  # characters of the end that fit, and that do not
-        best = self._ids([render(f"{speaker}: ")])[0]
-        while most - fewest > 1:
-            middle = (fewest + most) // 2
-            (ids,) = self._ids([render(f"{speaker}: {said[len(said) - middle :]}")])
-            fewest, most, best = (middle, most, ids) if len(ids) <= self.max_length else (fewest, middle, best)
-        return Encoded(best, tokens, turns_left_out=len(turns) - 1, turn_cut=True)
+        while too_many - kept > 1:  # binary search
+            middle = (kept + too_many) // 2
+            ids = with_turns(middle)
+            kept, too_many, best = (middle, too_many, ids) if len(ids) <= self.max_length else (kept, middle, best)
+        if kept:
+            return EncodedPrompt(best, tokens, turns_left_out=len(turns) - kept)
+
+        speaker, _, utterance = turns[-1].partition(": ")
+        kept, too_many = 0, len(utterance)  # characters from the end of the utterance
+        best = self._token_ids([render(f"{speaker}: ")])[0]
+        while too_many - kept > 1:
+            middle = (kept + too_many) // 2
+            (ids,) = self._token_ids([render(f"{speaker}: {utterance[len(utterance) - middle :]}")])
+            kept, too_many, best = (middle, too_many, ids) if len(ids) <= self.max_length else (kept, middle, best)
+        return EncodedPrompt(best, tokens, turns_left_out=len(turns) - 1, turn_cut=True)
 
 
-def chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
-    """The messages in the tokenizer's own chat template, with the start of the assistant's turn.
+def render_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
+    """The messages in the tokenizer's own chat template, up to the start of the assistant's turn.
 
     Raises:
-        YoyakError: if there is no template, or it does not take these messages.
+        YoyakError: if the tokenizer has no chat template, or the template does not accept these messages.
     """
     if not tokenizer.chat_template:
         raise YoyakError(
@@ -133,24 +141,19 @@ def chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> 
             messages,
             tokenize=False,
             add_generation_prompt=True,
-            date_string="26 Jul 2024",  # Llama's template would write today's date, and no run would come out twice
-            enable_thinking=False,  # Qwen3's hybrid models
+            date_string="26 Jul 2024",  # Llama's template would write today's date, and no run would be reproducible
+            enable_thinking=False,  # for Qwen3's hybrid models
         )
-    except Exception as error:  # whatever the template raises
-        system = "; try prompt.system: null" if messages[0]["role"] == "system" else ""
-        raise YoyakError(f"{tokenizer.name_or_path}: its chat template does not take the prompt: {error}{system}") from error
+    except Exception as error:  # a template can raise any class
+        hint = "; try prompt.system: null" if messages[0]["role"] == "system" else ""
+        raise YoyakError(f"{tokenizer.name_or_path}: its chat template does not accept the prompt: {error}{hint}") from error
     return str(text)
 
 
-def encode_targets(
-    tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int
-) -> tuple[list[list[int]], list[int]]:
-    """Ids of each summary, at most `max_length` with the final EOS, and its tokens before cutting."""
-    ids = tokenizer(list(summaries), add_special_tokens=False).input_ids
-    return [[*row[: max_length - 1], tokenizer.eos_token_id] for row in ids], [len(row) + 1 for row in ids]
-
-
 def uses_topic(settings: Prompt, test_rows: Iterable[Mapping[str, str]]) -> bool:
-    """Whether prompts name the topic. `auto`: only if every test row has one, so that no model learns to need what it will
-    not be given."""
+    """Whether prompts name the topic of a dialogue.
+
+    With `prompt.topic: auto` they do only if every test row has a topic, so that a model does not learn to rely on something
+    that it will not be given.
+    """
     return settings.topic == "always" or (settings.topic == "auto" and all(row.get("topic") for row in test_rows))

@@ -1,4 +1,4 @@
-"""Mending the end of a summary that was cut off, and deciding on the dev split whether that helps."""
+"""Completing the end of a summary that was cut off, and deciding on the dev split whether that raises the score."""
 
 import re
 from collections.abc import Sequence
@@ -8,19 +8,23 @@ from yoyak.data.dialogue import TAG
 from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
-from yoyak.inference.decoding import Output
+from yoyak.inference.outputs import Output
 
 _HALF_TAG = re.compile(r"#[A-Za-z0-9]*$")
 _WHOLE_TAG_AT_END = re.compile(rf"{TAG.pattern}$")
-_CLOSED = r"[.!?…][\"'”’」』)\]]*"  # the end of a sentence, with the quotation or bracket that it closes
+_CLOSED = r"[.!?…][\"'”’」』)\]]*"  # the end of a sentence, with the quotation mark or bracket that it closes
 _SENTENCE_END = re.compile(rf"{_CLOSED}$")
 
 
-def finish(output: Output) -> str:
-    """Drop a half-written tag at the end; where the length limit cut the text, drop what follows its last sentence (or, if
-    there is none, its last word, but never its only one); close the sentence."""
-    whole = _WHOLE_TAG_AT_END.search(output.text)  # its second hash looks like the start of another tag
-    text = output.text if whole else _HALF_TAG.sub("", output.text).rstrip()
+def complete_ending(output: Output) -> str:
+    """The text with a clean end.
+
+    A half-written tag at the end is removed. If the length limit cut the text off, everything after its last sentence is
+    removed, or its last word if there is no complete sentence (never its only word). A text without a final mark gets a full
+    stop.
+    """
+    whole_tag = _WHOLE_TAG_AT_END.search(output.text)  # its second # looks like the start of another tag
+    text = output.text if whole_tag else _HALF_TAG.sub("", output.text).rstrip()
     if output.hit_limit and not _SENTENCE_END.search(text):
         ends = [match.end() for match in re.finditer(rf"{_CLOSED}(?=\s)", text)]
         text = text[: ends[-1]] if ends else " ".join(text.split()[:-1]) or text
@@ -34,20 +38,28 @@ def decide(
     rows: Sequence[dict[str, Any]],
     person_tags: PersonTags,
 ) -> tuple[bool, dict[str, Any]]:
-    """Whether to post-process, and the dev rouge_sum without and with it. `auto` does so only if that raises the score."""
+    """Whether to post-process.
+
+    Args:
+        setting: `generation.postprocess`. "auto" post-processes only if that raises rouge_sum on dev.
+        outputs: what the model wrote for dev.
+        rows: the processed rows of dev.
+        person_tags: how speaker tags were replaced; they are restored before scoring.
+
+    Returns:
+        The decision, and the report for metrics/predict.json with the dev rouge_sum of both.
+    """
     tokenizer = Morphemes()
-    sums = {
-        name: rouge.summarize(
-            rouge.score_rows(
-                predictions=[restore_person_tags(text, person_tags) for text in texts],
-                references=[row["references"] for row in rows],
-                tokenizer=tokenizer,
-            )
-        )["rouge_sum"]
-        for name, texts in (
-            ("without", [output.text for output in outputs]),
-            ("with", [finish(output) for output in outputs]),
+
+    def rouge_sum(texts: Sequence[str]) -> float:
+        scores = rouge.score_rows(
+            predictions=[restore_person_tags(text, person_tags) for text in texts],
+            references=[row["references"] for row in rows],
+            tokenizer=tokenizer,
         )
-    }
-    use = setting == "always" or (setting == "auto" and sums["with"] > sums["without"])
-    return use, {"postprocess": {"used": use, "dev_rouge_sum_without": sums["without"], "dev_rouge_sum_with": sums["with"]}}
+        return rouge.summarize(scores)["rouge_sum"]
+
+    without = rouge_sum([output.text for output in outputs])
+    with_ = rouge_sum([complete_ending(output) for output in outputs])
+    use = setting == "always" or (setting == "auto" and with_ > without)
+    return use, {"postprocess": {"used": use, "dev_rouge_sum_without": without, "dev_rouge_sum_with": with_}}

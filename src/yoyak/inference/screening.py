@@ -1,4 +1,4 @@
-"""Scoring several models on the dev split as they are, without training: which one is worth fine-tuning."""
+"""Scoring several models on the dev split without training them, to see which one is worth fine-tuning."""
 
 import gc
 import hashlib
@@ -13,88 +13,108 @@ import torch
 
 from yoyak.config import presets
 from yoyak.config.sections import Params
-from yoyak.data import tokenization
 from yoyak.data.person_tags import restore_person_tags
+from yoyak.data.prompts import uses_topic
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.baselines import baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.scoring import score
-from yoyak.inference import decoding
-from yoyak.models import checkpoints, encoder_decoder, lora
+from yoyak.inference.decoding import describe_decoding
+from yoyak.inference.outputs import count_faults
+from yoyak.inference.summarizer import Summarizer
+from yoyak.models import checkpoints
+from yoyak.models.families.lookup import family_named
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, to_json, write_json
 
 
 @dataclass
-class Data:
-    """What all models are given: the processed dev rows, and the test rows that decide whether topics are named."""
+class ScreeningData:
+    """What every model gets: processed dev rows, test rows (they decide whether prompts name topics), and the medoid."""
 
     dev: list[dict[str, Any]]
     test: list[dict[str, Any]]
     medoid: str
 
 
-def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> Data:
-    """The splits, cleaned as the pipeline does; of dev the first `rows`.
+def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> ScreeningData:
+    """The splits, cleaned as the stage preprocess does.
+
+    Args:
+        params: sections data and preprocess.
+        rows: use only the first ones of dev.
+        tokenizer: splits texts into morphemes, to find the medoid of the train summaries.
 
     Raises:
-        YoyakError: as the preprocess stage does.
+        YoyakError: as the stage preprocess does.
     """
     cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
     cleaned = {split: list(cleaner.clean(split)) for split in cleaner.paths}
     cleaner.check()
     summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]
-    return Data(cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
+    return ScreeningData(cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
 
 
-def key(params: Params, data: Data) -> str:
-    """What a result depends on: a result with the same key need not be measured again."""
+def result_key(params: Params, data: ScreeningData) -> str:
+    """A hash of everything that a result depends on. A result with the same key is not measured again."""
     sections = params.model_dump(include={"model", "preprocess", "tokenizer", "prompt", "generation", "score"})
-    base = lora.fingerprint(params.model.chosen.checkpoint)
-    return hashlib.sha256(
-        to_json([sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]).encode()
-    ).hexdigest()
+    base = checkpoints.fingerprint(params.model.chosen.checkpoint)
+    parts = [sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
 def screen(
     names: Sequence[str], *, folder: Path, params: Path, output: Path, rows: int | None = None, remove_cache: bool = False
 ) -> dict[str, Any]:
-    """Score the presets' models one after another; what is already in `output` under the same key is not measured again.
+    """Score the models of presets one after another.
 
-    `output` is written after each model, so that a run that was stopped goes on where it was. A model that cannot be
-    loaded, or leaves an output empty, is recorded as failed, and the next one is tried. Returns what `output` holds.
+    `output` is written after each model. A run that was stopped goes on with the next model, and a model that `output` has
+    under the same key is not measured again. A model that cannot be loaded, or that leaves an output empty, is recorded as
+    failed, and the next one is tried.
+
+    Args:
+        names: of presets.
+        folder: of presets.
+        params: the file params.yaml, which the presets change for this call.
+        output: a JSON file for the results.
+        rows: use only the first ones of dev.
+        remove_cache: delete each hub model from the local cache after it is measured.
+
+    Returns:
+        What `output` holds.
+
+    Raises:
+        YoyakError: for an unknown preset, before any work; or as `read_data` does.
     """
-    applied = {
-        name: presets.params_with_preset(name, folder=folder, params=params) for name in names
-    }  # all faults before any work
+    changed = {name: presets.params_with_preset(name, folder=folder, params=params) for name in names}
     results: dict[str, Any] = read_json(output) if output.is_file() else {"models": {}}
     tokenizer = Morphemes()
     hardware.enable_tf32()
-    read: dict[str, Data] = {}
-    for name, settings in applied.items():
+    data_by_source: dict[str, ScreeningData] = {}
+    for name, settings in changed.items():
         source = to_json(settings.model_dump(include={"data", "preprocess"}))
-        if source not in read:
-            read[source] = read_data(settings, rows=rows, tokenizer=tokenizer)
-        data = read[source]
-        wanted = key(settings, data)
-        if results["models"].get(name, {}).get("key") == wanted:
+        if source not in data_by_source:
+            data_by_source[source] = read_data(settings, rows=rows, tokenizer=tokenizer)
+        data = data_by_source[source]
+        key = result_key(settings, data)
+        if results["models"].get(name, {}).get("key") == key:
             print(f"{name}: already in {output}", file=sys.stderr, flush=True)
             continue
         try:
-            result = _score_one(settings, data, tokenizer)
+            result = _score_model(settings, data, tokenizer)
         except YoyakError as error:
             result = {"status": "failed", "why": str(error)}
         except torch.OutOfMemoryError:
             result = {"status": "failed", "why": "out of GPU memory; lower generation.batch_size"}
-        except Exception as error:  # of a kernel, a template …: the others are tried all the same
-            result = {"status": "failed", "why": f"{type(error).__name__}: {checkpoints.short(error)}"}
+        except Exception as error:  # from a kernel or a chat template, for example; the other models are tried all the same
+            result = {"status": "failed", "why": f"{type(error).__name__}: {checkpoints.one_line(error)}"}
         if result["status"] == "failed" and "scores" not in result:
             print(f"{name}: failed: {result['why']}", file=sys.stderr, flush=True)
-        else:  # what failed to run is tried again next time
-            result["key"] = wanted
+        else:  # a model that did not run has no key, so that the next call tries it again
+            result["key"] = key
         results["models"][name] = {"checkpoint": settings.model.chosen.checkpoint} | result
         write_json(output, results)
         gc.collect()
@@ -104,30 +124,17 @@ def screen(
     return results
 
 
-def _score_one(params: Params, data: Data, morphemes: Morphemes) -> dict[str, Any]:
-    family, chosen, strategy = params.model.family, params.model.chosen, params.preprocess.person_tags
-    # No tokens are added: untrained, they would mean nothing to the model.
-    tokenizer = checkpoints.load_tokenizer(chosen.checkpoint, chosen.revision, (), pad_with_eos=family == "qlora")
-    if family == "qlora":
-        precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
-        model, _ = lora.load_base(params.model.qlora, tokenizer, precision=precision)
-    else:
-        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer).to(hardware.default_device())
-    ids = tokenization.encode_rows(
-        data.dev, tokenizer, family=family, lengths=params.tokenizer, ask=params.prompt, test_rows=data.test
-    )
-    started = time.perf_counter()
-    outputs = decoding.generate(
-        model,
-        tokenizer,
-        ids,
-        [row["dialogue"] for row in data.dev],
-        settings=params.generation,
-        progress=chosen.checkpoint,
-    )
-    seconds = time.perf_counter() - started
-    texts = [restore_person_tags(item.text, strategy) for item in outputs]
-    dialogues = [restore_person_tags(row["dialogue"], strategy) for row in data.dev]
+def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> dict[str, Any]:
+    """Load one model, write its summaries of dev with transformers, and score them."""
+    family = family_named(params.model.family)
+    generation = params.generation.model_copy(update={"backend": "transformers"})
+    summarizer = Summarizer(family.load_untrained(params), family, params.model_copy(update={"generation": generation}))
+    encoded = summarizer.encode(data.dev, names_topic=uses_topic(params.prompt, data.test))
+    start = time.perf_counter()
+    outputs = summarizer.write(encoded, data.dev, progress=params.model.chosen.checkpoint)
+    seconds = time.perf_counter() - start
+    texts = summarizer.finish(outputs, postprocess=False)
+    dialogues = summarizer.restore_tags([row["dialogue"] for row in data.dev])
     scores, _ = score(
         predictions=texts,
         references=[row["references"] for row in data.dev],
@@ -136,9 +143,9 @@ def _score_one(params: Params, data: Data, morphemes: Morphemes) -> dict[str, An
         metrics=build_metrics(tokenizer=morphemes, aggregation=params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        decoding=decoding.describe(params.generation, backend="transformers"),
+        decoding=describe_decoding(params.generation, backend="transformers"),
     )
-    faults = decoding.faults(outputs, texts, dialogues)
+    faults = count_faults(outputs, texts, dialogues)
     failed = {"status": "failed", "why": f"{faults['empty']} of {len(texts)} outputs are empty"}
     return {
         **(failed if faults["empty"] else {"status": "scored"}),
@@ -150,7 +157,7 @@ def _score_one(params: Params, data: Data, morphemes: Morphemes) -> dict[str, An
 
 
 def table(results: dict[str, Any]) -> list[str]:
-    """One line a model, the best first, the failed ones last; then the strongest baseline."""
+    """The results of `screen` as lines of a table: the best model first, failed ones last, then the medoid baseline."""
     heads = (
         f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8} {'s/row':>6} {'rows':>5}"
     )
@@ -181,7 +188,11 @@ def table(results: dict[str, Any]) -> list[str]:
 
 
 def remove_from_cache(name: str, revision: str | None) -> int:
-    """Delete a hub model's files at this commit from the local cache. Returns the bytes freed; a folder is never touched."""
+    """Delete the files of a hub model at this commit from the local cache. A folder is never touched.
+
+    Returns:
+        The number of bytes that are free again.
+    """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -191,7 +202,7 @@ def remove_from_cache(name: str, revision: str | None) -> int:
         info = scan_cache_dir()
     except CacheNotFound:
         return 0
-    cached = [found.commit_hash for repo in info.repos if repo.repo_id == name for found in repo.revisions]
+    cached = [cached.commit_hash for repo in info.repos if repo.repo_id == name for cached in repo.revisions]
     commits = [commit for commit in cached if commit == revision]
     if not commits:
         return 0

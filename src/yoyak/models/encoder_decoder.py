@@ -1,4 +1,4 @@
-"""Encoder-decoders in and out of folders and hubs, with the special ids of their tokenizers."""
+"""Loading and saving encoder-decoders (BART, T5, mBART), with the special token ids of their tokenizers."""
 
 import sys
 from pathlib import Path
@@ -6,68 +6,75 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.models.checkpoints import config_of, locate, short, verify_folder
+from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
 from yoyak.system.errors import YoyakError
 
 
 def load(
     checkpoint: str, revision: str | None, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype = torch.float32
 ) -> PreTrainedModel:
-    """An encoder-decoder with embeddings for every token of `tokenizer`, and with that tokenizer's ids in its config.
+    """Load an encoder-decoder, give it an embedding for every token of `tokenizer`, and correct its special token ids.
 
-    Weights are safetensors, or a .bin through torch's weights_only loader.
+    Weights are safetensors, or a .bin file that torch reads with weights_only.
 
     Raises:
-        YoyakError: for a missing or damaged checkpoint, or one of another architecture.
+        YoyakError: for a missing or damaged checkpoint, or a model of another architecture.
     """
-    where = locate(checkpoint, revision)
-    verify_folder(checkpoint)
-    config = config_of(where)
+    arguments = from_pretrained_arguments(checkpoint, revision)
+    verify_checkpoint(checkpoint)
+    config = load_config(arguments)
     if not config.is_encoder_decoder:
         raise YoyakError(
-            f"{checkpoint}: {config.model_type} is no encoder-decoder; choose model.family: qlora for it "
-            "(or another checkpoint for kobart)"
+            f"{checkpoint}: {config.model_type} is not an encoder-decoder; set model.family: qlora to use it, "
+            "or choose another checkpoint for kobart"
         )
     try:
-        model, info = AutoModelForSeq2SeqLM.from_pretrained(**where, config=config, dtype=dtype, output_loading_info=True)
-    except Exception as error:  # safetensors, torch and the hub each raise their own kinds
-        raise YoyakError(f"{checkpoint}: the model cannot be loaded: {short(error)}") from error
-    if missing := sorted(info["missing_keys"]):  # transformers would go on with random numbers in their place
+        model, info = AutoModelForSeq2SeqLM.from_pretrained(**arguments, config=config, dtype=dtype, output_loading_info=True)
+    except Exception as error:  # safetensors, torch and the hub raise exceptions of their own classes
+        raise YoyakError(f"{checkpoint}: the model cannot be loaded: {one_line(error)}") from error
+    if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise YoyakError(f"{checkpoint}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-        _resize(model, len(tokenizer))
-    for correction in correct_ids(model, tokenizer):
+        _resize_embeddings(model, len(tokenizer))
+    for correction in correct_special_ids(model, tokenizer):
         print(f"{checkpoint}: corrected from its tokenizer: {correction}", file=sys.stderr, flush=True)
     return model
 
 
-def _resize(model: PreTrainedModel, tokens: int) -> None:
-    """Resizing ties what the config says is tied; T5's says so also where a checkpoint has an output layer of its own."""
-    says = model.config.tie_word_embeddings
+def _resize_embeddings(model: PreTrainedModel, tokens: int) -> None:
+    """Resize the embeddings without tying an output layer that is separate.
+
+    transformers ties whatever the config says is tied. T5's config says so also for checkpoints with an output layer of
+    their own, which would then be overwritten.
+    """
+    stated = model.config.tie_word_embeddings
     model.config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     model.resize_token_embeddings(tokens)
-    model.config.tie_word_embeddings = says
+    model.config.tie_word_embeddings = stated
 
 
-def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Set the special ids of `model` from its tokenizer, and say what was wrong.
+def correct_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Set the special token ids of a model from its tokenizer, in place.
 
-    KoBART's published config starts and ends the decoder with 2, which is <usr>: that comes from BART's own vocabulary,
-    where 2 is </s>. The decoder starts with </s> as BART's does, unless the config's id is one of the tokenizer's own
-    (T5 starts with its padding).
+    KoBART's published config starts and ends the decoder with id 2. In BART's own vocabulary that is </s>, but in KoBART's it
+    is <usr>. The decoder starts with </s>, as BART's does, unless the config's id is a special token of this tokenizer (T5
+    starts with its padding token).
+
+    Returns:
+        One text for each id that was wrong, such as "eos_token_id 2 → 1 (</s>)".
     """
     corrections = []
     eos, pad, bos = tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id
     languages = [tokenizer.convert_tokens_to_ids(tokenizer.tgt_lang)] if getattr(tokenizer, "tgt_lang", None) else []
     start = model.config.decoder_start_token_id
-    wanted = {
+    correct = {
         "bos_token_id": bos,
         "eos_token_id": eos,
         "pad_token_id": pad,
         "decoder_start_token_id": start if start in {eos, pad, bos, *languages} - {None} else eos,
     }
     forced = {} if getattr(model.generation_config, "forced_eos_token_id", None) is None else {"forced_eos_token_id": eos}
-    for holder, ids in ((model.config, wanted), (model.generation_config, wanted | forced)):
+    for holder, ids in ((model.config, correct), (model.generation_config, correct | forced)):
         for name, value in ids.items():
             old = getattr(holder, name, None)
             if (old[0] if isinstance(old, list) and len(old) == 1 else old) != value:
@@ -77,11 +84,11 @@ def correct_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     if languages:
         model.generation_config.forced_bos_token_id = languages[0]
     if hasattr(model.config, "forced_eos_token_id"):
-        model.config.forced_eos_token_id = None  # a generation setting; transformers refuses to save it here
+        model.config.forced_eos_token_id = None  # it belongs into the generation config; transformers refuses to save it here
     return sorted(set(corrections))
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """What `from_pretrained` loads: config, safetensors, generation config, tokenizer."""
+    """Write what `from_pretrained` loads: config, safetensors, generation config, tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

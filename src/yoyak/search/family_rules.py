@@ -1,14 +1,12 @@
 """All that a search needs to know about model families. The other modules of this package do not test the family."""
 
 from yoyak.config.sections import Params
-
-# Prefixes of the params that a family does not read.
-UNREAD_PARAMS = {"kobart": ("lora.", "prompt.", "model.qlora."), "qlora": ("model.kobart.",)}
+from yoyak.models.families.lookup import family_named
 
 
 def reads_param(family: str, name: str) -> bool:
     """Whether the param has an effect on models of the family."""
-    return not name.startswith(UNREAD_PARAMS[family])
+    return not name.startswith(family_named(family).unread_params)
 
 
 def check_model_lengths(params: Params) -> None:
@@ -20,21 +18,17 @@ def check_model_lengths(params: Params) -> None:
     from yoyak.models import checkpoints
 
     chosen = params.model.chosen
-    lengths = checkpoints.lengths_of(params.model.family, params.tokenizer, params.generation)
-    checkpoints.check_lengths(chosen.checkpoint, chosen.revision, lengths)
+    limits = family_named(params.model.family).token_limits(params.tokenizer, params.generation)
+    checkpoints.check_token_limits(chosen.checkpoint, chosen.revision, limits)
 
 
 def estimated_peak_gib(params: Params) -> float:
     """The estimated peak memory of training and using the model on this machine, in GiB."""
     from yoyak.models import memory_estimate
 
-    return memory_estimate.peak_of(params) / memory_estimate.GIB
+    return memory_estimate.estimate_for_params(params).peak / memory_estimate.GIB
 
 
 def base_model_bytes(params: Params) -> int:
     """The size of the base model that an adapter needs; 0 for a model that is complete without one."""
-    if params.model.family != "qlora":
-        return 0
-    from yoyak.models import memory_estimate
-
-    return memory_estimate.base_bytes(params)
+    return family_named(params.model.family).base_model_bytes(params)

@@ -8,10 +8,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config.sections import Generation
 from yoyak.config.training_section import Training
-from yoyak.data import tokenization
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
-from yoyak.inference import decoding
+from yoyak.inference.backend_choice import choose_backend
+from yoyak.inference.decoding import generate
+from yoyak.inference.outputs import decode_tokens
+from yoyak.models.families.base import LoadedModel
 
 
 def dev_rouge_function(
@@ -33,17 +35,17 @@ def dev_rouge_function(
         ids[: labels.count(-100)] if -100 in labels else ids
         for ids, labels in zip(dev["input_ids"], dev["labels"], strict=True)
     ]
-    references = tokenization.decode(tokenizer, [[id_ for id_ in labels if id_ != -100] for labels in dev["labels"]])
+    references = decode_tokens(tokenizer, [[id_ for id_ in labels if id_ != -100] for labels in dev["labels"]])
     settings = _generation_settings(training, max_target_length=max_target_length)
 
     def dev_rouge(model: PreTrainedModel) -> dict[str, float]:
         generation_config = model.generation_config
         with torch.random.fork_rng():
-            # A converted encoder-decoder writes faster, and the model stays as it is. A decoder-only model would not.
-            writer = model
-            if model.config.is_encoder_decoder:
-                writer, _ = decoding.choose_writer(model, tokenizer, settings=settings, threads=None)
-            outputs = decoding.generate(writer, tokenizer, inputs, [""] * len(inputs), settings=settings, progress="write dev")
+            # Converting uses up a decoder-only model, which has to be trained further. An encoder-decoder stays as it is.
+            backend = "auto" if model.config.is_encoder_decoder else "transformers"
+            chosen = settings.model_copy(update={"backend": backend})
+            writer = choose_backend(LoadedModel("", model, tokenizer), chosen, threads=None).writer
+            outputs = generate(writer, inputs, [""] * len(inputs), settings=settings, progress="write dev")
         model.generation_config = generation_config
         rows = rouge.score_rows(
             predictions=[output.text for output in outputs],

@@ -50,7 +50,7 @@ def check_full_training(model: PreTrainedModel, params: Params) -> str:
             "choose a smaller checkpoint, or train an adapter with model.family: qlora"
         )
     # On a CPU a batch is read in parts, so its peak is lower than the estimate.
-    if torch.cuda.is_available() and (peak := memory_estimate.peak_of(params)) > free:
+    if torch.cuda.is_available() and (peak := memory_estimate.estimate_for_params(params).peak) > free:
         raise YoyakError(
             f"training or prediction needs about {peak / GIB:.1f} GiB of memory, {free / GIB:.1f} GiB are free; "
             f"{SMALLER_BATCHES}, or lower generation.batch_size"
@@ -69,12 +69,12 @@ def check_adapter_training(params: Params) -> str:
         YoyakError: if one of them does not suffice. The message says which params to change.
     """
     chosen = params.model.qlora
-    config = checkpoints.config_of(checkpoints.locate(chosen.checkpoint, chosen.revision))
+    config = checkpoints.load_config(checkpoints.from_pretrained_arguments(chosen.checkpoint, chosen.revision))
     precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
-    layers, free = memory_estimate.layers_of(config), available_memory_bytes()
-    estimate = memory_estimate.estimate(config, params, precision=precision, made_of=layers)
+    layers, free = memory_estimate.layer_sizes(config), available_memory_bytes()
+    estimate = memory_estimate.estimate_causal_lm(config, params, precision=precision, sizes=layers)
     line = _describe(estimate)
-    if advice := memory_estimate.advise(config, params, precision=precision, free=free, made_of=layers):
+    if advice := memory_estimate.advise(config, params, precision=precision, free=free, sizes=layers):
         raise YoyakError(f"{line}; {free / GIB:.1f} GiB are free; {advice}")
     disk = _check_disk(estimate.adapter * (params.training.save_total_limit + 2))
     return f"{line} of {free / GIB:.1f} GiB free, {disk}"

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config.sections import Params
-from yoyak.data import collation, tokenization
+from yoyak.data import collation
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
-from yoyak.models import checkpoints, encoder_decoder, lora
+from yoyak.models import checkpoints
+from yoyak.models.families.base import Family, TrainingSetup
+from yoyak.models.families.lookup import family_named
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_csv
@@ -44,12 +45,11 @@ class Subject:
     """What the checks examine. The check of the checkpoint loads the model and its tokenizer for those after it."""
 
     params: Params
-    model: PreTrainedModel | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
+    setup: TrainingSetup | None = None
 
     @property
-    def is_decoder_only(self) -> bool:
-        return self.params.model.family == "qlora"
+    def family(self) -> Family:
+        return family_named(self.params.model.family)
 
 
 @dataclass(frozen=True)
@@ -105,41 +105,27 @@ def check_memory_of_adapter(subject: Subject) -> str:
 def check_checkpoint(subject: Subject) -> str:
     """Loads model and tokenizer as the training does."""
     params, chosen = subject.params, subject.params.model.chosen
-    subject.tokenizer = checkpoints.load_tokenizer(
-        chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=subject.is_decoder_only
-    )
-    lengths = checkpoints.lengths_of(params.model.family, params.tokenizer, params.generation)
-    checkpoints.check_lengths(chosen.checkpoint, chosen.revision, lengths)
-    if subject.is_decoder_only:
-        settings = params.model.qlora
-        precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
-        base, new_tokens = lora.load_base(settings, subject.tokenizer, precision=precision)
-        model = lora.add_lora(base, params.lora, new_tokens=new_tokens, settings=settings)
-        model_type, details = base.config.model_type, f", {lora.describe(model)}"
-    else:
-        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, subject.tokenizer).to(hardware.default_device())
-        model_type, details = model.config.model_type, ""
-    subject.model = model
-    return f"{chosen.checkpoint} ({model_type}), {len(subject.tokenizer)} tokens{details}"
+    limits = subject.family.token_limits(params.tokenizer, params.generation)
+    checkpoints.check_token_limits(chosen.checkpoint, chosen.revision, limits)
+    setup = subject.setup = subject.family.prepare_training(params)
+    setup.model.to(hardware.default_device())
+    details = "; ".join(setup.description.removeprefix(f"{chosen.checkpoint}: ").splitlines())
+    return f"{chosen.checkpoint} ({setup.model.config.model_type}), {len(setup.tokenizer)} tokens; {details}"
 
 
 def check_precision(subject: Subject) -> str:
-    model, _ = _loaded(subject)
-    return " — ".join(
-        hardware.choose_precision(
-            subject.params.training.precision, parameters=model.num_parameters(), quantized=subject.is_decoder_only
-        )
-    )
+    parameters = _loaded(subject).model.num_parameters()
+    quantized = subject.family.trains_adapter
+    return " — ".join(hardware.choose_precision(subject.params.training.precision, parameters=parameters, quantized=quantized))
 
 
 def check_memory_of_full_training(subject: Subject) -> str:
-    model, _ = _loaded(subject)
-    return memory_checks.check_full_training(model, subject.params)
+    return memory_checks.check_full_training(_loaded(subject).model, subject.params)
 
 
 def check_one_step(subject: Subject) -> str:
     """Trains one step on the first two train rows, with a batch as the pipeline makes it."""
-    model, _ = _loaded(subject)
+    model = _loaded(subject).model
     batch = {
         key: value.to(model.device) if isinstance(value, torch.Tensor) else value for key, value in _batch(subject).items()
     }
@@ -158,27 +144,20 @@ def check_one_step(subject: Subject) -> str:
     return f"loss {losses[0]:.3f}, after one step {losses[1]:.3f}"
 
 
-def _loaded(subject: Subject) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if subject.model is None or subject.tokenizer is None:
+def _loaded(subject: Subject) -> TrainingSetup:
+    if subject.setup is None:
         raise RuntimeError("this check needs the check of the checkpoint")
-    return subject.model, subject.tokenizer
+    return subject.setup
 
 
 def _batch(subject: Subject) -> collation.Batch:
-    params, (model, tokenizer) = subject.params, _loaded(subject)
+    params, setup = subject.params, _loaded(subject)
     table = read_csv(Path(params.data.dir) / "train.csv", required=["dialogue", "summary"])
     cells = [row.cells for row, _ in zip(table, range(2), strict=False)]
     columns = {key: [row.get(key, "") for row in cells] for key in ("fname", "dialogue", "summary", "topic")}
-    encode = tokenization.encoders(
-        tokenizer, family=params.model.family, lengths=params.tokenizer, ask=params.prompt, test_rows=[]
-    )["train"]
-    encoded = encode(columns)
+    encoded = subject.family.batch_encoders(setup.tokenizer, params, [])["train"](columns)
     rows = zip(encoded["input_ids"], encoded["labels"], strict=True)
-    if subject.is_decoder_only:
-        collate = collation.collate_chats(tokenizer.pad_token_id, padding_free=False)
-    else:
-        collate = collation.collate_pairs(tokenizer, model)
-    return collate([{"input_ids": ids, "labels": labels} for ids, labels in rows])
+    return setup.collate([{"input_ids": ids, "labels": labels} for ids, labels in rows])
 
 
 CHECKS_OF_EVERY_FAMILY = (
@@ -189,14 +168,14 @@ CHECKS_OF_EVERY_FAMILY = (
     Check("score", check_score),
     Check("data", check_data),
 )
-ENCODER_DECODER_CHECKS = (
+FULL_TRAINING_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,
     Check("checkpoint", check_checkpoint),
     Check("precision", check_precision, needs=("checkpoint",)),
     Check("memory", check_memory_of_full_training, needs=("checkpoint",)),
     Check("one step", check_one_step, needs=("checkpoint",)),
 )
-DECODER_ONLY_CHECKS = (
+ADAPTER_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,
     Check("memory", check_memory_of_adapter),
     Check("checkpoint", check_checkpoint, needs=("memory",)),  # a model that does not fit is not loaded
@@ -216,7 +195,7 @@ def run_checks(params: Params, *, step: bool) -> bool:
         Whether every check passed.
     """
     subject = Subject(params)
-    checks = DECODER_ONLY_CHECKS if subject.is_decoder_only else ENCODER_DECODER_CHECKS
+    checks = ADAPTER_CHECKS if subject.family.trains_adapter else FULL_TRAINING_CHECKS
     passed: set[str] = set()
     all_passed = True
     for check in checks:

@@ -23,10 +23,10 @@ def preset_memory_table(folder: Path, params: Path, *, gib: float | None) -> lis
         if "shape" not in about:
             continue
         changed = presets.params_with_preset(name, folder=folder, params=params)
-        config = memory_estimate.config_of_shape(about["shape"])
-        layers = memory_estimate.layers_of(config)
-        estimate = memory_estimate.estimate(config, changed, precision="bfloat16", made_of=layers)
-        advice = memory_estimate.advise(config, changed, precision="bfloat16", free=free, made_of=layers)
+        config = memory_estimate.config_from_shape(about["shape"])
+        layers = memory_estimate.layer_sizes(config)
+        estimate = memory_estimate.estimate_causal_lm(config, changed, precision="bfloat16", sizes=layers)
+        advice = memory_estimate.advise(config, changed, precision="bfloat16", free=free, sizes=layers)
         lines.append(
             f"{name:24} {estimate.parameters / 1e9:5.1f} B  training {estimate.training / GIB:5.1f} GiB  prediction "
             f"{estimate.prediction / GIB:5.1f} GiB  peak {estimate.peak / GIB:5.1f} GiB  {advice or 'fits'}"

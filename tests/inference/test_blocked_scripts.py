@@ -11,11 +11,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from tests.conftest import DIALOGUES, SUMMARIES
+from tests.conftest import DIALOGUES, SUMMARIES, generate_with_transformers
 from yoyak.config.sections import Generation, Script
 from yoyak.data.dialogue import LISTED_TAGS, without_tags
-from yoyak.inference import foreign_letters
-from yoyak.inference.decoding import generate
+from yoyak.evaluation import foreign_letters
+from yoyak.inference import blocked_scripts
 
 CPU = torch.device("cpu")
 # First bytes of letters of several scripts, or of letters and of emoji. Single bytes of a character are blocked by what they
@@ -52,10 +52,10 @@ LETTERS = {
 @pytest.mark.parametrize("name", LETTERS)
 def test_letters_of_a_script(name: Script) -> None:
     for char in LETTERS[name]:
-        assert foreign_letters.runs_of((name,)).findall(char) == [char]
-        assert foreign_letters.runs_of(foreign_letters.ALL).findall(char) == [char]
-        for other in {*foreign_letters.ALL} - {name}:
-            assert not foreign_letters.runs_of((other,)).search(char), (char, other)
+        assert foreign_letters.script_pattern((name,)).findall(char) == [char]
+        assert foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS).findall(char) == [char]
+        for other in {*foreign_letters.ALL_SCRIPTS} - {name}:
+            assert not foreign_letters.script_pattern((other,)).search(char), (char, other)
 
 
 NEVER = {
@@ -74,25 +74,25 @@ NEVER = {
 
 @pytest.mark.parametrize("kind", NEVER)
 def test_never_foreign(kind: str) -> None:
-    assert foreign_letters.count([NEVER[kind]], [""]) == {"foreign_share": 0, "with_foreign": 0}
+    assert foreign_letters.count_foreign_letters([NEVER[kind]], [""]) == {"foreign_share": 0, "with_foreign": 0}
     if kind != "tags":
-        assert foreign_letters.runs_of(foreign_letters.ALL).findall(NEVER[kind]) == []
+        assert foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS).findall(NEVER[kind]) == []
 
 
 @pytest.mark.parametrize("number", "①⑩½²Ⅲ㉑")
 def test_numbers_are_no_letters(number: str) -> None:
-    assert foreign_letters.count([f"{number} 회의"], [""]) == {"foreign_share": 0, "with_foreign": 0}
+    assert foreign_letters.count_foreign_letters([f"{number} 회의"], [""]) == {"foreign_share": 0, "with_foreign": 0}
 
 
 @pytest.mark.parametrize("char", ["\uf900", "\uf914", "\uf9f7", "\ufad9"])
 def test_compatibility_ideographs_are_han(char: str) -> None:
     """KS X 1001 has 268 of them: hanja with a second reading."""
     assert script(char) == "han"
-    assert foreign_letters.runs_of(("han",)).findall(char) == [char]
+    assert foreign_letters.script_pattern(("han",)).findall(char) == [char]
 
 
 def test_every_letter_but_hangul_is_of_a_script() -> None:
-    found = foreign_letters.runs_of(foreign_letters.ALL)
+    found = foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS)
     for point in (*range(0xD800), *range(0xE000, 0x32000)):
         char = chr(point)
         if kind := script(char):
@@ -102,34 +102,40 @@ def test_every_letter_but_hangul_is_of_a_script() -> None:
 def test_share_by_hand() -> None:
     texts = ["#Person1#은 Netflix를 봅니다, 漢字.", "비가 온다.", "#Person2#는 KTX로 갑니다."]
     # Without tags and spaces: 은Netflix를봅니다,漢字. / 비가온다. / 는KTX로갑니다.
-    counts = foreign_letters.count(texts, ["", "", ""])
+    counts = foreign_letters.count_foreign_letters(texts, ["", "", ""])
     assert counts == {"foreign_share": round((7 + 2 + 3) / (16 + 5 + 9), 6), "with_foreign": 2}
 
 
 def test_the_dialogues_own_words_are_not_foreign() -> None:
     dialogue = "#Person1#: KTX에서 netflix를 봤어. Wi-Fi도 되고 漢字도 배웠어."
     assert (
-        foreign_letters.count(["#Person1#은 KTX에서 Netflix를 보고 WI-FI로 漢字를 배웁니다."], [dialogue])["with_foreign"] == 0
+        foreign_letters.count_foreign_letters(["#Person1#은 KTX에서 Netflix를 보고 WI-FI로 漢字를 배웁니다."], [dialogue])[
+            "with_foreign"
+        ]
+        == 0
     )
     for word in ("SRT", "KTXs", "Net", "漢", "字漢"):
-        assert foreign_letters.count([f"{word}입니다"], [dialogue]) == {
+        assert foreign_letters.count_foreign_letters([f"{word}입니다"], [dialogue]) == {
             "foreign_share": round(len(word) / (len(word) + 3), 6),
             "with_foreign": 1,
         }
 
 
 def test_words_of_another_rows_dialogue_are_foreign() -> None:
-    assert foreign_letters.count(["KTX", "KTX"], ["KTX 있어?", "버스 있어?"]) == {"foreign_share": 0.5, "with_foreign": 1}
+    assert foreign_letters.count_foreign_letters(["KTX", "KTX"], ["KTX 있어?", "버스 있어?"]) == {
+        "foreign_share": 0.5,
+        "with_foreign": 1,
+    }
 
 
 @pytest.mark.parametrize("texts", [[""], [" \n"], ["#Person1#"], []])
 def test_texts_of_nothing_have_none(texts: list[str]) -> None:
-    assert foreign_letters.count(texts, [""] * len(texts)) == {"foreign_share": 0, "with_foreign": 0}
+    assert foreign_letters.count_foreign_letters(texts, [""] * len(texts)) == {"foreign_share": 0, "with_foreign": 0}
 
 
 def test_texts_and_dialogues_that_do_not_match_raise() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        foreign_letters.count(["가", "나"], ["다"])
+        foreign_letters.count_foreign_letters(["가", "나"], ["다"])
 
 
 # Tokens
@@ -149,8 +155,8 @@ class Vocabulary:
         self.bytes_of = {symbol: byte for byte, symbol in self.symbols.items()}
 
     @functools.cache  # noqa: B019  as long as the tests
-    def blocked(self, *scripts: Script) -> foreign_letters.Blocked:
-        return foreign_letters.Blocked(self.tokenizer, scripts)
+    def blocked(self, *scripts: Script) -> blocked_scripts.BlockedTokens:
+        return blocked_scripts.BlockedTokens(self.tokenizer, scripts)
 
     def ordinary(self) -> Iterator[tuple[int, str]]:
         for id_, text in enumerate(self.texts):
@@ -164,9 +170,9 @@ class Vocabulary:
     def raw(self, id_: int) -> bytes:
         return bytes(self.bytes_of[symbol] for symbol in self.tokenizer.convert_ids_to_tokens(id_))
 
-    def writable(self, blocked: foreign_letters.Blocked, ids: Sequence[int], dialogue: str = "#Person1#: 네") -> bool:
+    def writable(self, blocked: blocked_scripts.BlockedTokens, ids: Sequence[int], dialogue: str = "#Person1#: 네") -> bool:
         """Whether a model can write these tokens one after the other."""
-        processor = blocked.processor([dialogue], columns=len(self.tokenizer), device=CPU)
+        processor = blocked.processor([dialogue], vocabulary_size=len(self.tokenizer), device=CPU)
         written = list(self.tokenizer("네").input_ids)
         for id_ in ids:
             if processor(torch.tensor([written]), torch.zeros(1, len(self.tokenizer)))[0, id_] != 0:
@@ -190,14 +196,14 @@ def vocabulary(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-CHOICES: tuple[tuple[Script, ...], ...] = (foreign_letters.ALL, ("latin",), ("han", "kana"))
+CHOICES: tuple[tuple[Script, ...], ...] = (foreign_letters.ALL_SCRIPTS, ("latin",), ("han", "kana"))
 
 
 def blocks(scripts: tuple[Script, ...], char: str) -> bool:
     """Whether a character is one of `scripts`, but of the rarest (ligatures, subscripts, and the compatibility ideographs of
     the test above) only if all scripts are blocked."""
     rare = "\u0250" <= char < "\u1e00" or "\u2000" <= char < "\u2e80" or char == "〻" or "\ua000" <= char < "\uff00"
-    return script(char) in scripts and (scripts == foreign_letters.ALL or not rare)
+    return script(char) in scripts and (scripts == foreign_letters.ALL_SCRIPTS or not rare)
 
 
 @pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
@@ -237,11 +243,16 @@ def test_ends_special_tokens_and_tags_are_never_blocked(vocabulary: Vocabulary, 
 def test_a_tag_of_ones_own_is_not_blocked(chat_tokenizer: Any) -> None:
     tokenizer = copy.deepcopy(chat_tokenizer)
     tokenizer.add_tokens([AddedToken("#FlightNumber#", special=False, normalized=False)])
-    assert tokenizer.convert_tokens_to_ids("#FlightNumber#") not in foreign_letters.Blocked(tokenizer, ["latin"]).ids.tolist()
+    assert (
+        tokenizer.convert_tokens_to_ids("#FlightNumber#")
+        not in blocked_scripts.BlockedTokens(tokenizer, ["latin"]).ids.tolist()
+    )
 
 
 def test_a_byte_that_begins_only_foreign_letters_is_blocked(vocabulary: Vocabulary) -> None:
-    everything, han = (set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL, ("han", "kana")))
+    everything, han = (
+        set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL_SCRIPTS, ("han", "kana"))
+    )
     for byte in range(0xE4, 0xEA):
         assert vocabulary.id_of(byte) in han
     for byte in (*range(0xC3, 0xCA), *range(0xD0, 0xD5), *range(0xD8, 0xDC), 0xE0, *range(0xE4, 0xEA)):
@@ -249,14 +260,16 @@ def test_a_byte_that_begins_only_foreign_letters_is_blocked(vocabulary: Vocabula
 
 
 def test_a_byte_that_begins_hangul_or_goes_on_is_never_blocked(vocabulary: Vocabulary) -> None:
-    everything = set(vocabulary.blocked(*foreign_letters.ALL).ids.tolist())
+    everything = set(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS).ids.tolist())
     for byte in (0xE1, 0xE3, *range(0xEA, 0xEE), 0xEF, *range(0x80, 0xC0)):
         assert vocabulary.id_of(byte) not in everything, hex(byte)
 
 
 def test_tokens_that_end_within_a_character(vocabulary: Vocabulary) -> None:
     """By trying every character: blocked if only foreign letters start so, never if Hangul or an emoji does."""
-    everything, han = (set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL, ("han", "kana")))
+    everything, han = (
+        set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL_SCRIPTS, ("han", "kana"))
+    )
     starts: dict[bytes, set[str]] = {}
     for point in (*range(0x80, 0xD800), *range(0xE000, 0x32000)):
         if unicodedata.category(chr(point)) not in ("Cn", "Co"):
@@ -296,7 +309,7 @@ def byte_fallback() -> PreTrainedTokenizerFast:
 
 def test_bytes_of_a_sentencepiece_vocabulary() -> None:
     tokenizer = byte_fallback()
-    pieces = tokenizer.convert_ids_to_tokens(foreign_letters.Blocked(tokenizer, ["latin", "han"]).ids.tolist())
+    pieces = tokenizer.convert_ids_to_tokens(blocked_scripts.BlockedTokens(tokenizer, ["latin", "han"]).ids.tolist())
     assert {"A", "▁The", "中", "<0x41>", "<0x7A>", "<0xC3>", "<0xE4>", "<0xE9>"} <= set(pieces)
     free = {
         "▁",
@@ -334,7 +347,7 @@ def test_no_foreign_letter_is_writable_byte_by_byte(vocabulary: Vocabulary, char
     """A model whose whole tokens are blocked goes on to the next likely ones: the bytes of the same letter."""
     ids = [vocabulary.id_of(byte) for byte in char.encode()]
     assert vocabulary.tokenizer.decode(ids) == char
-    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids)
+    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids)
 
 
 def test_a_first_byte_is_taken_for_what_utf_8_lets_it_begin(vocabulary: Vocabulary) -> None:
@@ -347,21 +360,25 @@ KOREAN = "비가 온다. ‘네’, “아니요”… 1,000원 ㅋㅋ ㅠㅠ ·
 
 def test_korean_text_is_writable_with_qwen3(qwen: Vocabulary) -> None:
     for text in (KOREAN, *SUMMARIES, *DIALOGUES):
-        assert qwen.writable(qwen.blocked(*foreign_letters.ALL), qwen.tokenizer(text).input_ids), text
+        assert qwen.writable(qwen.blocked(*foreign_letters.ALL_SCRIPTS), qwen.tokenizer(text).input_ids), text
 
 
 @pytest.mark.parametrize("char", ["😀", "👍"])
 def test_emoji_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
-    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), [vocabulary.id_of(byte) for byte in char.encode()])
+    assert vocabulary.writable(
+        vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), [vocabulary.id_of(byte) for byte in char.encode()]
+    )
 
 
 @pytest.mark.parametrize("char", "…’·★")
 def test_marks_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
-    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), [vocabulary.id_of(byte) for byte in char.encode()])
+    assert vocabulary.writable(
+        vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), [vocabulary.id_of(byte) for byte in char.encode()]
+    )
 
 
 def test_a_degree_sign_after_a_space_is_writable(qwen: Vocabulary) -> None:
-    assert qwen.writable(qwen.blocked(*foreign_letters.ALL), qwen.tokenizer("20 ℃").input_ids)
+    assert qwen.writable(qwen.blocked(*foreign_letters.ALL_SCRIPTS), qwen.tokenizer("20 ℃").input_ids)
 
 
 # The dialogue's own words
@@ -369,7 +386,7 @@ def test_a_degree_sign_after_a_space_is_writable(qwen: Vocabulary) -> None:
 
 @pytest.mark.parametrize("word", ["KTX", "Netflix"])
 def test_a_word_of_the_dialogue_is_writable(vocabulary: Vocabulary, word: str) -> None:
-    blocked = vocabulary.blocked(*foreign_letters.ALL)
+    blocked = vocabulary.blocked(*foreign_letters.ALL_SCRIPTS)
     inside, outside = f"#Person1#: {word}에서 봤어.", "#Person1#: 거기서 봤어."
     for text in (word, f" {word}", f"{word}를", f"가 {word} {word}"):
         ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
@@ -382,8 +399,8 @@ def test_a_word_of_the_dialogue_is_writable(vocabulary: Vocabulary, word: str) -
 @pytest.mark.parametrize("word", ["中国", "ひらがな", "Привет", "Café"])
 def test_a_word_of_another_script_is_writable(vocabulary: Vocabulary, word: str) -> None:
     ids = vocabulary.tokenizer(f" {word}", add_special_tokens=False).input_ids
-    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids, f"#Person1#: {word}?")
-    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL), ids)
+    assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids, f"#Person1#: {word}?")
+    assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids)
 
 
 @pytest.mark.parametrize(("name", "text"), [("chat", "龘"), ("qwen", "龘"), ("qwen", " 漢字")])
@@ -409,7 +426,7 @@ def test_a_dialogues_tags_do_not_allow_other_words(vocabulary: Vocabulary) -> No
 @pytest.mark.parametrize("word", ["Email", "Person", "SSN", "Address"])
 def test_pieces_of_tags_are_not_words_where_tags_are_tokens(vocabulary: Vocabulary, word: str) -> None:
     ids = vocabulary.tokenizer(f"{word}을", add_special_tokens=False).input_ids
-    assert foreign_letters.count([f"{word}을"], ["버스 있어?"])["with_foreign"] == 1
+    assert foreign_letters.count_foreign_letters([f"{word}을"], ["버스 있어?"])["with_foreign"] == 1
     assert not vocabulary.writable(vocabulary.blocked("latin"), ids, "버스 있어?")
 
 
@@ -427,7 +444,7 @@ def test_a_dialogues_tags_are_not_its_words(vocabulary: Vocabulary) -> None:
     text, dialogue = "Person은 갑니다.", "#Person1#: 버스 있어?"
     ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
     assert (
-        foreign_letters.count([text], [dialogue])["with_foreign"],
+        foreign_letters.count_foreign_letters([text], [dialogue])["with_foreign"],
         vocabulary.writable(vocabulary.blocked("latin"), ids, dialogue),
     ) == (
         1,
@@ -444,13 +461,15 @@ def test_each_row_has_its_own_words_for_all_its_beams(vocabulary: Vocabulary, be
     blocked, columns = vocabulary.blocked("latin", "han"), len(vocabulary.tokenizer) + 7
     dialogues = ["#Person1#: KTX 타자.", "#Person1#: 버스 타자.", "#Person1#: Netflix 漢字 보자."]
     alone = [
-        free_columns(blocked.processor([text], columns=columns, device=CPU)(torch.zeros(1, 1), torch.zeros(1, columns)))[0]
+        free_columns(
+            blocked.processor([text], vocabulary_size=columns, device=CPU)(torch.zeros(1, 1), torch.zeros(1, columns))
+        )[0]
         for text in dialogues
     ]
     assert alone[1] < alone[0]
     assert alone[1] < alone[2]
     rows = len(dialogues) * beams
-    processor = blocked.processor(dialogues, columns=columns, device=CPU)
+    processor = blocked.processor(dialogues, vocabulary_size=columns, device=CPU)
     found = free_columns(processor(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, columns)))
     assert found == [free for free in alone for _ in range(beams)]
     for own, word in ((alone[0] - alone[1], "KTX"), (alone[2] - alone[1], "Netflix漢字")):
@@ -461,7 +480,7 @@ def test_scores_that_are_not_blocked_stay_as_they_are(chat: Vocabulary) -> None:
     columns = len(chat.tokenizer)
     scores = torch.randn(2, columns, generator=torch.Generator().manual_seed(1))
     before = scores.clone()
-    after = chat.blocked("latin").processor(["가", "나"], columns=columns, device=CPU)(torch.zeros(2, 1), scores)
+    after = chat.blocked("latin").processor(["가", "나"], vocabulary_size=columns, device=CPU)(torch.zeros(2, 1), scores)
     assert torch.equal(scores, before)
     assert torch.isneginf(after[:, chat.blocked("latin").ids]).any()
     kept = ~torch.isneginf(after)
@@ -505,7 +524,7 @@ def sampled(model: Any, tokenizer: Any, values: dict[str, Any], scripts: Sequenc
     settings = Generation(**(values["generation"] | changes | {"blocked_scripts": [*scripts], "batch_size": 8}))
     dialogues = [without_tags(text) for text in DIALOGUES]  # test_a_dialogues_tags_are_not_its_words
     ids = [tokenizer(text).input_ids for text in dialogues]
-    outputs = generate(model, tokenizer, ids, dialogues, settings=settings, progress="test")
+    outputs = generate_with_transformers(model, tokenizer, ids, dialogues, settings)
     assert all(any("가" <= char <= "힣" for char in output.text) for output in outputs)
     return [output.text for output in outputs]
 
@@ -515,7 +534,7 @@ def test_without_blocking_a_random_model_writes_all_scripts(model: Any, chat_tok
 
 
 @pytest.mark.parametrize("beams", [1, 2])
-@pytest.mark.parametrize("scripts", [("latin",), ("han", "kana", "other"), foreign_letters.ALL], ids="+".join)
+@pytest.mark.parametrize("scripts", [("latin",), ("han", "kana", "other"), foreign_letters.ALL_SCRIPTS], ids="+".join)
 def test_a_model_writes_no_letter_of_a_blocked_script(
     model: Any, chat_tokenizer: Any, values: dict[str, Any], scripts: tuple[Script, ...], beams: int
 ) -> None:
@@ -524,7 +543,7 @@ def test_a_model_writes_no_letter_of_a_blocked_script(
     for name in scripts:
         closed = {char for char in found.get(name, ()) if blocks(scripts, char) and char.encode()[0] not in SHARED_LEADS}
         assert closed == set()
-    for name in {*foreign_letters.ALL} - {*scripts}:
+    for name in {*foreign_letters.ALL_SCRIPTS} - {*scripts}:
         assert found[name]
     if "kana" in scripts:
         assert not re.search("[ぁ-ゖァ-ヺ]{2}", " ".join(texts))
@@ -556,7 +575,7 @@ def test_each_dialogue_of_a_batch_gives_its_own_words(
     settings = Generation(
         **(values["generation"] | {"blocked_scripts": ["latin"], "num_beams": beams, "batch_size": 4, "max_new_tokens": 3})
     )
-    outputs = generate(model, chat_tokenizer, ids, dialogues, settings=settings, progress="test")
+    outputs = generate_with_transformers(model, chat_tokenizer, ids, dialogues, settings)
     assert [output.text for output in outputs] == [
         "다다다",
         "KTXKTXKTX",

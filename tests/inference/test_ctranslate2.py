@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -32,10 +32,17 @@ from transformers import (
 from tests.conftest import DIALOGUES, ROOT
 from yoyak.config.params import load_params
 from yoyak.config.sections import Generation
-from yoyak.data import tokenization
-from yoyak.inference import decoding
-from yoyak.inference.ctranslate import Converted, Writer, cannot
-from yoyak.models import checkpoints, encoder_decoder
+from yoyak.data import pair_encoding
+from yoyak.inference import backend_choice, decoding, outputs
+from yoyak.inference.backends.ctranslate2 import (
+    BACKEND,
+    ComputeType,
+    ConvertedModel,
+    CTranslate2Writer,
+)
+from yoyak.inference.backends.transformers import TransformersBackend, TransformersWriter
+from yoyak.models import encoder_decoder, tokenizer_loading
+from yoyak.models.families.base import LoadedModel
 from yoyak.system.errors import YoyakError
 
 TOKENS = 24  # few, so that a random model ends its texts now and then
@@ -103,7 +110,7 @@ REFUSED = {
 }
 
 
-class Numbers:
+class IdTokenizer:
     """What the converter and the padding ask of a tokenizer."""
 
     bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
@@ -137,20 +144,29 @@ def rows(count: int = 24) -> list[list[int]]:
     return [[draw.randrange(3, TOKENS) for _ in range(draw.randrange(3, 60))] for _ in range(count)]
 
 
-def written(model: Any, chosen: Generation, ids: Sequence[list[int]]) -> list[list[int]]:
-    if isinstance(model, Writer):
-        return model.write(ids, chosen)
-    new = decoding._transformers(model, Numbers(), chosen)(list(ids), [""] * len(ids), 0)
+def loaded(model: Any, tokenizer: Any = None) -> LoadedModel:
+    return LoadedModel("test", model, tokenizer or IdTokenizer())
+
+
+def converted_writer(
+    model: Any, chosen: Generation, *, compute_type: ComputeType = "float32", threads: int = 1
+) -> CTranslate2Writer:
+    return CTranslate2Writer(ConvertedModel(model, IdTokenizer()), chosen, compute_type=compute_type, threads=threads)
+
+
+def transformers_tokens(model: Any, chosen: Generation, ids: Sequence[list[int]]) -> list[list[int]]:
+    """What transformers generates, up to the end of each text."""
+    new = TransformersWriter(loaded(model), chosen).generate(ids, [""] * len(ids), seed=0)
     ends = [row.index(1) + 1 if 1 in row else len(row) for row in new]
     return [row[:end] for row, end in zip(new, ends, strict=True)]
 
 
 def share_same(name: str, *, threads: int = 1, **changes: Any) -> float:
     model, chosen, ids = model_of(name), settings(**changes), rows()
-    assert cannot(model, chosen) is None
-    expected = written(copy.deepcopy(model), chosen, ids)
-    got = written(Writer(Converted(model, Numbers()), "float32", threads), chosen, ids)
-    return sum(a == b for a, b in zip(expected, got, strict=True)) / len(ids)
+    assert BACKEND.why_not(loaded(model), chosen) is None
+    expected = transformers_tokens(copy.deepcopy(model), chosen, ids)
+    actual = converted_writer(model, chosen, threads=threads).generate(ids)
+    return sum(a == b for a, b in zip(expected, actual, strict=True)) / len(ids)
 
 
 @pytest.mark.parametrize("changes", [{}, {"min_new_tokens": 15}, {"max_new_tokens": 3}], ids=str)
@@ -162,19 +178,20 @@ def test_greedy_is_the_same(name: str, changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["bart", "llama"])
 @pytest.mark.parametrize(("threads", "workers"), [(2, 2), (5, 1), (6, 3), (8, 4)])
 def test_workers_share_a_batch_and_keep_its_order(name: str, threads: int, workers: int) -> None:
-    writer = Writer(Converted(model_of(name), Numbers()), "int8", threads)
-    assert writer.workers == getattr(writer.engine, "num_generators" if writer.chats else "num_translators") == workers
-    assert writer.write(rows()[:1], settings()), "fewer rows than workers"
+    writer = converted_writer(model_of(name), settings(), compute_type="int8", threads=threads)
+    attribute = "num_generators" if writer.converted.is_decoder_only else "num_translators"
+    assert writer.workers == getattr(writer.engine, attribute) == workers
+    assert writer.generate(rows()[:1]), "fewer rows than workers"
     assert share_same(name, threads=threads) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_torch_keeps_its_threads(threads: int) -> None:
-    """By their number sums round: training that goes on after an evaluation has those that it began with."""
+    """Sums round differently with another number of threads. Training after an evaluation must not change."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        Writer(Converted(model_of("bart"), Numbers()), "float32", threads).write(rows(), settings())
+        converted_writer(model_of("bart"), settings(), threads=threads).generate(rows())
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -188,19 +205,20 @@ def test_beams_are_the_same_but_for_near_ties(name: str, changes: dict[str, Any]
 
 
 def test_random_models_do_end_their_texts() -> None:
-    ended = {name for name in MODELS if any(row[-1] == 1 for row in written(model_of(name), settings(), rows()))}
+    ended = {name for name in MODELS if any(row[-1] == 1 for row in transformers_tokens(model_of(name), settings(), rows()))}
     assert {"bart", "t5, gated", "llama", "llama, tied", "qwen2", "qwen3"} <= ended
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_come_out_wrong_is_refused(name: str) -> None:
     model = model_of(name)
-    assert "CTranslate2" in (cannot(model, settings()) or "")
+    assert "CTranslate2" in (BACKEND.why_not(loaded(model), settings()) or "")
     with pytest.raises(YoyakError, match=r"generation\.backend: ctranslate2: .* choose auto or transformers"):
-        decoding.choose_writer(model, Numbers(), settings=settings(backend="ctranslate2"), threads=1)
-    same, told = decoding.choose_writer(model, Numbers(), settings=settings(), threads=1)
-    assert same is model
-    assert told["backend"] == "transformers"
+        backend_choice.choose_backend(loaded(model), settings(backend="ctranslate2"), threads=1)
+    choice = backend_choice.choose_backend(loaded(model), settings(), threads=1)
+    assert choice.backend == "transformers"
+    assert isinstance(choice.writer, TransformersWriter) and choice.writer.model is model
+    assert "CTranslate2" in choice.why
 
 
 @pytest.mark.parametrize(
@@ -216,21 +234,24 @@ def test_what_would_come_out_wrong_is_refused(name: str) -> None:
     ],
     ids=str,
 )
-def test_what_ctranslate2_counts_otherwise_is_left_to_transformers(changes: dict[str, Any]) -> None:
+def test_what_ctranslate2_counts_differently_is_left_to_transformers(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TransformersBackend, "open", lambda *_, **__: None)  # it would search the vocabulary
     model = model_of("bart")
-    assert cannot(model, settings(**changes))
-    assert decoding.choose_writer(model, Numbers(), settings=settings(**changes), threads=1)[0] is model
+    assert BACKEND.why_not(loaded(model), settings(**changes))
+    assert backend_choice.choose_backend(loaded(model), settings(**changes), threads=1).backend == "transformers"
 
 
 def test_converting_leaves_an_encoder_decoder_as_it_is() -> None:
     model = model_of("bart")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     config = model.config.to_dict()
-    for kind in ("float32", "int8"):
-        Writer(Converted(model, Numbers()), kind, 1).write(rows(4), settings())
+    for compute_type in get_args(ComputeType):
+        converted_writer(model, settings(), compute_type=compute_type).generate(rows(4))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.config.to_dict() == config, "it is saved with the model"
-    written(model, settings(), rows(4))
+    transformers_tokens(model, settings(), rows(4))
 
 
 def test_a_full_disk_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,12 +264,12 @@ def test_a_full_disk_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in ((type(model.config), "save_pretrained"), (TransformersConverter, "convert")):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
             patch.setattr(place, name, full)
-            Converted(model, Numbers())
+            ConvertedModel(model, IdTokenizer())
         assert model.config.to_dict() == config
 
 
-class Judge:
-    """Scores of two writers, in the order in which they are judged: float32, int8."""
+class FixedScores:
+    """Scores of two writers, in the order in which they are asked for: float32, int8."""
 
     def __init__(self, *means: float, noise: float = 0.0) -> None:
         self.means, self.noise = list(means), noise
@@ -259,60 +280,71 @@ class Judge:
 
 
 @pytest.mark.parametrize(
-    ("judge", "backend"),
+    ("scores", "backend"),
     [
-        (Judge(90, 90), "ctranslate2-int8"),
-        (Judge(90, 95), "ctranslate2-int8"),
-        (Judge(90, 89.9), "ctranslate2"),  # each row the same: that is no noise
-        (Judge(90, 89.9, noise=1), "ctranslate2-int8"),
-        (Judge(90, 85, noise=20), "ctranslate2"),  # within the noise, and too much
+        (FixedScores(90, 90), "ctranslate2-int8"),
+        (FixedScores(90, 95), "ctranslate2-int8"),
+        (FixedScores(90, 89.9), "ctranslate2"),  # each row the same: that is no noise
+        (FixedScores(90, 89.9, noise=1), "ctranslate2-int8"),
+        (FixedScores(90, 85, noise=20), "ctranslate2"),  # within the noise, and too much
         (None, "ctranslate2"),
     ],
 )
-def test_int8_is_chosen_where_the_score_does_not_fall(judge: Judge | None, backend: str) -> None:
-    _, told = decoding.choose_writer(model_of("bart"), Numbers(), settings=settings(), threads=1, judge=judge)
-    assert told["backend"] == backend
+def test_int8_is_chosen_where_the_score_does_not_fall(scores: FixedScores | None, backend: str) -> None:
+    model = loaded(model_of("bart"))
+    assert backend_choice.choose_backend(model, settings(), threads=1, dev_scores=scores).backend == backend
 
 
-@pytest.mark.parametrize(("parameters", "dev", "judged"), [(49_999_999, 300, 256), (50_000_000, 300, 64), (1, 100, 100)])
-def test_a_small_model_is_judged_by_more_rows(monkeypatch: pytest.MonkeyPatch, parameters: int, dev: int, judged: int) -> None:
+@pytest.mark.parametrize(("parameters", "dev", "compared"), [(49_999_999, 300, 256), (50_000_000, 300, 64), (1, 100, 100)])
+def test_a_small_model_is_compared_on_more_rows(
+    monkeypatch: pytest.MonkeyPatch, parameters: int, dev: int, compared: int
+) -> None:
     asked: list[list[int]] = []
 
-    def generate(model: Any, tokenizer: Any, ids: list[list[int]], *args: Any, **kwargs: Any) -> list[decoding.Output]:
+    def generate(writer: Any, ids: list[list[int]], *args: Any, **kwargs: Any) -> list[outputs.Output]:
         asked.extend(ids)
-        return [decoding.Output("P1 비", hit_limit=False, broken=False)] * len(ids)
+        return [outputs.Output("P1 비", hit_limit=False, broken=False)] * len(ids)
 
-    monkeypatch.setattr(decoding, "generate", generate)
+    monkeypatch.setattr(backend_choice, "generate", generate)
     rows = [{"dialogue": "P1: 비", "references": ["#Person1# 비"]}] * dev
-    scores = decoding.judge(
-        Numbers(), [[at] for at in range(dev)], rows, settings=settings(), person_tags="simplify", parameters=parameters
+    scores = backend_choice.dev_scorer(
+        [[row] for row in range(dev)], rows, settings=settings(), person_tags="simplify", parameters=parameters
     )
-    assert (scores(model_of("bart")) == 100).all(), "with the tags put back, as the score is counted"
-    assert len(asked) == judged
-    places = [at for (at,) in asked]
-    assert places[0] == 0 and places[-1] >= dev - 5 and len({*places}) == judged, "over all of dev"
+    writer = TransformersWriter(loaded(model_of("bart")), settings())
+    assert (scores(writer) == 100).all(), "with the tags restored, as the score is counted"
+    assert len(asked) == compared
+    indices = [row for (row,) in asked]
+    assert indices[0] == 0 and indices[-1] >= dev - 5 and len({*indices}) == compared, "over all of dev"
 
 
 def test_what_was_chosen_for_dev_is_kept() -> None:
-    _, told = decoding.choose_writer(
-        model_of("bart"),
-        Numbers(),
-        settings=settings(),
-        threads=1,
-        earlier="ctranslate2-int8",
-    )
-    assert told["backend"] == "ctranslate2-int8"
+    choice = backend_choice.choose_backend(loaded(model_of("bart")), settings(), threads=1, previous="ctranslate2-int8")
+    assert choice.backend == "ctranslate2-int8"
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
 def test_texts_and_limits_through_generate(tiny: Path, num_beams: int) -> None:
-    tokenizer = checkpoints.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
+    tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
     torch.manual_seed(0)
     model = encoder_decoder.load(str(tiny), None, tokenizer)
-    ids = tokenization.encode_inputs(tokenizer, DIALOGUES, 128)
+    ids = pair_encoding.encode_sources(tokenizer, DIALOGUES, 128)
     chosen = settings(num_beams=num_beams, max_new_tokens=12, batch_size=3)
-    both = [
-        decoding.generate(writer, tokenizer, ids, DIALOGUES, settings=chosen, progress="test")
-        for writer in (model, Writer(Converted(model, tokenizer), "float32", 1))
+    expected, actual = (
+        decoding.generate(
+            backend_choice.backend_named(name).open(loaded(model, tokenizer), chosen, threads=1),
+            ids,
+            DIALOGUES,
+            settings=chosen,
+            progress="test",
+        )
+        for name in ("transformers", "ctranslate2")
+    )
+    assert expected == actual
+
+
+def test_float32_and_int8_share_one_conversion() -> None:
+    model = loaded(model_of("bart"))
+    writers = [
+        backend_choice.backend_named(name).open(model, settings(), threads=1) for name in ("ctranslate2", "ctranslate2-int8")
     ]
-    assert both[0] == both[1]
+    assert len({id(writer.converted) for writer in writers if isinstance(writer, CTranslate2Writer)}) == 1

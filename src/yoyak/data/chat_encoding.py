@@ -1,0 +1,63 @@
+"""Rows as token ids for decoder-only models: the prompt and the summary in one row, the prompt masked in the labels."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from transformers import PreTrainedTokenizerBase
+
+from yoyak.data.encoding_checks import Columns, count_unknown, require_targets
+
+if TYPE_CHECKING:
+    from yoyak.data.prompts import PromptBuilder
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int
+) -> tuple[list[list[int]], list[int]]:
+    """Token ids of each summary, at most `max_length` with the final EOS; and how many tokens it had before cutting."""
+    ids = tokenizer(list(summaries), add_special_tokens=False).input_ids
+    return [[*row[: max_length - 1], tokenizer.eos_token_id] for row in ids], [len(row) + 1 for row in ids]
+
+
+def encode_chats(
+    batch: Columns, prompt_builder: "PromptBuilder", max_target_length: int, instructions: Sequence[int]
+) -> Columns:
+    """Encode a batch of rows, each once for every instruction.
+
+    Args:
+        batch: columns fname, dialogue, topic and, except for test, summary.
+        prompt_builder: makes the prompts.
+        max_target_length: tokens of a summary with its EOS.
+        instructions: indices into `prompts.INSTRUCTIONS`.
+
+    Returns:
+        Columns fname, input_ids, length (of input_ids) and, where there are summaries, labels. Without summaries, input_ids
+        is the prompt alone. Labels are as long as input_ids and have -100 for the prompt. Columns that begin with an
+        underscore hold lengths before shortening, what was left out, and unknown tokens.
+
+    Raises:
+        YoyakError: naming the row, if a summary has no token.
+    """
+    tokenizer = prompt_builder.tokenizer
+    rows = [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
+    columns: Columns = {"fname": [fname for fname in batch["fname"] for _ in instructions]}
+    by_instruction = (prompt_builder.encode(rows, instruction=index) for index in instructions)
+    prompts = [prompt for of_one_row in zip(*by_instruction, strict=True) for prompt in of_one_row]
+    columns["_prompt_tokens"] = [prompt.tokens for prompt in prompts]
+    columns["_prompt_truncated"] = [prompt.tokens > len(prompt.ids) or prompt.turn_cut for prompt in prompts]
+    columns["_prompt_turns_left_out"] = [prompt.turns_left_out for prompt in prompts]
+    columns["_prompt_turns_cut"] = [prompt.turn_cut for prompt in prompts]
+    columns["_prompt_unknown_tokens"] = [count_unknown(tokenizer, prompt.ids) for prompt in prompts]
+    columns["input_ids"] = [prompt.ids for prompt in prompts]
+    if "summary" in batch:
+        targets, tokens = encode_answers(tokenizer, batch["summary"], max_target_length)
+        require_targets(batch["fname"], targets)
+        targets = [ids for ids in targets for _ in instructions]
+        tokens = [count for count in tokens for _ in instructions]
+        columns["_summary_tokens"] = tokens
+        columns["_summary_truncated"] = [count > max_target_length for count in tokens]
+        columns["_summary_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in targets]
+        columns["labels"] = [[-100] * len(prompt.ids) + ids for prompt, ids in zip(prompts, targets, strict=True)]
+        columns["input_ids"] = [prompt.ids + ids for prompt, ids in zip(prompts, targets, strict=True)]
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    return columns

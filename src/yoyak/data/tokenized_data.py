@@ -1,0 +1,110 @@
+"""Tokenized splits on disk: written from JSON lines in flat memory, and read memory-mapped."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from yoyak.data.encoding_checks import Columns
+from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import read_jsonl
+
+ROWS_FOR_SEVERAL_PROCESSES = 20_000  # with fewer rows, starting processes takes longer than it saves
+
+
+def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    for row in read_jsonl(path):
+        yield {name: row[name] for name in columns}
+
+
+def _open_rows(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Dataset:
+    """The texts of a JSON-lines file as a memory-mapped dataset. `Dataset.from_json` would read "2024-11-20" as a date."""
+    first = next(read_jsonl(path))
+    columns = tuple(name for name in ("fname", "dialogue", "summary", "topic") if name in first)
+    try:
+        return datasets.Dataset.from_generator(
+            _read_texts,
+            features=datasets.Features(dict.fromkeys(columns, datasets.Value("string"))),
+            cache_dir=str(scratch),
+            gen_kwargs={"path": path, "columns": columns},
+            fingerprint=fingerprint,
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise error.__cause__ or error from None
+
+
+def encode_files(
+    paths: Mapping[str, Path], folder: Path, encoders: Mapping[str, Callable[[Columns], Columns]], *, workers: int
+) -> dict[str, Any]:
+    """Encode processed rows and write them to `folder` as a DatasetDict. Input and output are memory-mapped.
+
+    Args:
+        paths: for each split, the JSON-lines file of its processed rows.
+        folder: where the DatasetDict goes.
+        encoders: for each split, the function that encodes a batch (`Family.batch_encoders`).
+        workers: processes for large files. The written bytes do not depend on it.
+
+    Returns:
+        For each split the number of rows, and for each kind of text (dialogue, prompt, summary) its lengths in tokens before
+        cutting, how many rows were cut, and the unknown tokens. This is the content of metrics/tokenize.json.
+    """
+    splits, report = datasets.DatasetDict(), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    # The scratch folder is inside `folder`, so that what a kill leaves is deleted with it.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
+        for split, path in paths.items():
+            rows = _open_rows(path, Path(scratch), fingerprint=f"yoyak-{split}-rows")
+            encoded = rows.map(
+                _encode_batch,
+                batched=True,
+                batch_size=500,
+                writer_batch_size=200,  # smaller than the 1,000 rows that saving takes at once; larger ones are written padded
+                num_proc=workers if len(rows) >= ROWS_FOR_SEVERAL_PROCESSES and workers > 1 else None,
+                remove_columns=rows.column_names,
+                fn_kwargs={"encode": encoders[split]},
+                new_fingerprint=f"yoyak-{split}",  # the library's own hash differs from run to run
+                desc=f"tokenize {split}",
+            )
+            report[split] = {"rows": len(encoded)} | _count_tokens(encoded)
+            kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])
+            # A new object: the result of several processes does not know its split, and the written files would show that.
+            splits[split] = datasets.Dataset(kept.data, split=datasets.NamedSplit(split), fingerprint=f"yoyak-{split}-ids")
+        splits.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
+    return report
+
+
+def _encode_batch(batch: Mapping[str, list[Any]], encode: Callable[[Columns], Columns]) -> Columns:
+    return encode({name: list(batch[name]) for name in batch})
+
+
+def _count_tokens(encoded: datasets.Dataset) -> dict[str, dict[str, Any]]:
+    """For each kind of text that has columns `_<kind>_…`: its lengths before cutting, and the sums of the other columns."""
+    report = {}
+    for kind in ("dialogue", "prompt", "summary"):
+        if f"_{kind}_tokens" in encoded.column_names:
+            lengths = encoded.data.column(f"_{kind}_tokens").to_numpy()
+            sums = {
+                name.removeprefix(f"_{kind}_"): int(encoded.data.column(name).to_numpy().sum())
+                for name in encoded.column_names
+                if name.startswith(f"_{kind}_") and name != f"_{kind}_tokens"
+            }
+            report[kind] = {
+                "tokens_mean": round(float(lengths.mean()), 2),
+                "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
+                "tokens_max": int(lengths.max()),
+                **sums,
+                "truncated_share": round(sums["truncated"] / len(lengths), 6),
+                "unknown_share": round(sums["unknown_tokens"] / int(lengths.sum()), 6),
+            }
+    return report
+
+
+def load_tokenized(folder: Path) -> datasets.DatasetDict:
+    """The tokenized splits, memory-mapped. YoyakError if they are missing or damaged."""
+    try:
+        return datasets.DatasetDict.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise YoyakError(f"{folder}: not a readable tokenized data set ({error}); run dvc repro") from error

@@ -1,0 +1,156 @@
+"""Choosing the backend that writes the summaries, and saying why."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, get_args
+
+import numpy as np
+
+from yoyak.config.sections import BackendName, Generation
+from yoyak.data.person_tags import PersonTags, restore_person_tags
+from yoyak.evaluation import bootstrap, rouge
+from yoyak.evaluation.morphemes import Morphemes
+from yoyak.inference.backends.base import Backend, Writer
+from yoyak.inference.decoding import generate
+from yoyak.models.families.base import LoadedModel
+from yoyak.system.errors import YoyakError
+
+BACKENDS: tuple[str, ...] = tuple(name for name in get_args(BackendName) if name != "auto")  # the first usable one is best
+
+# Dev rows that are written twice, to compare an approximate backend with an exact one. A small model loses more in 8 bits
+# (docs: log of speed), and it writes fast, so more rows are compared.
+COMPARED_ROWS, COMPARED_ROWS_OF_SMALL_MODELS, SMALL_MODEL_PARAMETERS = 64, 256, 50_000_000
+LARGEST_LOSS = 0.01  # of rouge_sum
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend, opened, and the reason for it."""
+
+    writer: Writer
+    backend: str
+    why: str
+
+    def report(self) -> dict[str, str]:
+        """For metrics/predict.json."""
+        return {"backend": self.backend, "why": self.why}
+
+
+def backend_named(name: str) -> Backend:
+    """The implementation that `generation.backend: name` means."""
+    module = name.replace("-", "_")
+    backend: Backend = import_module(f"yoyak.inference.backends.{module}").BACKEND
+    return backend
+
+
+def choose_backend(
+    loaded: LoadedModel,
+    settings: Generation,
+    *,
+    threads: int | None,
+    dev_scores: Callable[[Writer], rouge.Scores] | None = None,
+    previous: str | None = None,
+) -> Choice:
+    """Open the backend that `generation.backend` asks for, or the best one that can be used.
+
+    `auto` takes the first exact backend that can be used. An approximate one before it is taken instead if ROUGE on dev rows
+    does not fall with it: the mean of rouge_sum may be lower by LARGEST_LOSS of itself, if that is within the rows' noise.
+
+    Args:
+        loaded: the model. A backend may use up its weights.
+        settings: section generation of params.yaml.
+        threads: CPU threads, as in `Backend.open`.
+        dev_scores: gives ROUGE, (rows, 3), of what a writer writes for some dev rows. Without it nothing is compared.
+        previous: the backend that predict chose for this model, which is taken where nothing is compared.
+
+    Raises:
+        YoyakError: if the backend that was asked for cannot be used.
+    """
+    asked = settings.backend
+    if asked != "auto":
+        backend = backend_named(asked)
+        if reason := backend.why_not(loaded, settings):
+            raise YoyakError(f"generation.backend: {asked}: {reason}; choose auto or transformers")
+        return Choice(backend.open(loaded, settings, threads=threads), asked, "generation.backend says so")
+
+    usable: list[Backend] = []
+    refused: str | None = None  # the reason for not taking the best backend
+    for name in BACKENDS:
+        backend = backend_named(name)
+        reason = backend.why_not(loaded, settings)
+        refused = refused or reason
+        if not reason:
+            usable.append(backend)
+            if backend.is_exact:
+                break
+    if not usable or not usable[-1].is_exact:
+        raise YoyakError(f"no backend can write with this model: {refused}")
+    *approximate, exact = usable
+    if not approximate:
+        return Choice(exact.open(loaded, settings, threads=threads), exact.name, refused or "it is the first that can be used")
+    if dev_scores:
+        return _compare(approximate[0], exact, loaded, settings, threads=threads, dev_scores=dev_scores)
+    chosen = next((backend for backend in approximate if backend.name == previous), exact)
+    why = "as it was chosen for dev" if previous else "no dev to judge int8 by"
+    return Choice(chosen.open(loaded, settings, threads=threads), chosen.name, why)
+
+
+def _compare(
+    approximate: Backend,
+    exact: Backend,
+    loaded: LoadedModel,
+    settings: Generation,
+    *,
+    threads: int | None,
+    dev_scores: Callable[[Writer], rouge.Scores],
+) -> Choice:
+    """The approximate backend, unless it lowers the score on dev."""
+    writers = [backend.open(loaded, settings, threads=threads) for backend in (exact, approximate)]
+    before, after = (dev_scores(writer).sum(axis=1) for writer in writers)
+    change = after - before
+    means = bootstrap.resampled_means(change[:, None], samples=1000, seed=settings.seed)
+    low, high = np.percentile(means, [2.5, 97.5])
+    lost = high < 0 or change.mean() < -LARGEST_LOSS * before.mean()
+    name = approximate.name.rpartition("-")[2]
+    why = f"{name} changes rouge_sum by {change.mean():+.2f} [{low:+.2f}, {high:+.2f}] on {len(change)} dev rows"
+    return Choice(writers[0], exact.name, why) if lost else Choice(writers[1], approximate.name, why)
+
+
+def dev_scorer(
+    encoded: Sequence[Any],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    settings: Generation,
+    person_tags: PersonTags,
+    parameters: int,
+) -> Callable[[Writer], rouge.Scores]:
+    """A function that gives ROUGE, (rows, 3), of what a writer writes for evenly spaced dev rows.
+
+    Args:
+        encoded: what the model reads for each row of dev.
+        rows: the processed rows of dev.
+        settings: section generation of params.yaml.
+        person_tags: how speaker tags were replaced; they are restored before scoring.
+        parameters: of the model. Of a small one, more rows are written.
+    """
+    most = COMPARED_ROWS_OF_SMALL_MODELS if parameters < SMALL_MODEL_PARAMETERS else COMPARED_ROWS
+    indices = [i * len(rows) // most for i in range(most)] if len(rows) > most else range(len(rows))
+    chosen = [rows[i] for i in indices]
+    morphemes = Morphemes()
+
+    def scores(writer: Writer) -> rouge.Scores:
+        outputs = generate(
+            writer,
+            [encoded[i] for i in indices],
+            [row["dialogue"] for row in chosen],
+            settings=settings,
+            progress="compare backends",
+        )
+        return rouge.score_rows(
+            predictions=[restore_person_tags(output.text, person_tags) for output in outputs],
+            references=[row["references"] for row in chosen],
+            tokenizer=morphemes,
+        )
+
+    return scores

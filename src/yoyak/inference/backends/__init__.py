@@ -1,0 +1,6 @@
+"""Backends write summaries with a loaded model. `generation.backend: NAME` in params.yaml means the module NAME.py here
+(with _ for -).
+
+To add a backend, write NAME.py with a subclass of `base.Backend` and `BACKEND = YourBackend()`, and add NAME to `BackendName`
+in yoyak/config. Its place in that list is its rank: `auto` takes the first one that can be used.
+"""

@@ -1,0 +1,214 @@
+"""The backend `ctranslate2`: the model is converted once to CTranslate2's format, and writes several times faster on a CPU.
+
+The converted vocabulary consists of token ids as text, so that ids go in and come out and our own tokenizer stays in charge.
+"""
+
+import copy
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak.config.sections import Generation
+from yoyak.inference.backends.base import Backend
+from yoyak.inference.outputs import Output, outputs_from_tokens
+from yoyak.models.checkpoints import one_line
+from yoyak.models.families.base import LoadedModel
+from yoyak.system import resumable
+from yoyak.system.errors import YoyakError
+
+ComputeType = Literal["float32", "int8"]
+
+# Model types whose outputs tests/inference/test_ctranslate2.py compares with transformers' own. In CTranslate2 4.8.5 others are
+# wrong: Llama 3's scaled positions, heads of another width, mBART's language; and GPT-NeoX's config has new names.
+MODEL_TYPES = {"bart", "t5", "llama", "qwen2", "qwen3"}
+
+MAX_WORKERS = 4  # each takes a share of a batch; of a batch of 32 rows, each then still gets 8
+
+
+def unsupported_model(model: Any) -> str | None:
+    """Why CTranslate2 cannot write with this model as transformers does, or None."""
+    if not isinstance(model, torch.nn.Module):
+        return "it is not a transformers model"
+    config: Any = model.config
+    device: Any = model.device
+    if device.type != "cpu":
+        return "a GPU is there"
+    if not isinstance(model, PreTrainedModel):
+        return "the adapter is not merged into its base, for want of memory"
+    if config.model_type not in MODEL_TYPES:
+        return f"CTranslate2 does not write as transformers does for {config.model_type}"
+    rope = getattr(config, "rope_parameters", None) or {}
+    head_size = getattr(config, "head_dim", None) or 0
+    usual_heads = config.model_type != "llama" or head_size in (0, config.hidden_size // config.num_attention_heads)
+    if rope.get("rope_type", "default") != "default" or not usual_heads:
+        return f"CTranslate2 does not know this {config.model_type}'s attention"
+    if getattr(model.generation_config, "forced_bos_token_id", None) is not None:
+        return "a first token is forced"
+    return None
+
+
+def unsupported_setting(settings: Generation) -> str | None:
+    """Why CTranslate2 cannot decode with these settings as transformers does, or None. It counts some penalties differently."""
+    beams = settings.num_beams > 1
+    in_use = {
+        "do_sample": settings.do_sample,
+        "blocked_scripts": bool(settings.blocked_scripts),
+        "repetition_penalty": settings.repetition_penalty != 1,
+        "no_repeat_ngram_size": settings.no_repeat_ngram_size > 0,
+        "min_new_tokens with num_beams": beams and settings.min_new_tokens > 0,
+        "early_stopping other than true": beams and settings.early_stopping is not True,
+    }
+    names = [name for name, used in in_use.items() if used]
+    return f"CTranslate2 does not support generation.{names[0]} as transformers does" if names else None
+
+
+class _IdVocabulary:
+    """What CTranslate2's converter needs of a tokenizer, for a vocabulary that consists of token ids as text."""
+
+    unk_token = "unk"
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
+        self.bos_token, self.eos_token = (str(token_id) for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id))
+        self.pad_token = str(tokenizer.pad_token_id)
+        self.size = size
+
+    def get_vocab(self) -> dict[str, int]:
+        return {str(token_id): token_id for token_id in range(self.size)}
+
+    def convert_ids_to_tokens(self, token_id: int) -> str:
+        return str(token_id)
+
+
+class ConvertedModel:
+    """A model in CTranslate2's format, in a temporary folder that is deleted with this object."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Convert a model.
+
+        A decoder-only `model` cannot be used afterwards: its layers are removed one by one, so that memory holds it only once.
+
+        Raises:
+            YoyakError: if it cannot be converted.
+        """
+        from ctranslate2.converters import TransformersConverter
+
+        config = model.config
+        vocabulary = _IdVocabulary(tokenizer, config.get_text_config().vocab_size)
+
+        class Converter(TransformersConverter):  # type: ignore[misc]
+            def load_model(self, *args: Any, **kwargs: Any) -> PreTrainedModel:
+                return model
+
+            def load_tokenizer(self, *args: Any, **kwargs: Any) -> _IdVocabulary:
+                return vocabulary
+
+        self.tokenizer = tokenizer
+        self.is_decoder_only = not config.is_encoder_decoder
+        ends = model.generation_config.eos_token_id
+        self.end_ids: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
+        # Beside the unfinished work, if there is any: `resumable` finds and deletes there what a killed process left.
+        parent = resumable.checkpoints_root() if resumable.checkpoints_root().is_dir() else None
+        self._temporary = tempfile.TemporaryDirectory(prefix="converted-", dir=parent)
+        self.folder = str(Path(self._temporary.name, "model"))
+        try:
+            config.save_pretrained(self._temporary.name)
+            model.config = _config_for_converter(config)
+            Converter(self._temporary.name).convert(self.folder)
+        except OSError:  # a full disk, for example, which is not the model's fault
+            raise
+        except Exception as error:  # torch and CTranslate2 raise exceptions of their own classes
+            raise YoyakError(f"CTranslate2 cannot convert this {config.model_type} model: {one_line(error)}") from error
+        finally:
+            model.config = config  # it is saved with the model
+
+
+def _config_for_converter(config: Any) -> Any:
+    """A copy of the config as the converter expects it.
+
+    It reads two keys that only older BART configs have. Whether T5's outputs are scaled, it decides by the tying of weights.
+    """
+    older = copy.deepcopy(config)
+    expected = {"normalize_before": False, "normalize_embedding": True} if config.model_type == "bart" else {}
+    older.update({name: value for name, value in expected.items() if not hasattr(config, name)})
+    if config.model_type == "t5":
+        older.tie_word_embeddings = config.scale_decoder_outputs
+    return older
+
+
+class CTranslate2Writer:
+    """A converted model, opened with one compute type."""
+
+    def __init__(
+        self, converted: ConvertedModel, settings: Generation, *, compute_type: ComputeType, threads: int | None
+    ) -> None:
+        """float32 computes what the model does. int8 quantizes each row of the weights, and the inputs of their products."""
+        import ctranslate2
+
+        self.converted, self.settings = converted, settings
+        engine = ctranslate2.Generator if converted.is_decoder_only else ctranslate2.Translator
+        # Workers share the weights. Threads within one worker wait for each other, which in int8 takes most of the time.
+        torch_threads = torch.get_num_threads()
+        threads = threads or torch_threads
+        self.workers = max(count for count in range(1, MAX_WORKERS + 1) if threads % count == 0)
+        self.engine = engine(
+            converted.folder,
+            device="cpu",
+            compute_type=compute_type,
+            inter_threads=self.workers,
+            intra_threads=threads // self.workers,
+        )
+        torch.set_num_threads(torch_threads)  # CTranslate2 has set OpenMP's number of threads, which torch uses too
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        tokens = self.generate(encoded)
+        return outputs_from_tokens(self.converted.tokenizer, tokens, end_ids=set(self.converted.end_ids))
+
+    def generate(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The new token ids of each row, including the one that ended it."""
+        texts = [[str(token_id) for token_id in row] for row in rows]
+        common = {
+            "beam_size": self.settings.num_beams,
+            "length_penalty": self.settings.length_penalty,
+            "end_token": self.converted.end_ids,
+            "return_end_token": True,
+            "max_batch_size": math.ceil(len(rows) / self.workers),
+        }
+        if self.converted.is_decoder_only:
+            results = self.engine.generate_batch(
+                texts,
+                max_length=self.settings.max_new_tokens,
+                min_length=self.settings.min_new_tokens,
+                include_prompt_in_result=False,
+                **common,
+            )
+            return [list(result.sequences_ids[0]) for result in results]
+        results = self.engine.translate_batch(
+            texts,
+            max_input_length=0,
+            max_decoding_length=self.settings.max_new_tokens,
+            min_decoding_length=self.settings.min_new_tokens,
+            **common,
+        )
+        return [[int(token) for token in result.hypotheses[0]] for result in results]
+
+
+class CTranslate2Backend(Backend):
+    name = "ctranslate2"
+    is_exact = True
+    compute_type: ComputeType = "float32"
+
+    def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
+        return unsupported_model(loaded.model) or unsupported_setting(settings)
+
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> CTranslate2Writer:
+        if "ctranslate2" not in loaded.shared:  # float32 and int8 use the same files
+            loaded.shared["ctranslate2"] = ConvertedModel(loaded.model, loaded.tokenizer)
+        return CTranslate2Writer(loaded.shared["ctranslate2"], settings, compute_type=self.compute_type, threads=threads)
+
+
+BACKEND = CTranslate2Backend()

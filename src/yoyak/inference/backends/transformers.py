@@ -1,0 +1,88 @@
+"""The backend `transformers`: `model.generate`, for every model and every setting."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+
+from yoyak.config.sections import Generation
+from yoyak.inference.backends.base import Backend
+from yoyak.inference.blocked_scripts import BlockedTokens
+from yoyak.inference.outputs import Output, outputs_from_tokens
+from yoyak.models.families.base import LoadedModel
+
+
+def generation_config(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
+    """The GenerationConfig of these settings. Keys of sampling and of beam search are set only where they have an effect."""
+    sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
+    beams = (
+        {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
+    )
+    ends = model.generation_config.eos_token_id  # a chat model may know more ends of text than its tokenizer
+    return GenerationConfig(
+        max_length=None,
+        max_new_tokens=settings.max_new_tokens,
+        min_new_tokens=settings.min_new_tokens or None,
+        num_beams=settings.num_beams,
+        do_sample=settings.do_sample,
+        repetition_penalty=settings.repetition_penalty,
+        no_repeat_ngram_size=settings.no_repeat_ngram_size,
+        **beams,
+        **sampling,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=ends if isinstance(ends, list) else tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+        forced_bos_token_id=getattr(model.generation_config, "forced_bos_token_id", None),  # mBART's language
+    )
+
+
+class TransformersWriter:
+    """A transformers model with its generation config set."""
+
+    def __init__(self, loaded: LoadedModel, settings: Generation) -> None:
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        # Set on the model, not passed to generate(), which would fill unset keys from the checkpoint's own config.
+        self.model.generation_config = generation_config(settings, self.tokenizer, self.model)
+        self.blocked = BlockedTokens(self.tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
+        self.model.eval()
+        ends = self.model.generation_config.eos_token_id
+        self.end_ids = set(ends if isinstance(ends, list) else [ends])
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        return outputs_from_tokens(self.tokenizer, self.generate(encoded, dialogues, seed=seed), end_ids=self.end_ids)
+
+    def generate(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[int]]:
+        """The new token ids of each row, with padding after its end."""
+        torch.manual_seed(seed)
+        decoder_only = not self.model.config.is_encoder_decoder
+        # A decoder-only model continues where its prompt ends, so the padding comes before the prompt.
+        side = "left" if decoder_only else "right"
+        rows = {"input_ids": [list(ids) for ids in encoded]}
+        batch = self.tokenizer.pad(rows, padding_side=side, return_tensors="pt").to(self.model.device)
+        processors = LogitsProcessorList()
+        if self.blocked:
+            size = self.model.config.get_text_config().vocab_size
+            processors.append(self.blocked.processor(dialogues, vocabulary_size=size, device=self.model.device))
+        with torch.inference_mode():
+            generated = self.model.generate(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_processor=processors
+            )
+        start = batch["input_ids"].shape[1] if decoder_only else 1  # of the new tokens
+        new_tokens: list[list[int]] = generated[:, start:].tolist()
+        return new_tokens
+
+
+class TransformersBackend(Backend):
+    name = "transformers"
+    is_exact = True
+
+    def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
+        return None if hasattr(loaded.model, "generate") else f"the family {loaded.family} has no transformers model"
+
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> TransformersWriter:
+        return TransformersWriter(loaded, settings)
+
+
+BACKEND = TransformersBackend()

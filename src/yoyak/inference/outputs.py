@@ -1,0 +1,69 @@
+"""What a model wrote: as text, with what is known about its end, and counts that show a broken model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from yoyak.data.dialogue import copies
+from yoyak.evaluation.foreign_letters import count_foreign_letters
+
+
+@dataclass(frozen=True)
+class Output:
+    """One generated text."""
+
+    text: str
+    hit_limit: bool  # generation stopped at max_new_tokens, not at an end-of-text token
+    broken: bool = False  # it had byte-level tokens that form no character; they are dropped from `text`
+
+
+def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """The text of each row of token ids, without <s>, </s>, padding and similar tokens.
+
+    `skip_special_tokens` cannot be used: KoBART's tokenizer marks 122 pieces of text as special (BI, ^^, :-), ㅠㅠ, emoji).
+    """
+    special = {
+        token_id
+        for token_id, token in tokenizer.added_tokens_decoder.items()
+        if token.special and token.content[0] == "<" and token.content[-1] == ">"
+    }
+    special |= set(tokenizer.all_special_ids)
+    texts: list[str] = tokenizer.batch_decode([[token for token in row if token not in special] for row in rows])
+    return texts
+
+
+def outputs_from_tokens(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]], *, end_ids: set[int]
+) -> list[Output]:
+    """The outputs of generated token ids. `end_ids` are the tokens that end a text."""
+    texts = decode_tokens(tokenizer, rows)
+    return [
+        Output(text.replace("\ufffd", "").strip(), hit_limit=end_ids.isdisjoint(row), broken="\ufffd" in text)
+        for text, row in zip(texts, rows, strict=True)
+    ]
+
+
+def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:
+    """Counts that show a broken or collapsed model.
+
+    Args:
+        outputs: what the model wrote.
+        texts: the summaries made of the outputs, after post-processing.
+        dialogues: the dialogue of each summary.
+
+    Returns:
+        Numbers of rows, and of rows that are distinct, empty, at the length limit, broken, or copied from their dialogue;
+        foreign letters as `count_foreign_letters` counts them; the mean number of characters.
+    """
+    return {
+        "rows": len(texts),
+        "distinct": len(set(texts)),
+        "empty": sum(not text for text in texts),
+        "hit_limit": sum(output.hit_limit for output in outputs),
+        "broken": sum(output.broken for output in outputs),
+        "copied": sum(copies(text, dialogue) for text, dialogue in zip(texts, dialogues, strict=True)),
+        **count_foreign_letters(texts, dialogues),
+        "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
+    }

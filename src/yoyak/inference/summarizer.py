@@ -1,0 +1,213 @@
+"""Summaries by a trained model, exactly as the pipeline makes them: load, encode, choose a backend, decode, post-process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from yoyak.config.params import load_params
+from yoyak.config.sections import Params
+from yoyak.data import prompts
+from yoyak.data.person_tags import restore_person_tags
+from yoyak.data.raw_dialogues import prepare_row
+from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
+from yoyak.inference.decoding import generate
+from yoyak.inference.outputs import Output
+from yoyak.inference.postprocessing import complete_ending
+from yoyak.models.checkpoints import check_positions
+from yoyak.models.families.base import Family, LoadedModel
+from yoyak.models.families.lookup import family_named, family_of_folder
+from yoyak.system import hardware
+from yoyak.system.resumable import BatchStore
+from yoyak.system.text_files import read_json
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What predict decided for a model by its dev split. None where predict has not decided."""
+
+    backend: str | None = None
+    postprocess: bool | None = None
+    names_topic: bool | None = None  # whether prompts name the topic
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From metrics/predict.json. A missing file, and that of a pruned trial, hold no decisions."""
+        report: dict[str, Any] = read_json(path) if path.is_file() else {}
+        postprocess = report.get("postprocess", {}).get("used")
+        return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))
+
+
+class Summarizer:
+    """A model with everything that makes its summaries: cleaning, encoding, a backend, post-processing.
+
+    Example:
+        >>> from yoyak import Summarizer
+        >>> summarizer = Summarizer.load("models/kobart")
+        >>> summarizer.summarize("#Person1#: 점심 먹었어?\\n#Person2#: 아직. 같이 먹을래?")
+        '#Person1#과 #Person2#는 점심을 같이 먹기로 합니다.'
+    """
+
+    def __init__(self, loaded: LoadedModel, family: Family, params: Params, decisions: Decisions | None = None) -> None:
+        """Most callers want `load`.
+
+        Args:
+            loaded: the model.
+            family: the family that loaded it.
+            params: sections preprocess, tokenizer, prompt, generation and hardware.
+            decisions: what predict decided for this model, if it has run.
+        """
+        self.loaded, self.family, self.params = loaded, family, params
+        self.decisions = decisions or Decisions()
+        self._choice: Choice | None = None
+        config = getattr(loaded.model, "config", None)
+        if config is not None:
+            check_positions(config, str(config.name_or_path), family.token_limits(params.tokenizer, params.generation))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, params: Params | None = None, decisions: Decisions | None = None) -> Self:
+        """Load a trained model.
+
+        Args:
+            folder: a stage's output such as models/kobart or models/qlora, or the output of `yoyak merge`.
+            params: the params to use. By default params.yaml of the repository that holds `folder` is read.
+            decisions: what predict decided. By default it is read from metrics/predict.json of that repository, if that
+                report belongs to the family in `folder`.
+
+        Raises:
+            YoyakError: if there is no trained model in `folder`, a file is damaged, or params are invalid.
+        """
+        folder = Path(folder)
+        root = folder.absolute().parent.parent
+        if params is None:
+            params = load_params(root / "params.yaml")
+        family = family_of_folder(folder)
+        if decisions is None:
+            is_predicted = folder.name == params.model.family
+            decisions = Decisions.read(root / "metrics" / "predict.json") if is_predicted else Decisions()
+        hardware.configure_cpu(params.hardware.cpu_threads)
+        return cls(family.load_trained(folder), family, params, decisions)
+
+    @classmethod
+    def load_chosen(cls, models: Path, params: Params, decisions: Decisions | None = None) -> Self:
+        """Load the trained model of the family that params choose, as predict does; one of another checkpoint is an error.
+
+        Args:
+            models: the folder with one folder for each family.
+            params: sections model, preprocess, tokenizer, prompt, generation and hardware.
+            decisions: what predict decided; by default nothing is decided yet.
+        """
+        family = family_named(params.model.family)
+        hardware.configure_cpu(params.hardware.cpu_threads)
+        return cls(family.load_trained(models / family.name, params), family, params, decisions)
+
+    def summarize(self, dialogue: str, *, topic: str = "") -> str:
+        """Summarize one raw dialogue.
+
+        Args:
+            dialogue: one turn on each line: "#Person1#: …".
+            topic: its topic, for prompts that name it (`prompt.topic`).
+
+        Raises:
+            YoyakError: if the text is not a dialogue.
+        """
+        return self.summarize_many([dialogue], topics=[topic])[0]
+
+    def summarize_many(self, dialogues: Sequence[str], *, topics: Sequence[str] | None = None) -> list[str]:
+        """Summarize raw dialogues, in batches.
+
+        Args:
+            dialogues: each with one turn on a line: "#Person1#: …".
+            topics: the topic of each, for prompts that name it (`prompt.topic`).
+
+        Returns:
+            One summary for each dialogue, in the same order.
+
+        Raises:
+            YoyakError: naming the dialogue by its place (from 1) if a text is not a dialogue.
+        """
+        rows = [
+            prepare_row(text, self.params.preprocess, source=f"dialogue {number}", topic=topic)
+            for number, (text, topic) in enumerate(zip(dialogues, topics or [""] * len(dialogues), strict=True), 1)
+        ]
+        return self.summarize_rows(rows)
+
+    def summarize_rows(self, rows: Sequence[Mapping[str, str]], *, progress: str = "summarize") -> list[str]:
+        """Summarize rows with `dialogue` (cleaned, as `raw_dialogues` does) and `topic`; speaker tags are restored."""
+        return self.finish(self.write(self.encode(rows), rows, progress=progress), postprocess=self.postprocesses)
+
+    @property
+    def postprocesses(self) -> bool:
+        """Whether summaries get a clean end: what `generation.postprocess` says; for `auto`, what predict decided on dev."""
+        setting = self.params.generation.postprocess
+        return setting == "always" or (setting == "auto" and bool(self.decisions.postprocess))
+
+    def encode(self, rows: Sequence[Mapping[str, str]], *, names_topic: bool | None = None) -> list[Any]:
+        """What the model reads for each row.
+
+        Args:
+            rows: with `dialogue` and `topic`.
+            names_topic: whether prompts name the topic. By default as predict decided; else, with `prompt.topic: auto`,
+                only if every row has one.
+        """
+        if names_topic is None and self.params.prompt.topic == "auto":
+            names_topic = self.decisions.names_topic
+        if names_topic is None:
+            names_topic = prompts.uses_topic(self.params.prompt, rows)
+        return self.family.encode(rows, self.loaded, self.params, names_topic=names_topic)
+
+    def choose_backend(
+        self, encoded_dev: Sequence[Any] | None = None, dev_rows: Sequence[Mapping[str, Any]] | None = None
+    ) -> Choice:
+        """Open a backend, once. With dev rows, an approximate backend is compared with an exact one on them.
+
+        Args:
+            encoded_dev: what the model reads for each row of dev.
+            dev_rows: the processed rows of dev, with `references`.
+        """
+        if self._choice is None:
+            settings, scores = self.params.generation, None
+            if encoded_dev is not None and dev_rows is not None:
+                scores = dev_scorer(
+                    encoded_dev,
+                    dev_rows,
+                    settings=settings,
+                    person_tags=self.params.preprocess.person_tags,
+                    parameters=self.loaded.model.num_parameters() if hasattr(self.loaded.model, "num_parameters") else 0,
+                )
+            self._choice = choose_backend(
+                self.loaded,
+                settings,
+                threads=self.params.hardware.cpu_threads,
+                dev_scores=scores,
+                previous=self.decisions.backend,
+            )
+        return self._choice
+
+    def write(
+        self,
+        encoded: Sequence[Any],
+        rows: Sequence[Mapping[str, str]],
+        *,
+        progress: str,
+        kept: BatchStore | None = None,
+    ) -> list[Output]:
+        """Generate one output for each row.
+
+        Args:
+            encoded: what the model reads for each row (`encode`).
+            rows: with `dialogue`.
+            progress: the label of the progress bar.
+            kept: batches that were finished before a kill; each further one is added.
+        """
+        writer = self.choose_backend().writer
+        dialogues = [row["dialogue"] for row in rows]
+        return generate(writer, encoded, dialogues, settings=self.params.generation, progress=progress, kept=kept)
+
+    def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:
+        """The summaries of outputs: post-processed if asked for, with speaker tags restored."""
+        return self.restore_tags([complete_ending(output) if postprocess else output.text for output in outputs])
+
+    def restore_tags(self, texts: Sequence[str]) -> list[str]:
+        """Texts with the speaker tags of the data (#Person1#) in place of what `preprocess.person_tags` wrote for them."""
+        return [restore_person_tags(text, self.params.preprocess.person_tags) for text in texts]

@@ -1,0 +1,115 @@
+"""The interface of a model family, and what it hands to training and prediction."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from yoyak.config.sections import Generation, Params, Tokenizer
+
+Row = Mapping[str, str]  # a processed row: fname, dialogue, topic, and summary where there is one
+Columns = dict[str, list[Any]]  # a batch of rows by column
+BatchEncoder = Callable[[Columns], Columns]
+
+
+@dataclass
+class LoadedModel:
+    """A model that is ready to write summaries.
+
+    `model` and `tokenizer` are of any class that the family and the backends agree on: transformers' own for kobart and qlora.
+    Backends keep in `shared` what they made of the model, so that a second one need not make it again.
+    """
+
+    family: str
+    model: Any
+    tokenizer: Any
+    shared: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """A model that is ready to be trained, with everything about it that depends on the family."""
+
+    model: Any
+    tokenizer: Any
+    collate: Callable[[list[dict[str, Any]]], dict[str, Any]]  # tokenized rows to a batch of tensors
+    precision: str  # "float32", "bfloat16" or "float16"
+    save: Callable[[Path], None]  # writes the trained model into an empty folder
+    description: str  # what was chosen and why, for the log
+
+
+class Family(ABC):
+    """One kind of model: how it reads dialogues, and how it is loaded, trained and saved.
+
+    Methods that take `params` read only the sections that they name. A stage passes a view with just the sections that
+    dvc.yaml lists for it (`Params.only`), so that an undeclared one is an error.
+    """
+
+    name: ClassVar[str]
+    is_trained: ClassVar[bool] = True  # False: the stages tokenize and train have nothing to do
+    trains_adapter: ClassVar[bool] = False  # True: only a LoRA is trained, on a frozen base
+    unread_params: ClassVar[tuple[str, ...]] = ()  # prefixes of params without effect on this family, such as "lora."
+
+    @abstractmethod
+    def recognizes(self, folder: Path) -> bool:
+        """Whether `folder` holds a trained model of this family."""
+
+    @abstractmethod
+    def load_trained(self, folder: Path, params: Params | None = None) -> LoadedModel:
+        """Load what training wrote.
+
+        Args:
+            folder: the stage's output, such as models/kobart.
+            params: section model. If given, a model of another checkpoint than it names is an error.
+
+        Raises:
+            YoyakError: if the folder holds no usable model.
+        """
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[Any]:
+        """What the model reads for each row; the length of an item orders the batches.
+
+        Args:
+            rows: processed rows, as preprocess writes them.
+            loaded: the model from `load_trained` or `load_untrained`.
+            params: sections tokenizer and prompt.
+            names_topic: whether the prompt names the topic of a row (`prompts.uses_topic`); families without prompts ignore it.
+        """
+
+    def token_limits(self, lengths: Tokenizer, generation: Generation | None) -> dict[str, int]:
+        """The numbers of tokens that must fit into the model's positions, by the params that set them.
+
+        Args:
+            lengths: section tokenizer.
+            generation: section generation, or None before prediction.
+        """
+        return {}
+
+    def load_tokenizer(self, params: Params) -> Any:
+        """The tokenizer of the checkpoint, with the special tokens of params. Sections: model, tokenizer."""
+        raise self._not_trained()
+
+    def batch_encoders(self, tokenizer: Any, params: Params, test_rows: Iterable[Row]) -> dict[str, BatchEncoder]:
+        """For each split, the function that makes columns of token ids from a batch of rows. Sections: tokenizer, prompt.
+
+        Columns are `fname`, `input_ids`, `length` (of input_ids) and, where rows have a summary, `labels`. Columns whose names
+        begin with an underscore go into metrics/tokenize.json only (`tokenization.encode_files`).
+        """
+        raise self._not_trained()
+
+    def prepare_training(self, params: Params) -> TrainingSetup:
+        """Load the checkpoint for training. Sections: model, tokenizer, training, lora."""
+        raise self._not_trained()
+
+    def load_untrained(self, params: Params) -> LoadedModel:
+        """Load the checkpoint as it is, to score it without training (`yoyak screen`). Section: model."""
+        raise self._not_trained()
+
+    def base_model_bytes(self, params: Params) -> int:
+        """The size of the base model that a trained model needs beside it; 0 if it is complete. Section: model."""
+        return 0
+
+    def _not_trained(self) -> NotImplementedError:
+        return NotImplementedError(f"the family {self.name} has no checkpoint to train")

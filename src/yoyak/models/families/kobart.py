@@ -1,0 +1,84 @@
+"""The family `kobart`: encoder-decoders (KoBART, KoT5, mBART-50), all of whose weights are trained."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.data.pair_encoding import encode_pairs, encode_sources
+from yoyak.models import checkpoints
+from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
+from yoyak.models.tokenizer_loading import load_tokenizer
+from yoyak.system import hardware
+
+
+class KobartFamily(Family):
+    name = "kobart"
+    unread_params = ("lora.", "prompt.", "model.qlora.")
+
+    def recognizes(self, folder: Path) -> bool:
+        if not (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+            return False
+        config = checkpoints.load_config(checkpoints.from_pretrained_arguments(str(folder), None))
+        return bool(config.is_encoder_decoder)
+
+    def token_limits(self, lengths: Tokenizer, generation: Generation | None) -> dict[str, int]:
+        limits = {
+            "tokenizer.max_input_length": lengths.max_input_length,
+            "tokenizer.max_target_length": lengths.max_target_length,
+        }
+        return limits | ({"generation.max_new_tokens": generation.max_new_tokens} if generation else {})
+
+    def load_tokenizer(self, params: Params) -> PreTrainedTokenizerBase:
+        chosen = params.model.kobart
+        return load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+
+    def batch_encoders(
+        self, tokenizer: PreTrainedTokenizerBase, params: Params, test_rows: Iterable[Row]
+    ) -> dict[str, BatchEncoder]:
+        encode = partial(encode_pairs, tokenizer=tokenizer, lengths=params.tokenizer)
+        return dict.fromkeys(("train", "dev", "test"), encode)
+
+    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[list[int]]:
+        dialogues = [row["dialogue"] for row in rows]
+        return encode_sources(loaded.tokenizer, dialogues, params.tokenizer.max_input_length)
+
+    def prepare_training(self, params: Params) -> TrainingSetup:
+        from yoyak.data.collation import collate_pairs
+        from yoyak.models import encoder_decoder
+
+        chosen = params.model.kobart
+        tokenizer = self.load_tokenizer(params)
+        model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer)
+        parameters = model.num_parameters()
+        precision, reason = hardware.choose_precision(params.training.precision, parameters=parameters)
+        return TrainingSetup(
+            model,
+            tokenizer,
+            collate=collate_pairs(tokenizer, model),
+            precision=precision,
+            save=partial(encoder_decoder.save, model, tokenizer),
+            description=f"{chosen.checkpoint}: {parameters:,} parameters, {precision} ({reason})",
+        )
+
+    def load_untrained(self, params: Params) -> LoadedModel:
+        chosen = params.model.kobart
+        # No tokens are added. An untrained model would not know them.
+        return self._load(chosen.checkpoint, chosen.revision)
+
+    def load_trained(self, folder: Path, params: Params | None = None) -> LoadedModel:
+        hardware.enable_tf32()
+        checkpoints.verify_checkpoint(str(folder), weights=False)
+        return self._load(str(folder), None)
+
+    def _load(self, checkpoint: str, revision: str | None) -> LoadedModel:
+        from yoyak.models import encoder_decoder
+
+        tokenizer = load_tokenizer(checkpoint, revision, ())
+        model = encoder_decoder.load(checkpoint, revision, tokenizer)
+        return LoadedModel(self.name, model.to(hardware.default_device()), tokenizer)
+
+
+FAMILY = KobartFamily()

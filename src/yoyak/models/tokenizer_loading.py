@@ -1,0 +1,96 @@
+"""Loading a checkpoint's tokenizer so that tags are single tokens and decoding gives back the text that was encoded."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from yoyak.models.checkpoints import from_pretrained_arguments, one_line, verify_checkpoint
+from yoyak.system.errors import YoyakError
+
+T5_PRE_TOKENIZERS = [pre_tokenizers.WhitespaceSplit, pre_tokenizers.Metaspace]
+SMALLEST_VOCABULARY = 50  # letters or bytes alone are more tokens; the empty tokenizer that transformers makes up has five
+
+
+def load_tokenizer(
+    checkpoint: str, revision: str | None, special_tokens: Sequence[str], *, pad_with_eos: bool = False
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer and add `special_tokens`, each as one token that decoding keeps.
+
+    Args:
+        checkpoint: a folder, or a name on a hub.
+        revision: the commit or tag on the hub.
+        special_tokens: texts that become one token each, if the tokenizer does not have them yet.
+        pad_with_eos: use the end-of-text token for padding if the tokenizer has no padding token. This is correct for
+            decoder-only models, whose labels are masked by position and not by token id.
+
+    Raises:
+        YoyakError: if the tokenizer cannot be loaded, or has no end-of-text or padding token.
+    """
+    arguments = from_pretrained_arguments(checkpoint, revision)
+    verify_checkpoint(checkpoint, weights=False)
+    tokenizer = _from_pretrained(checkpoint, arguments)
+    if pad_with_eos and tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        print(
+            f"{checkpoint}: the tokenizer has no padding token; {tokenizer.eos_token} is used for it",
+            file=sys.stderr,
+            flush=True,
+        )
+        tokenizer.pad_token = tokenizer.eos_token
+    for name in ("eos_token", "pad_token"):
+        if getattr(tokenizer, name) is None:
+            raise YoyakError(f"{checkpoint}: its tokenizer has no {name}; set one in its tokenizer_config.json")
+    if len(tokenizer) < SMALLEST_VOCABULARY:
+        raise YoyakError(
+            f"{checkpoint}: its tokenizer has only {len(tokenizer)} tokens; check that its files are there (tokenizer.json)"
+        )
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in special_tokens])
+    _keep_spacing_at_tags(tokenizer)
+    if hasattr(tokenizer, "tgt_lang") and "ko_KR" in tokenizer.get_vocab():  # mBART generates the language of this token
+        tokenizer.src_lang = tokenizer.tgt_lang = "ko_KR"
+        if tokenizer.suffix_tokens != [tokenizer.eos_token_id]:  # the first mBART puts the language token after the text
+            raise YoyakError(f"{checkpoint}: its texts do not end with {tokenizer.eos_token}; use an mBART-50 checkpoint")
+    tokenizer.model_max_length = int(1e9)  # yoyak limits lengths itself; without this, long texts print a warning
+    return tokenizer
+
+
+def _from_pretrained(checkpoint: str, arguments: dict[str, Any]) -> PreTrainedTokenizerBase:
+    """AutoTokenizer, or tokenizer.json alone where the class that the checkpoint names does not fit it.
+
+    KoT5 names T5Tokenizer, which transformers builds for Unigram models only, but its tokenizer is a byte-level BPE.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(**arguments)
+    except Exception as error:  # the tokenizers library raises plain Exception, and a damaged file any class
+        if isinstance(error, TypeError):
+            with suppress(Exception):
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(**arguments)
+                print(
+                    f"{checkpoint}: its tokenizer does not fit the class that it names; tokenizer.json is used alone",
+                    file=sys.stderr,
+                )
+                return tokenizer
+        raise YoyakError(f"{checkpoint}: cannot load its tokenizer: {one_line(error)}") from error
+
+
+def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make "#Person1#은" decode to the same text, without a space after the tag.
+
+    A Metaspace pre-tokenizer (KoBART, T5) puts a space before every piece between added tokens, so "#Person1#은" would come
+    back as "#Person1# 은". Only the start of a text needs that space. T5 also splits at white space first and drops it. With a
+    space only at the start, all other spaces would be lost. So a normalizer turns white space into spaces, at which Metaspace
+    then splits by itself.
+    """
+    backend = tokenizer.backend_tokenizer
+    pre_tokenizer = backend.pre_tokenizer
+    parts: Any = pre_tokenizer if isinstance(pre_tokenizer, pre_tokenizers.Sequence) else []
+    if [type(part) for part in parts] == T5_PRE_TOKENIZERS:
+        pre_tokenizer = backend.pre_tokenizer = parts[1]
+        spaces = normalizers.Replace(Regex(r"\s+"), " ")
+        backend.normalizer = normalizers.Sequence([backend.normalizer, spaces] if backend.normalizer else [spaces])
+    if isinstance(pre_tokenizer, pre_tokenizers.Metaspace) and pre_tokenizer.prepend_scheme == "always":
+        pre_tokenizer.prepend_scheme = "first"
+        backend.pre_tokenizer = pre_tokenizer

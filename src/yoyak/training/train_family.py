@@ -1,0 +1,57 @@
+"""Training a model of any family, from tokenized rows to the model's folder: what the training stages run."""
+
+from pathlib import Path
+
+from transformers import set_seed
+
+from yoyak.config.sections import Params
+from yoyak.data.tokenized_data import load_tokenized
+from yoyak.models.families.base import Family
+from yoyak.system import hardware
+from yoyak.system.integrity import verify_checksums
+from yoyak.system.resumable import work_folder
+from yoyak.training.fit import fit
+
+
+def train_family(family: Family, params: Params, *, tokenized: Path, output: Path, metrics: Path) -> None:
+    """Train the checkpoint that params choose, going on from what a killed run has kept.
+
+    Args:
+        family: of the checkpoint.
+        params: sections model, tokenizer, training and hardware, and lora unless the family does not read it.
+        tokenized: folder of the tokenized splits.
+        output: folder for the trained model.
+        metrics: folder for DVCLive's files and the arguments of the run.
+
+    Raises:
+        YoyakError: if an input is damaged, the checkpoint cannot be loaded, or the loss is not a number.
+    """
+    set_seed(params.training.seed)
+    hardware.configure_cpu(params.hardware.cpu_threads)
+    verify_checksums(tokenized)
+    splits = load_tokenized(tokenized)
+    setup = family.prepare_training(params)
+    print(setup.description, flush=True)
+    chosen = params.model.chosen
+    result_depends_on = {
+        "model": chosen,
+        "tokenizer": params.tokenizer,
+        "training": params.training,
+        "hardware": params.hardware,
+    }
+    if family.trains_adapter:
+        result_depends_on["lora"] = params.lora
+    with work_folder(f"train_{family.name}", result_depends_on, [tokenized, Path(chosen.checkpoint)]) as checkpoints:
+        fit(
+            setup.model,
+            setup.tokenizer,
+            splits,
+            collate=setup.collate,
+            training=params.training,
+            max_target_length=params.tokenizer.max_target_length,
+            precision=setup.precision,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            output=output,
+            save=setup.save,
+        )

@@ -1,0 +1,63 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import DIALOGUES, save_csv
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Preprocess
+from yoyak.data.dialogue import BadDialogueError
+from yoyak.data.raw_dialogues import prepare_dialogue, prepare_row, read_dialogues
+from yoyak.system.errors import YoyakError
+
+
+def settings(values: dict[str, Any], **changes: str) -> Preprocess:
+    return parse_params(values | {"preprocess": values["preprocess"] | changes}, source="test").preprocess
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "#Person1#: 안녕 웃음\n#Person2#: 네"),
+        ({"noise": "minimal"}, "#Person1#: 안녕ㅋㅋㅋ\n#Person2#: 네"),
+        ({"person_tags": "simplify"}, "P1: 안녕 웃음\nP2: 네"),
+        ({"person_tags": "abstract"}, "화자1: 안녕 웃음\n화자2: 네"),
+    ],
+)
+def test_a_dialogue_is_prepared_as_the_pipeline_does(values: dict[str, Any], changes: dict[str, str], expected: str) -> None:
+    chosen = settings(values, **({"noise": "moderate", "person_tags": "keep_original"} | changes))
+    assert prepare_dialogue("Person1 :  안녕ㅋㅋㅋ\r\n#사람2#: 네 ", chosen) == expected
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "안녕하세요?", "#Person1#: 안\0녕", "#Person1#: " + "가" * 50_000])
+def test_a_text_that_is_not_a_dialogue_is_refused(values: dict[str, Any], text: str) -> None:
+    chosen = settings(values)
+    with pytest.raises(BadDialogueError):
+        prepare_dialogue(text, chosen)
+    with pytest.raises(YoyakError, match=r"^note\.txt: \w+; a dialogue has one turn on each line"):
+        prepare_row(text, chosen, source="note.txt")
+
+
+def test_a_text_whose_tags_could_not_be_restored_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(BadDialogueError, match="simplify_could_not_be_undone"):
+        prepare_dialogue("#Person1#: P1 어디야?", settings(values, person_tags="simplify"))
+
+
+def test_a_csv_keeps_its_order_and_names(values: dict[str, Any], tmp_path: Path) -> None:
+    table = [{"topic": " 병원\n예약 ", "dialogue": text, "fname": f'이름 "{row}", {row}'} for row, text in enumerate(DIALOGUES)]
+    rows = read_dialogues(save_csv(tmp_path / "in.csv", table), settings(values))
+    assert [row["fname"] for row in rows] == [row["fname"] for row in table]
+    assert {row["topic"] for row in rows} == {"병원 예약"}
+
+
+def test_a_bad_row_is_named(values: dict[str, Any], tmp_path: Path) -> None:
+    table = [{"fname": "a", "dialogue": DIALOGUES[0]}, {"fname": "b", "dialogue": "아무도 없다"}]
+    with pytest.raises(YoyakError, match=r"in\.csv: line 4: b: no_speaker"):
+        read_dialogues(save_csv(tmp_path / "in.csv", table), settings(values))
+
+
+@pytest.mark.parametrize("fname", ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1"])
+def test_an_fname_that_a_spreadsheet_would_run_is_named(values: dict[str, Any], tmp_path: Path, fname: str) -> None:
+    source = save_csv(tmp_path / "in.csv", [{"fname": fname, "dialogue": DIALOGUES[0]}])
+    with pytest.raises(YoyakError, match=r"in\.csv: line 2: .*formula_in_fname"):
+        read_dialogues(source, settings(values))

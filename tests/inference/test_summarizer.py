@@ -1,0 +1,149 @@
+"""The public class Summarizer: the same summaries as the pipeline, with the decisions that predict made."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import yoyak
+from tests.conftest import DIALOGUES, ROOT
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
+from yoyak.inference.backend_choice import Choice
+from yoyak.inference.outputs import Output
+from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.models.families.base import LoadedModel
+from yoyak.models.families.lookup import family_named
+from yoyak.models.tokenizer_loading import load_tokenizer
+from yoyak.system.errors import YoyakError
+
+
+class FirstWords:
+    """A writer whose summary is a number and the speaker of the dialogue's first turn."""
+
+    def __init__(self) -> None:
+        self.encoded: list[Any] = []
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        self.encoded += encoded
+        return [Output(f"요약: {text.split(':')[0]}", hit_limit=False) for text in dialogues]
+
+
+def with_writer(
+    params: Params, tokenizer: Any, family: str, decisions: Decisions | None = None
+) -> tuple[Summarizer, FirstWords]:
+    """A summarizer whose backend is `FirstWords`."""
+    summarizer = Summarizer(LoadedModel(family, None, tokenizer), family_named(family), params, decisions)
+    writer = FirstWords()
+    summarizer._choice = Choice(writer, "test", "test")
+    return summarizer, writer
+
+
+def test_it_is_the_public_class() -> None:
+    assert yoyak.Summarizer is Summarizer
+
+
+def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: Path) -> None:
+    summarizer = Summarizer.load(tiny, params=params)
+    texts = summarizer.summarize_many(DIALOGUES)
+    assert len(texts) == len(DIALOGUES) and len(set(texts)) > 1
+    assert summarizer.summarize(DIALOGUES[3]) == texts[3]
+
+
+def test_params_and_decisions_come_from_the_repository_of_the_model(params: Params, tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "repository"
+    shutil.copytree(tiny, root / "models/kobart")
+    (root / "metrics").mkdir()
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    report = {"backend": "ctranslate2-int8", "why": "", "postprocess": {"used": True}}
+    (root / "metrics/predict.json").write_text(json.dumps(report), encoding="utf-8")
+    summarizer = Summarizer.load(root / "models/kobart")
+    assert summarizer.decisions == Decisions(backend="ctranslate2-int8", postprocess=True)
+    assert summarizer.choose_backend().backend == "ctranslate2-int8"
+    shutil.copytree(tiny, root / "models/other")  # predict has not decided anything for this one
+    assert Summarizer.load(root / "models/other").decisions == Decisions()
+
+
+@pytest.mark.parametrize("report", [None, {"pruned": "rouge_sum 1 after epoch 1"}])
+def test_without_a_report_nothing_is_decided(tmp_path: Path, report: dict[str, Any] | None) -> None:
+    if report:
+        (tmp_path / "predict.json").write_text(json.dumps(report), encoding="utf-8")
+    assert Decisions.read(tmp_path / "predict.json") == Decisions()
+
+
+def test_a_missing_model_says_what_to_do(params: Params, tmp_path: Path) -> None:
+    with pytest.raises(YoyakError, match="no trained model here; run `dvc repro`"):
+        Summarizer.load(tmp_path, params=params)
+
+
+def test_lengths_beyond_the_models_positions_are_refused(values: dict[str, Any], params: Params, tiny: Path) -> None:
+    longer = params.model_copy(update={"tokenizer": params.tokenizer.model_copy(update={"max_input_length": 257})})
+    with pytest.raises(YoyakError, match=r"tokenizer\.max_input_length: 257 is more than the 256 positions"):
+        Summarizer.load(tiny, params=longer)
+
+
+@pytest.mark.parametrize(
+    ("setting", "decided", "expected"),
+    [
+        ("never", True, False),
+        ("always", False, True),
+        ("auto", True, True),
+        ("auto", False, False),
+        ("auto", None, False),  # predict has not decided yet
+    ],
+)
+def test_it_post_processes_as_predict_decided(
+    values: dict[str, Any], tiny: Path, setting: str, decided: bool | None, *, expected: bool
+) -> None:
+    values["generation"]["postprocess"] = setting
+    tokenizer = load_tokenizer(str(tiny), None, ())
+    summarizer, _ = with_writer(parse_params(values, source="test"), tokenizer, "kobart", Decisions(postprocess=decided))
+    assert summarizer.postprocesses is expected
+    assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#" + ("." if expected else "")
+
+
+def test_speaker_tags_are_replaced_for_the_model_and_restored(values: dict[str, Any], tiny: Path) -> None:
+    values["preprocess"]["person_tags"] = "abstract"
+    tokenizer = load_tokenizer(str(tiny), None, ())
+    summarizer, writer = with_writer(parse_params(values, source="test"), tokenizer, "kobart")
+    assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#"
+    assert tokenizer.decode(writer.encoded[0]).startswith(
+        DIALOGUES[0].replace("#Person1#", "화자1").replace("#Person2#", "화자2")
+    )
+
+
+@pytest.mark.parametrize(
+    ("topics", "decided", "subjects"),
+    [
+        (["여행", " 병원\n예약 "], None, ["여행", "병원 예약"]),
+        (["여행", ""], None, ["대화", "대화"]),  # not every row has one
+        (None, None, ["대화", "대화"]),
+        (["여행", ""], True, ["여행", "대화"]),  # as in training
+        (["여행", "병원"], False, ["대화", "대화"]),
+    ],
+)
+def test_topics_are_named_if_predict_decided_so_or_every_row_has_one(
+    values: dict[str, Any], topics: list[str] | None, decided: bool | None, subjects: list[str]
+) -> None:
+    tokenizer = load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ("#Person1#", "#Person2#"))
+    decisions = Decisions(names_topic=decided)
+    summarizer, writer = with_writer(parse_params(values, source="test"), tokenizer, "qlora", decisions)
+    summarizer.summarize_many(DIALOGUES[:2], topics=topics)
+    prompts = sorted(tokenizer.decode(ids) for ids in writer.encoded)
+    expected = sorted(zip(DIALOGUES, subjects, strict=False))
+    for dialogue, subject in expected:
+        (prompt,) = (text for text in prompts if dialogue in text)
+        assert f"위 {subject} 주제에 대한 대화를 요약해주세요." in prompt
+
+
+def test_a_dialogue_longer_than_the_limit_is_summarized(params: Params, tiny: Path) -> None:
+    long = "#Person1#: " + "안녕하세요 " * 2000
+    assert len(Summarizer.load(tiny, params=params).summarize_many([long, DIALOGUES[0]])) == 2
+
+
+def test_a_text_that_is_not_a_dialogue_is_named_by_its_place(params: Params, tiny: Path) -> None:
+    with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker; a dialogue has one turn on each line"):
+        Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])
