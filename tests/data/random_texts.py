@@ -9,7 +9,7 @@ from yoyak.data.person_tags import PersonTags
 NOISES: tuple[Noise, ...] = ("minimal", "moderate", "aggressive")
 STRATEGIES: tuple[PersonTags, ...] = ("keep_original", "simplify", "abstract")
 
-# Pieces that the dirt is made of, so that random texts hit the rules and their seams.
+# Pieces of damaged text, so that random texts meet the rules and the places where two rules meet.
 PIECES = st.sampled_from(
     (
         *("#Person1#", "#Person2#:", "Person1", "person2", "#사람1#", "P1", "화자2", "#Email#", "#", ":", "：", "1"),

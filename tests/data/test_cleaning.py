@@ -52,13 +52,13 @@ def test_a_clean_row_is_unchanged() -> None:
         ("#Person1#: 밥?ㅋㅋ\n#Person2#: 응ㅠ", "#Person1#: 밥? 웃음\n#Person2#: 응 슬픔", {"noise"}),
     ],
 )
-def test_every_kind_of_dirt_is_mended_and_counted(given: str, dialogue: str, kinds: set[str]) -> None:
+def test_every_kind_of_damage_is_repaired_and_counted(given: str, dialogue: str, kinds: set[str]) -> None:
     row, changed = clean(cells(dialogue=given))
     assert row["dialogue"] == dialogue
     assert set(changed) == kinds
 
 
-def test_a_summary_is_mended_for_learning_and_kept_raw_for_scoring() -> None:
+def test_a_summary_is_repaired_for_learning_and_stays_raw_for_scoring() -> None:
     raw = "Person2는 밥을 \r\n먹었다고 합니다.ㅋㅋ"
     row, changed = clean(cells(summary=raw), person_tags="simplify")
     assert row["summary"] == "P2는 밥을 먹었다고 합니다. 웃음"
@@ -87,7 +87,7 @@ def test_noise_and_tags_reach_dialogue_and_summary_alike() -> None:
         ("#Person1#: #Person😀2# 봐", "#Person1#: #Person2# 봐"),
     ],
 )
-def test_a_tag_that_an_emoji_hid_is_one(given: str, dialogue: str) -> None:
+def test_a_tag_that_an_emoji_interrupts_is_a_tag(given: str, dialogue: str) -> None:
     assert clean(cells(dialogue=given), noise="aggressive")[0]["dialogue"] == dialogue
 
 
@@ -148,13 +148,13 @@ def test_a_rejection_has_its_reason(changed: dict[str, str], reason: str) -> Non
 
 
 @pytest.mark.parametrize("changed", [{"dialogue": TALK + "\n#Person1#: P1에 세웠어"}, {"summary": "#Person1#3은 P2"}])
-def test_a_row_whose_tags_could_not_come_back_is_rejected(changed: dict[str, str]) -> None:
+def test_a_row_whose_tags_cannot_be_restored_is_rejected(changed: dict[str, str]) -> None:
     clean(cells(**changed))
     with pytest.raises(BadDialogueError, match="simplify_could_not_be_undone"):
         clean(cells(**changed), person_tags="simplify")
 
 
-def test_the_seam_of_dialogue_and_summary_hides_no_tag() -> None:
+def test_a_replaced_tag_in_the_dialogue_alone_is_rejected() -> None:
     with pytest.raises(BadDialogueError, match="could_not_be_undone"):
         clean(cells(dialogue="#Person1#: 주차는 P1", summary="2시에 만납니다."), person_tags="simplify")
 

@@ -1,4 +1,4 @@
-"""The guard against dialogues that stand in two splits."""
+"""The guard against dialogues that occur in two splits."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from yoyak.data.leak_guard import FirstValues, LeakGuard
 from yoyak.system.errors import YoyakError
 
 
-def test_guard_tells_apart_what_has_no_word() -> None:
+def test_dialogues_without_words_are_compared_as_they_are() -> None:
     guard = LeakGuard()
     guard.add(split="train", fname="a", dialogue="#Person1#: ...")
     guard.add(split="dev", fname="b", dialogue="#Person1#: ?!")
@@ -37,7 +37,7 @@ def test_many_leaks_are_not_all_kept_or_printed() -> None:
         for number in range(50):
             guard.add(split=split, fname=f"{split}_{number}", dialogue=f"#Person1#: {number}번")
     assert (guard.count, len(guard.leaks)) == (50, 20)
-    with pytest.raises(YoyakError, match="50 dialogues stand in two splits") as error:
+    with pytest.raises(YoyakError, match="50 dialogues occur in two splits") as error:
         guard.check()
     assert str(error.value).endswith("\n  and 30 more")
     assert len(str(error.value).splitlines()) == 22
@@ -56,5 +56,5 @@ def test_no_leak_is_no_error() -> None:
     guard.add(split="train", fname="a", dialogue="#Person1#: 가")
     guard.check()
     guard.add(split="dev", fname="b", dialogue="#Person2#: 가")
-    with pytest.raises(YoyakError, match=r"1 dialogues stand in two splits.*\n  dev b is the dialogue of train a"):
+    with pytest.raises(YoyakError, match=r"1 dialogues occur in two splits.*\n  dev b is the dialogue of train a"):
         guard.check()

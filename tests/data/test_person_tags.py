@@ -17,7 +17,7 @@ from yoyak.data.person_tags import PersonTags, replace_person_tags, replace_reve
         ("abstract", "화자1은 화자7에게 #Email#을 준다."),
     ],
 )
-def test_person_tags_go_and_come_back(strategy: PersonTags, written: str) -> None:
+def test_tags_are_replaced_and_restored(strategy: PersonTags, written: str) -> None:
     text = "#Person1#은 #Person7#에게 #Email#을 준다."
     assert replace_person_tags(text, strategy) == written
     assert restore_person_tags(written, strategy) == text
@@ -35,7 +35,7 @@ def test_person_tags_go_and_come_back(strategy: PersonTags, written: str) -> Non
         ("abstract", "#Person1#3시"),
     ],
 )
-def test_a_text_whose_tags_could_not_come_back_is_known(strategy: PersonTags, text: str) -> None:
+def test_a_text_whose_tags_cannot_be_restored_is_refused(strategy: PersonTags, text: str) -> None:
     with pytest.raises(BadDialogueError, match=f"{strategy}_could_not_be_undone"):
         replace_reversibly(text, strategy)
     assert replace_reversibly(text, "keep_original") == text
@@ -49,7 +49,7 @@ def test_restore_leaves_what_only_looks_like_a_tag(text: str) -> None:
 
 @QUICK
 @given(TEXTS, st.sampled_from(STRATEGIES))
-def test_restore_is_the_inverse_unless_the_text_is_known_to_forbid_it(text: str, strategy: PersonTags) -> None:
+def test_restoring_is_the_inverse_of_replacing_for_any_text_that_is_not_refused(text: str, strategy: PersonTags) -> None:
     try:
         replaced = replace_reversibly(text, strategy)
     except BadDialogueError:

@@ -34,7 +34,7 @@ def cleaner_of(*, max_rejected: int = 0, noise: Noise = "moderate", **options: A
 
 
 def run(rows: list[dict[str, str]], *, cleaner: SplitCleaner | None = None, split: str = "train") -> list[dict[str, Any]]:
-    """The cleaned rows; the first one stands in line 10 of the file, the second in line 20 …"""
+    """The cleaned rows; the first one is in line 10 of the file, the second in line 20 …"""
     numbered = [Row(10 * number, row) for number, row in enumerate(rows, 1)]
     return list((cleaner or cleaner_of()).clean_rows(split, numbered))
 
@@ -59,7 +59,7 @@ def test_report_counts_rows_not_changes() -> None:
 @pytest.mark.parametrize("first", [TALK, ""])
 def test_an_fname_that_occurs_twice_stops(first: str) -> None:
     """Also when its first row was rejected."""
-    with pytest.raises(YoyakError, match=r"train\.csv: line 20: train_0: this fname stands in line 10 too"):
+    with pytest.raises(YoyakError, match=r"train\.csv: line 20: train_0: this fname occurs in line 10 too"):
         run([cells(dialogue=first), cells(dialogue=TALK + "!")])
 
 
@@ -98,11 +98,11 @@ def test_memory_does_not_grow_with_the_rows() -> None:
             cleaner = cleaner_of(noise="minimal", rejects_file=file)
             tracemalloc.start()
             deque(cleaner.clean_rows("train", rows), maxlen=0)
-            found = tracemalloc.get_traced_memory()[1]
+            peak_bytes = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         report = cleaner.reports["train"]
         assert (report.rows_in, report.rows_out, report.rejected) == (count, count // 2, {"no_speaker": count // 2})
-        return found
+        return peak_bytes
 
     peak(100)  # what is filled once, like the caches of regular expressions
     assert peak(2000) < peak(250) + 50_000
@@ -156,7 +156,7 @@ def test_leaks_and_empty_splits_stop() -> None:
     cleaner = filled(max_rejected=9)
     cleaner.guard.add(split="train", fname="b", dialogue=TALK)
     cleaner.guard.add(split="dev", fname="a", dialogue=TALK)
-    with pytest.raises(YoyakError, match=r"1 dialogues stand in two splits[^$]*dev a is the dialogue of train b"):
+    with pytest.raises(YoyakError, match=r"1 dialogues occur in two splits[^$]*dev a is the dialogue of train b"):
         cleaner.check()
     with pytest.raises(YoyakError, match=r"d/train\.csv: no row is left"):
         filled(max_rejected=1, out=0).check()
@@ -185,7 +185,10 @@ def written(project: Path) -> dict[str, bytes]:
 
 def test_the_rows_are_the_same_whatever_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yoyak.data.splits.CHUNK_ROWS", 7)
-    table = [Row(at + 2, {"fname": f"t{at}", "dialogue": f"#Person1#: {at}번 ㅋㅋ", "summary": "요약"}) for at in range(100)]
+    table = [
+        Row(index + 2, {"fname": f"t{index}", "dialogue": f"#Person1#: {index}번 ㅋㅋ", "summary": "요약"})
+        for index in range(100)
+    ]
     table[33][1]["dialogue"] = "no dialogue"
     results = []
     for processes in (1, 2):
@@ -231,7 +234,7 @@ def test_stage_leaves_out_what_max_rejected_allows_and_names_it(project: Path) -
     assert json.loads(written(project)["metrics/preprocess.json"])["dev"]["rejected"] == {"no_speaker": 1}
 
 
-def test_stage_warns_of_a_last_line_without_an_end(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stage_warns_of_a_last_line_without_a_newline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_stage()
     assert "WARNING" not in capsys.readouterr().out
     path = project / "raw" / "train.csv"
@@ -246,7 +249,7 @@ def test_stage_warns_of_a_last_line_without_an_end(project: Path, capsys: pytest
     assert "raw/train.csv: 3 rows, 3 kept" in out
 
 
-def test_a_name_that_a_terminal_would_obey_is_shown_harmless(project: Path) -> None:
+def test_a_name_with_control_characters_is_printed_without_them(project: Path) -> None:
     with open(project / "raw" / "dev.csv", "a", encoding="utf-8") as file:
         file.write(f"\x1b[2J{'x' * 1000},말만 있다,요약은 있다.,잡담\n")
     with pytest.raises(YoyakError, match="no_speaker") as error:
@@ -259,6 +262,6 @@ def test_stage_that_fails_keeps_the_earlier_results(project: Path) -> None:
     run_stage()
     first = written(project)
     shutil.copy(project / "raw" / "train.csv", project / "raw" / "dev.csv")  # now dev is train
-    with pytest.raises(YoyakError, match="stand in two splits"):
+    with pytest.raises(YoyakError, match="occur in two splits"):
         run_stage()
     assert written(project) == first

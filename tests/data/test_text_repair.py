@@ -38,7 +38,7 @@ from yoyak.data.text_repair import repair
         ("# Person 1 #: 안녕", "#Person1#: 안녕", ["tag_without_hashes"]),
         ("Person1 #Person2#", "#Person1# #Person2#", ["tag_without_hashes"]),
         ("#Person1#Person2#", "#Person1##Person2#", ["tag_without_hashes"]),
-        # what only looks like dirt
+        # what only looks like damage
         ("#Person1#: #FlightNumber# #Name# #PersonName#", "#Person1#: #FlightNumber# #Name# #PersonName#", []),
         ("#Person1##Person2#", "#Person1##Person2#", []),
         ("#Person1#: Person10, salesperson1, Person1st, person", "#Person1#: Person10, salesperson1, Person1st, person", []),

@@ -54,7 +54,7 @@ def test_medoid_of_few(texts: list[str], expected: str) -> None:
 
 
 def test_medoid_of_many_compares_an_even_choice() -> None:
-    texts = [f"w{at} x" if at % 2 else "a b" for at in range(20)]
+    texts = [f"w{index} x" if index % 2 else "a b" for index in range(20)]
     assert medoid(texts, tokenizer=Spaces(), max_candidates=10) == "a b"  # every second one
     assert medoid(texts[1:], tokenizer=Spaces(), max_candidates=19) == "a b"
 

@@ -55,7 +55,7 @@ def test_the_pinned_mecab_is_the_one_that_the_error_names() -> None:
 def test_many_texts_are_read_as_one_is(mecab: Morphemes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(morphemes, "TEXTS_PER_PROCESS", 50)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    texts = [f"{text} {at}번" for at in range(20) for text in SUMMARIES]
+    texts = [f"{text} {index}번" for index in range(20) for text in SUMMARIES]
     many = Morphemes()
     many.preload([*texts, *texts])
     assert many._tokens == {text: mecab.tokenize(text) for text in texts}
@@ -74,7 +74,7 @@ def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
     with pytest.raises(SystemExit, match="a subprocess of this program was killed"), exit_with_message():
-        Morphemes().preload(f"{text} {at}번" for at in range(4000) for text in SUMMARIES)
+        Morphemes().preload(f"{text} {index}번" for index in range(4000) for text in SUMMARIES)
     killer.join()
 
 

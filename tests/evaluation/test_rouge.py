@@ -35,8 +35,8 @@ def naive(prediction: Sequence[str], reference: Sequence[str]) -> list[float]:
     row = [0] * (len(reference) + 1)
     for token in prediction:
         before = row[:]
-        for at, other in enumerate(reference):
-            row[at + 1] = before[at] + 1 if token == other else max(before[at + 1], row[at])
+        for index, other in enumerate(reference):
+            row[index + 1] = before[index] + 1 if token == other else max(before[index + 1], row[index])
     return [*scores, f1(row[-1], len(prediction), len(reference))]
 
 
@@ -191,10 +191,12 @@ def test_rouge_score_gives_the_same_to_the_last_bit(mecab: Morphemes, aggregatio
     }
     rows = rouge.score_rows(**texts)
     scorer = rouge_scorer.RougeScorer(list(rouge.KEYS), tokenizer=mecab)
-    for row, prediction, wanted in zip(rows, predictions, references, strict=True):
-        each = [[100 * score.fmeasure for score in scorer.score(reference, prediction).values()] for reference in wanted]
-        expected = np.mean(each, axis=0) if aggregation == "mean" else np.max(each, axis=0)
-        assert np.abs(row - expected).max() <= (0 if len(wanted) == 1 else 1e-12)
+    for row, prediction, texts_of_row in zip(rows, predictions, references, strict=True):
+        values = [
+            [100 * score.fmeasure for score in scorer.score(reference, prediction).values()] for reference in texts_of_row
+        ]
+        expected = np.mean(values, axis=0) if aggregation == "mean" else np.max(values, axis=0)
+        assert np.abs(row - expected).max() <= (0 if len(texts_of_row) == 1 else 1e-12)
     rouge.check_against_rouge_score(rows, **texts)
     with pytest.raises(YoyakError, match="row 0: rouge_score gives"):
         rouge.check_against_rouge_score(rows + 1e-8, **texts)

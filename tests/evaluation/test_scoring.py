@@ -101,15 +101,15 @@ def test_a_difference_within_the_noise_is_not_beaten(mecab: Morphemes) -> None:
 
 def test_rows_are_paired_when_compared(mecab: Morphemes) -> None:
     """A little better in every row is better, however much the rows differ among themselves."""
-    base = [text if at % 2 else "축하" for at, text in enumerate(SUMMARIES)]
-    better = [text if at % 2 else f"축하 {text[-7:]}" for at, text in enumerate(SUMMARIES)]
-    less = [text[:-6] if at % 2 else "축하" for at, text in enumerate(SUMMARIES)]
+    base = [text if index % 2 else "축하" for index, text in enumerate(SUMMARIES)]
+    better = [text if index % 2 else f"축하 {text[-7:]}" for index, text in enumerate(SUMMARIES)]
+    less = [text[:-6] if index % 2 else "축하" for index, text in enumerate(SUMMARIES)]
     assert scored(mecab, base, baselines={"lead1": less})[0]["beaten"]["lead1"]["all"]
     assert scored(mecab, better, baselines={"lead1": base})[0]["beaten"]["lead1"]["all"]
 
 
 def test_tags_alone_beat_nothing_in_content(mecab: Morphemes) -> None:
-    """What learned only the tags looks better than a lead by the competition's count: `content` tells."""
+    """A model that learns only the tags beats a lead by the competition's count. `content` shows that it is empty."""
     tags = [" ".join(sorted({part for part in text.split() if part.startswith("#")})) for text in SUMMARIES]
     result, _ = scored(mecab, tags, baselines={"lead1": ["좋은 아침"] * len(SUMMARIES)})
     assert result["beaten"]["lead1"]["all"]

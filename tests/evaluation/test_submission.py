@@ -14,7 +14,7 @@ TEST = [f"test_{n}" for n in range(6)]
 
 
 @pytest.mark.parametrize(
-    ("summary", "kinds"),
+    ("summary", "faults"),
     [
         (GOOD, []),
         ("두 사람은 #PhoneNumber#로 전화하기로 합니다.", []),
@@ -37,11 +37,11 @@ TEST = [f"test_{n}" for n in range(6)]
         ("두 사람은 1번# 문을 지나 # 3호로 갑니다.", []),
     ],
 )
-def test_faults_of_one_summary(summary: str, kinds: list[str]) -> None:
-    assert summary_faults(summary, DIALOGUE) == kinds
+def test_faults_of_one_summary(summary: str, faults: list[str]) -> None:
+    assert summary_faults(summary, DIALOGUE) == faults
 
 
-def test_faults_look_through_the_dirt_of_the_dialogue() -> None:
+def test_the_tags_of_a_damaged_dialogue_are_recognized() -> None:
     dirty = "#사람1#: 내일 볼까?\\n Person2: 좋아요"
     assert summary_faults("#Person1#은 #Person2#에게 내일 보자고 합니다.", dirty) == []
     assert summary_faults("#Person3#은 #Person2#에게 내일 보자고 합니다.", dirty) == ["tag that is not in the dialogue"]
@@ -71,7 +71,7 @@ def test_a_fit_submission(test_csv: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("summaries", "said"),
+    ("summaries", "messages"),
     [
         ({name: text for name, text in fit().items() if name != "test_2"}, ["5 rows; the test file has 6", "test_2"]),
         (fit() | {"test_9": GOOD}, ["7 rows; the test file has 6", "not in the test file: 1 (test_9)"]),
@@ -85,12 +85,12 @@ def test_a_fit_submission(test_csv: Path) -> None:
         (dict.fromkeys(TEST, "") | {"x": ""}, ["empty: 7 rows", "test_4, …"]),
     ],
 )
-def test_an_unfit_submission_names_its_faults(test_csv: Path, summaries: dict[str, str], said: list[str]) -> None:
+def test_an_unfit_submission_names_its_faults(test_csv: Path, summaries: dict[str, str], messages: list[str]) -> None:
     errors, _ = check_submission(submission(test_csv.parent, summaries), test=test_csv)
-    assert [part for part in said if part not in "\n".join(errors)] == []
+    assert [part for part in messages if part not in "\n".join(errors)] == []
 
 
-def test_what_only_deserves_a_look_is_not_unfit(test_csv: Path) -> None:
+def test_a_warning_is_not_an_error(test_csv: Path) -> None:
     path = submission(test_csv.parent, fit() | {"test_1": "만난다.", "test_2": "#Person3#은 내일 만나자고 합니다."})
     errors, warnings = check_submission(path, test=test_csv)
     assert errors == []

@@ -1,4 +1,4 @@
-"""The guard against leaks: finds dialogues that stand in two splits, in memory that does not grow with the rows."""
+"""The guard against leaks: finds dialogues that occur in two splits, in memory that does not grow with the rows."""
 
 import hashlib
 import re
@@ -67,6 +67,6 @@ class LeakGuard:
         """YoyakError if splits share dialogues."""
         if self.count:
             raise YoyakError(
-                f"{self.count} dialogues stand in two splits; remove them from one of the files:"
+                f"{self.count} dialogues occur in two splits; remove them from one of the files:"
                 + list_rows(self.leaks, count=self.count)
             )

@@ -79,7 +79,7 @@ class SplitCleaner:
             fname = cells["fname"]
             if (first := first_lines.setdefault(fname.encode(), str(line))) != str(line):
                 raise YoyakError(
-                    f"{self.paths[split]}: line {line}: {printable(fname)}: this fname stands in line {first} too; "
+                    f"{self.paths[split]}: line {line}: {printable(fname)}: this fname occurs in line {first} too; "
                     "each row needs its own"
                 )
             if isinstance(cleaned, str):

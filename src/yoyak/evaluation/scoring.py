@@ -9,7 +9,7 @@ from yoyak.evaluation import bootstrap
 from yoyak.evaluation.metrics.base import Metric, Rows
 from yoyak.evaluation.metrics.lookup import metric_classes
 
-TOP_LEVEL = "rouge"  # the metric whose values stand at the top level of scores.json; the others stand under their names
+TOP_LEVEL = "rouge"  # the metric whose values are at the top level of scores.json; those of the others are under their names
 
 
 def per_dialogue_columns() -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Metric(ABC):
 
         METRIC = Length
 
-    The means of its keys and their 95 % bootstrap intervals then stand under `length` in metrics/scores.json, also for each
+    The means of its keys and their 95 % bootstrap intervals are then under `length` in metrics/scores.json, also for each
     baseline, and the column `length_characters` in metrics/per_dialogue.csv.
     """
 

@@ -13,7 +13,7 @@ _CONTENT = slice(len(rouge.KEYS), 2 * len(rouge.KEYS))  # columns of the score w
 
 
 class Rouge(Metric):
-    """ROUGE-1, -2 and -L F1 × 100 over morphemes. Its values stand at the top level of metrics/scores.json."""
+    """ROUGE-1, -2 and -L F1 × 100 over morphemes. Its values are at the top level of metrics/scores.json."""
 
     name = "rouge"
     keys = (*rouge.KEYS, *(f"content_{key}" for key in rouge.KEYS))
