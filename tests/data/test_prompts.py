@@ -45,7 +45,7 @@ def ids_of(asked: prompts.PromptBuilder, dialogue: str, topic: str = "", variant
 
 
 def frame_tokens(asked: prompts.PromptBuilder, topic: str = "") -> list[int]:
-    """What the frame alone takes, for each variant."""
+    """Tokens of the prompt without a dialogue, for each variant."""
     return [len(ids_of(asked, "", topic, variant)) for variant in range(5)]
 
 
@@ -246,7 +246,7 @@ def test_a_template_that_refuses_a_system_message_is_one_clear_error(chat_tokeni
 def test_any_other_fault_of_a_template_does_not_blame_the_system_message(chat_tokenizer: Any) -> None:
     tokenizer = copy.deepcopy(chat_tokenizer)
     tokenizer.chat_template = "{{ raise_exception('no') }}"
-    with pytest.raises(YoyakError, match=r"does not take the prompt: no$"):
+    with pytest.raises(YoyakError, match=r"does not accept the prompt: no$"):
         frame(tokenizer).render(DIALOGUE)
 
 
@@ -377,13 +377,14 @@ def test_a_frame_that_leaves_no_room_is_one_clear_error(tokenizer: Any, style: S
         with pytest.raises(YoyakError) as caught:
             frame(tokenizer, style, limit=few).encode([row])
         found = re.match(
-            rf"tokenizer\.max_input_length: {few} is too little: .*frame alone takes (\d+) tokens", str(caught.value)
+            rf"tokenizer\.max_input_length: {few} is too small\. The prompt without a dialogue takes (\d+) tokens",
+            str(caught.value),
         )
         assert found
         assert int(found[1]) in tokens
         least = int(found[1]) + prompts.MIN_DIALOGUE_TOKENS
         frame(tokenizer, style, limit=least).encode([row])
-        with pytest.raises(YoyakError, match="too little"):
+        with pytest.raises(YoyakError, match="too small"):
             frame(tokenizer, style, limit=least - 1).encode([row])
 
 
@@ -394,7 +395,7 @@ def test_a_long_topic_is_part_of_the_frame(tokenizer: Any) -> None:
     limit = tokens + prompts.MIN_DIALOGUE_TOKENS
     assert max(len(encoded.ids) for encoded in frame(tokenizer, limit=limit).encode(rows)) <= limit
     frame(tokenizer, limit=tokens, topic=False).encode(rows)  # where it is not named, it takes no room
-    with pytest.raises(YoyakError, match=f"frame alone takes {tokens} tokens"):
+    with pytest.raises(YoyakError, match=f"The prompt without a dialogue takes {tokens} tokens"):
         frame(tokenizer, limit=tokens).encode(rows)
 
 

@@ -204,7 +204,7 @@ def test_unknown_tokens_are_counted(kobart: Any, tmp_path: Path) -> None:
 def test_an_empty_summary_is_refused_by_name(tokenizer: Any, tmp_path: Path) -> None:
     made = rows()
     made[5]["summary"] = ""
-    with pytest.raises(YoyakError, match=r"^row_5: no token of its summary"):
+    with pytest.raises(YoyakError, match=r"^row_5: its summary has no token"):
         encode(tmp_path, tokenizer, {"train": made})
     assert not list((tmp_path / "out").iterdir())
 
@@ -248,7 +248,7 @@ def test_the_number_of_workers_changes_nothing(
     assert contents(tmp_path / "2" / "out") == first
     assert contents(tmp_path / "3" / "out") == first
     made[-1]["summary"] = ""
-    with pytest.raises(YoyakError, match=r"^149_row_7: no token"):  # an error crosses from a worker whole
+    with pytest.raises(YoyakError, match=r"^149_row_7: its summary has no token"):  # an error crosses from a worker whole
         encode(tmp_path / "bad", tokenizer, {"train": made}, workers=2)
 
 

@@ -227,13 +227,13 @@ def test_an_end_that_is_also_the_unknown_token_is_not_counted_as_unknown(chat_to
 def test_an_empty_summary_is_refused_by_name(chat_tokenizer: Any, tmp_path: Path) -> None:
     made = rows()
     made[5]["summary"] = ""
-    with pytest.raises(YoyakError, match=r"^row_5: no token of its summary"):
+    with pytest.raises(YoyakError, match=r"^row_5: its summary has no token"):
         encode(tmp_path, chat_tokenizer, {"train": made})
     assert not list((tmp_path / "out").iterdir())
 
 
 def test_too_little_room_is_one_clear_error(chat_tokenizer: Any, tmp_path: Path) -> None:
-    with pytest.raises(YoyakError, match=r"^tokenizer\.max_input_length: 20 is too little"):
+    with pytest.raises(YoyakError, match=r"^tokenizer\.max_input_length: 20 is too small"):
         encode(tmp_path, chat_tokenizer, {"train": rows()}, lengths=settings(read=20))
 
 

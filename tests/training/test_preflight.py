@@ -197,7 +197,7 @@ def test_a_model_that_does_not_fit_is_not_loaded(
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda values: values["tokenizer"].update(max_input_length=30), "tokenizer.max_input_length: 30 is too little"),
+        (lambda values: values["tokenizer"].update(max_input_length=30), "tokenizer.max_input_length: 30 is too small"),
         (lambda values: values["model"]["qlora"].update(attention="flash_attention_2"), "model.qlora.attention"),
     ],
 )
