@@ -32,14 +32,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
     settings, family = params.generation, summarizer.family
-    result_depends_on = {name: getattr(params, name) for name in ("tokenizer", "prompt", "generation", "hardware")}
-    inputs = [processed, models / family.name]
-    if family.is_trained:
-        result_depends_on["model"] = params.model.chosen
-        inputs.append(Path(params.model.chosen.checkpoint))
-    else:
-        result_depends_on["model"] = params.model
-    with work_folder("predict", result_depends_on, inputs) as kept:
+    sections, checkpoints = summarizer.depends_on()
+    with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
         choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
         print(f"backend {choice.backend}: {choice.why}", flush=True)
         outputs = {

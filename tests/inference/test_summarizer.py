@@ -57,7 +57,8 @@ def test_params_and_decisions_come_from_the_repository_of_the_model(params: Para
     root = tmp_path / "repository"
     shutil.copytree(tiny, root / "models/kobart")
     (root / "metrics").mkdir()
-    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(text.replace("max_input_length: 512", "max_input_length: 128"), encoding="utf-8")
     report = {"backend": "ctranslate2-int8", "why": "", "postprocess": {"used": True}}
     (root / "metrics/predict.json").write_text(json.dumps(report), encoding="utf-8")
     summarizer = Summarizer.load(root / "models/kobart")

@@ -71,7 +71,7 @@ def test_for_a_decoder_the_end_of_text_serves_as_padding(tiny: Path, capsys: pyt
     edit(tiny / "tokenizer_config.json", pad_token=None)
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
     assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("</s>", tokenizer.eos_token_id)
-    assert f"{tiny}: no padding token; its end of text </s> serves" in capsys.readouterr().err
+    assert f"{tiny}: the tokenizer has no padding token; </s> is used for it" in capsys.readouterr().err
     edit(tiny / "tokenizer_config.json", eos_token=None)
     with pytest.raises(YoyakError, match="its tokenizer has no eos_token"):
         tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True)
@@ -100,7 +100,7 @@ def test_where_a_checkpoint_is(tiny: Path) -> None:
     (tiny / "config.json").rename(tiny / "adapter_config.json")
     assert checkpoints.from_pretrained_arguments(str(tiny), None) == folder
     (tiny / "adapter_config.json").unlink()
-    with pytest.raises(YoyakError, match=r"no config\.json in this folder; it holds no checkpoint"):
+    with pytest.raises(YoyakError, match=r"this folder has no config\.json, so it holds no checkpoint"):
         checkpoints.from_pretrained_arguments(str(tiny), None)
     hub = {"pretrained_model_name_or_path": "a/b", "revision": "c", "trust_remote_code": False}
     assert checkpoints.from_pretrained_arguments("a/b", "c") == hub

@@ -353,13 +353,13 @@ def test_an_adapter_without_its_record_or_damaged_is_told(saved: Path) -> None:
     with pytest.raises(YoyakError, match=r"adapter: .*weights.* missing"):
         load_trained(saved)
     (saved / "base.json").unlink()
-    with pytest.raises(YoyakError, match=r"adapter without base.json"):
+    with pytest.raises(YoyakError, match=r"adapter has no base.json"):
         load_trained(saved)
 
 
 def test_an_encoder_decoder_is_refused_with_the_other_family(tiny: Path) -> None:
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, ())
-    with pytest.raises(YoyakError, match=r"choose model\.family: kobart"):
+    with pytest.raises(YoyakError, match=r"set model\.family: kobart"):
         causal_lm.load(settings(tiny), tokenizer, precision="float32")
 
 
@@ -409,14 +409,14 @@ def test_an_offload_folder_is_passed_on_and_the_model_works(llama: Path, params:
 def test_a_record_that_is_damaged_or_whose_base_has_gone_is_told(saved: Path, tmp_path: Path) -> None:
     record = json.loads((saved / "base.json").read_text(encoding="utf-8"))
     (saved / "base.json").write_text(json.dumps({key: value for key, value in record.items() if key != "sha256"}))
-    with pytest.raises(YoyakError, match=r"base.json: no sha256; the file is damaged"):
+    with pytest.raises(YoyakError, match=r"base.json: sha256 is missing; the file is damaged"):
         load_trained(saved)
     (saved / "base.json").write_text("{")
     with pytest.raises(YoyakError, match=r"base.json: not JSON"):
         load_trained(saved)
     (saved / "base.json").write_text(json.dumps(record))
     (tmp_path / "base").rename(tmp_path / "moved")
-    with pytest.raises(YoyakError, match=r"its base, the folder .*base, is not here"):
+    with pytest.raises(YoyakError, match=r"the folder .*base of its base is not here"):
         load_trained(saved)
 
 

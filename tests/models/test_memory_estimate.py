@@ -233,4 +233,4 @@ def test_advice_is_taken_and_then_it_fits() -> None:
 
 def test_what_can_not_fit_is_told() -> None:
     advice = memory_estimate.advise(shape("solar-10.7b"), big("solar-10.7b"), precision="bfloat16", free=3 * GIB)
-    assert advice == "choose a smaller checkpoint, or shorter tokenizer.max_input_length"
+    assert advice == "choose a smaller checkpoint, or a shorter tokenizer.max_input_length"

@@ -45,7 +45,7 @@ def not_chosen(folder: Path) -> None:
 def test_no_trained_model_is_an_error_that_says_what_to_do(tmp_path: Path, make: Callable[[Path], None]) -> None:
     folder = tmp_path / "kobart"
     make(folder)
-    with pytest.raises(YoyakError, match=rf"^{re.escape(str(folder))}: no trained model here; run dvc repro .*model\.family"):
+    with pytest.raises(YoyakError, match=rf"^{re.escape(str(folder))}: no trained model here; run `dvc repro` .*model\.family"):
         load_trained(folder)
 
 

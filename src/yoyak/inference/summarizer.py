@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from yoyak.config.fields import Section
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data import prompts
@@ -155,6 +156,23 @@ class Summarizer:
         if names_topic is None:
             names_topic = prompts.uses_topic(self.params.prompt, rows)
         return self.family.encode(rows, self.loaded, self.params, names_topic=names_topic)
+
+    def depends_on(self) -> tuple[dict[str, Section], list[Path]]:
+        """What the generated texts depend on besides the dialogues and the trained model, for `resumable.work_folder`.
+
+        Returns:
+            Sections of params by name, and the checkpoint that the model was trained from. Section model is read too.
+        """
+        params = self.params
+        sections: dict[str, Section] = {
+            "tokenizer": params.tokenizer,
+            "prompt": params.prompt,
+            "generation": params.generation,
+            "hardware": params.hardware,
+        }
+        if not self.family.is_trained:
+            return sections | {"model": params.model}, []
+        return sections | {"model": params.model.chosen}, [Path(params.model.chosen.checkpoint)]
 
     def choose_backend(
         self, encoded_dev: Sequence[Any] | None = None, dev_rows: Sequence[Mapping[str, Any]] | None = None

@@ -65,7 +65,7 @@ def load_config(arguments: dict[str, Any]) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(**arguments)
     except Exception as error:  # a damaged file raises exceptions of any class
         name = arguments["pretrained_model_name_or_path"]
-        raise YoyakError(f"{name}: cannot load its config.json: {one_line(error)}") from error
+        raise YoyakError(f"{name}: its config.json cannot be loaded: {one_line(error)}") from error
 
 
 def check_token_limits(checkpoint: str, revision: str | None, limits: Mapping[str, int]) -> None:

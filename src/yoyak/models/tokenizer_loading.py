@@ -73,7 +73,7 @@ def _from_pretrained(checkpoint: str, arguments: dict[str, Any]) -> PreTrainedTo
                     file=sys.stderr,
                 )
                 return tokenizer
-        raise YoyakError(f"{checkpoint}: cannot load its tokenizer: {one_line(error)}") from error
+        raise YoyakError(f"{checkpoint}: its tokenizer cannot be loaded: {one_line(error)}") from error
 
 
 def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
