@@ -47,8 +47,9 @@ def _add_show_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_model(folder: Path) -> None:
-    """Refuse a folder without a model before anything slow is imported."""
-    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+    """Refuse a folder without a model before anything slow is imported. The family then looks into the folder."""
+    notes = {"not-chosen.txt", "pruned.txt", "SHA256SUMS", ".gitignore"}
+    if not folder.is_dir() or all(path.name in notes for path in folder.iterdir()):
         raise YoyakError(
             f"{folder}: no trained model here; run `dvc repro` (model.family in params.yaml chooses which model it trains)"
         )
