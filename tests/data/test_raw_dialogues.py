@@ -34,7 +34,7 @@ def test_a_text_that_is_not_a_dialogue_is_refused(values: dict[str, Any], text: 
     chosen = settings(values)
     with pytest.raises(BadDialogueError):
         prepare_dialogue(text, chosen)
-    with pytest.raises(YoyakError, match=r"^note\.txt: \w+; a dialogue has one turn on each line"):
+    with pytest.raises(YoyakError, match=r"^note\.txt: \w+: .+"):
         prepare_row(text, chosen, source="note.txt")
 
 

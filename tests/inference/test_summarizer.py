@@ -146,5 +146,5 @@ def test_a_dialogue_longer_than_the_limit_is_summarized(params: Params, tiny: Pa
 
 
 def test_a_text_that_is_not_a_dialogue_is_named_by_its_place(params: Params, tiny: Path) -> None:
-    with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker; a dialogue has one turn on each line"):
+    with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker: no speaker tag with a colon; write turns such as"):
         Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])

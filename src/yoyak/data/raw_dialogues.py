@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from yoyak.config.sections import Preprocess
-from yoyak.data.cleaning import clean_dialogue
+from yoyak.data.cleaning import REASONS, clean_dialogue
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.person_tags import replace_reversibly
 from yoyak.system.errors import YoyakError
@@ -25,7 +25,7 @@ def prepare_row(text: str, settings: Preprocess, *, source: str, topic: str = ""
     try:
         return {"dialogue": prepare_dialogue(text, settings), "topic": " ".join(topic.split())}
     except BadDialogueError as error:
-        raise YoyakError(f"{source}: {error}; a dialogue has one turn on each line: #Person1#: 안녕하세요.") from None
+        raise YoyakError(f"{source}: {error}: {REASONS[str(error)]}") from None
 
 
 def read_dialogues(path: Path, settings: Preprocess) -> list[dict[str, str]]:
@@ -38,7 +38,7 @@ def read_dialogues(path: Path, settings: Preprocess) -> list[dict[str, str]]:
     for line, cells in read_csv(path, required=["fname", "dialogue"]):
         source = f"{path}: line {line}: {printable(cells['fname'])}"
         if cells["fname"].startswith(FORMULA_STARTS):
-            raise YoyakError(f"{source}: formula_in_fname; a spreadsheet would run this fname as a formula, so rename it")
+            raise YoyakError(f"{source}: formula_in_fname: {REASONS['formula_in_fname']}")
         row = prepare_row(cells["dialogue"], settings, source=source, topic=cells.get("topic", ""))
         rows.append({"fname": cells["fname"], **row})
     return rows
