@@ -395,7 +395,7 @@ def test_a_damaged_cache_object_is_found_deleted_and_made_again(repository: Call
     """The file keeps its time, as bit rot leaves it, so that DVC does not see the damage."""
     folder = repository("kobart")
     lock = (folder / "dvc.lock").read_bytes()
-    assert command(folder, "python", "-m", "yoyak", "check-cache") == ""
+    assert "no damaged files" in command(folder, "python", "-m", "yoyak", "check-cache")
     target = hashlib.md5((folder / "data/processed/train.jsonl").read_bytes(), usedforsecurity=False).hexdigest()
     rotten = folder / ".dvc/cache/files/md5" / target[:2] / target[2:]
     times = rotten.stat()
@@ -413,4 +413,4 @@ def test_a_damaged_cache_object_is_found_deleted_and_made_again(repository: Call
     assert "deleted" in command(folder, "python", "-m", "yoyak", "check-cache", "--delete")
     command(folder, "dvc", "repro", "preprocess")
     assert (folder / "dvc.lock").read_bytes() == lock
-    command(folder, "python", "-m", "yoyak", "check-cache")
+    assert "no damaged files" in command(folder, "python", "-m", "yoyak", "check-cache")
