@@ -19,7 +19,7 @@ from yoyak.config.sections import Params
 from yoyak.config.validation import dotted_keys
 
 ROOT = Path(__file__).resolve().parents[1]
-READMES = ("README.md", pytest.param("README.ko.md", marks=pytest.mark.xfail(reason="being rewritten", strict=True)))
+READMES = ("README.md", "README.ko.md")
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NO_PARAMS = {"training.learnin_rate", "model.safetensors", "model.generate"}  # the first is an example of a wrong name
 
@@ -72,7 +72,7 @@ def test_a_readme_has_at_most_120_lines(readme: str) -> None:
     assert len(text_of(readme).splitlines()) <= 120
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.ko.md"])
+@pytest.mark.parametrize("readme", READMES)
 def test_the_first_commands_of_a_readme_are_make_repro_and_make_test(readme: str) -> None:
     lines = [line.partition("#")[0].strip() for line in code_lines(text_of(readme))]
     commands = [line for line in lines if re.match(r"(make|dvc|git|yoyak|python|pip|source|cat) ", line)]
