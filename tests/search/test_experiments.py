@@ -59,5 +59,5 @@ def test_a_model_is_timed_with_the_environment_of_its_run(tmp_path: Path) -> Non
         clone.kill()
 
     threading.Thread(target=kill, daemon=True).start()
-    with pytest.raises(YoyakError, match="python -m yoyak time"):
+    with pytest.raises(YoyakError, match="yoyak time"):
         clone.seconds_per_dialogue(3)

@@ -1,4 +1,4 @@
-"""Presets: named sets of values that `python -m yoyak use NAME` writes into params.yaml. Comments and order are kept."""
+"""Presets: named sets of values that `yoyak use NAME` writes into params.yaml. Comments and order are kept."""
 
 import difflib
 import io

@@ -226,7 +226,7 @@ class Score(Section):
 
 
 class SearchStatus(Section):
-    """State of a search; `python -m yoyak search` writes it. Do not edit it."""
+    """State of a search; `yoyak search` writes it. Do not edit it."""
 
     pruned: str | None = Field(
         description="Why the search ended this trial early; empty if it did not. With a reason, the stages do nothing."

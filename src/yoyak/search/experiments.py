@@ -192,5 +192,5 @@ class ExperimentClone:
         ):
             output, errors = process.communicate()
         if process.returncode:
-            raise YoyakError(f"python -m yoyak time: {errors.strip()[-500:]}")
+            raise YoyakError(f"yoyak time: {errors.strip()[-500:]}")
         return float(output.split()[0])

@@ -69,7 +69,7 @@ def _exhausted_resource(error: BaseException) -> str | None:
     ):
         return (
             f"out of GPU memory; {SMALLER_BATCHES}, or lower generation.batch_size; "
-            f"`python -m yoyak doctor` estimates what fits ({text})"
+            f"`yoyak doctor` estimates what fits ({text})"
         )
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (

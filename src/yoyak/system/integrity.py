@@ -10,7 +10,7 @@ from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import check_text_file, read_lines
 
 RESTORE_ADVICE = (
-    "to restore it, delete the folder, run `python -m yoyak check-cache --delete`, then `dvc repro` (or `dvc pull`)"
+    "to restore it, delete the folder, run `yoyak check-cache --delete`, then `dvc repro` (or `dvc pull`)"
 )
 
 

@@ -14,7 +14,7 @@ class Tracker(ABC):
     1. Write `src/yoyak/training/trackers/NAME.py` with a subclass of Tracker, and the line `TRACKER = ThatSubclass`.
        Import the service's package at the top of that file: it is imported only when the tracker is used.
     2. Add "NAME" to `TRACKERS` in `trackers/lookup.py`.
-    3. Run `python -m yoyak deps --write`. Train with `YOYAK_TRACKERS=NAME dvc repro`.
+    3. Run `yoyak deps --write`. Train with `YOYAK_TRACKERS=NAME dvc repro`.
 
     The calls come in this order: `start` once, `log` many times, `end` once. After an error in the training, or after a kill,
     `end` is not called. A training that resumes after a kill starts a new tracker and logs the whole curve again, from its
