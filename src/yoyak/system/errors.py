@@ -68,8 +68,7 @@ def _exhausted_resource(error: BaseException) -> str | None:
         or "STATUS_ALLOC_FAILED" in text  # cuBLAS, cuDNN
     ):
         return (
-            f"out of GPU memory; {SMALLER_BATCHES}, or lower generation.batch_size; "
-            f"`yoyak doctor` estimates what fits ({text})"
+            f"out of GPU memory; {SMALLER_BATCHES}, or lower generation.batch_size; `yoyak doctor` estimates what fits ({text})"
         )
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(text):
         return (

@@ -9,9 +9,7 @@ from yoyak.system.checksums import CHECKSUMS_FILE, sha256
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import check_text_file, read_lines
 
-RESTORE_ADVICE = (
-    "to restore it, delete the folder, run `yoyak check-cache --delete`, then `dvc repro` (or `dvc pull`)"
-)
+RESTORE_ADVICE = "to restore it, delete the folder, run `yoyak check-cache --delete`, then `dvc repro` (or `dvc pull`)"
 
 
 def verify_checksums(folder: Path, *, presence_only: tuple[str, ...] = ()) -> None:
