@@ -1,14 +1,14 @@
 """Write the sample data: data/sample/{train,dev,test}.csv from the hand-written situations/*.yaml.
 
-    python data/sample/build.py                    # writes the three files again, byte for byte
-    python data/sample/build.py --check FILE.yaml  # checks one file of situations and prints a dozen dialogues
+    python data/sample/build.py                    # writes the three files; the bytes are always the same
+    python data/sample/build.py --check FILE.yaml  # checks one file of situations and prints up to 12 dialogues
 
-A situation holds alternative wordings for each turn, slots (cities, prices, names) and several endings, each with its
-summaries. A dialogue is one draw of all of these. A part of the dialogues then gets the dirt that the real competition
-files hold (see `soil`), so that cleaning has something to do in the default run.
+A situation has several wordings for each turn, slots (cities, prices, names) and several endings with their summaries. A
+dialogue is one random choice of all of these. Some dialogues then get the defects that real competition files have
+(`add_defects`), so that the default run has something to clean.
 
-Notation: "{slot}" or "{slot.field}" is replaced by the drawn value; "{slot:은}" also adds the particle that fits its
-last sound. "{A}" in a summary is the tag of speaker A. A turn marked "A?" is left out half of the time.
+Notation: "{slot}" or "{slot.field}" is replaced by the chosen value. "{slot:은}" also adds the particle that fits its last
+sound. "{A}" in a summary is the tag of speaker A. A turn with the key "A?" is left out half of the time.
 """
 
 import argparse
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 SEED = 20261120
 ROWS = {"train": 3600, "dev": 300, "test": 300}
 
-# particle after a consonant -> after a vowel
+# The form of a particle after a consonant, and its form after a vowel.
 PARTICLES = {
     "은": "는",
     "이": "가",
@@ -47,12 +47,12 @@ PARTICLES = {
 }
 DIGIT_FINALS = dict(zip("0123456789", "ㅇㄹ ㅁ  ㄱㄹㄹ ", strict=True))  # 영 일 이 삼 사 오 육 칠 팔 구
 LETTER_FINALS = {"l": "ㄹ", "r": "ㄹ", "m": "ㅁ", "n": "ㄴ"}
-TAG_FINALS = {"#DateOfBirth#": "ㄹ", "#Email#": "ㄹ"}  # read as 생년월일, 이메일; the others end in a vowel
+TAG_FINALS = {"#DateOfBirth#": "ㄹ", "#Email#": "ㄹ"}  # read as 생년월일 and 이메일; all other tags end in a vowel
 PLACEHOLDER = re.compile(r"\{(\w+)(?:\.(\w+))?(?::(\w+))?\}")
 
 
 def final_sound(text: str) -> str:
-    """The final consonant of the last sound of `text`: " " for none, "ㄹ", or any other character for another one."""
+    """Return the final consonant of the last syllable: " " if there is none, "ㄹ", or any other character for another one."""
     if person := re.search(r"#Person(\d)#$", text):
         return DIGIT_FINALS[person[1]]
     if tag := re.search(r"#\w+#$", text):
@@ -65,41 +65,49 @@ def final_sound(text: str) -> str:
 
 
 def with_particle(text: str, particle: str) -> str:
-    """`text` followed by `particle` (given in its form after a consonant) in the form that fits."""
+    """Return `text` with a particle in the form that fits.
+
+    Args:
+        text: the word before the particle.
+        particle: its form after a consonant, a key of PARTICLES.
+
+    Raises:
+        KeyError: for another particle.
+    """
     final = final_sound(text)
     after_vowel = final == " " or (particle == "으로" and final == "ㄹ")
-    vowel_form = PARTICLES[particle]  # a particle that is not listed fails here, whatever the value's sound
+    vowel_form = PARTICLES[particle]  # raises for an unknown particle, also where this form is not needed
     return text + (vowel_form if after_vowel else particle)
 
 
 def fill(template: str, values: dict[str, Any]) -> str:
-    """`template` with its placeholders replaced. KeyError for an unknown slot or particle."""
+    """Return `template` with its placeholders replaced. KeyError for an unknown slot, field or particle."""
 
     def replace(match: re.Match[str]) -> str:
         name, field, particle = match.groups()
         value = values[name][field] if field else values[name]
         if not isinstance(value, str):
-            raise KeyError(f"{match[0]}: is not text; quote it or name a field")
+            raise KeyError(f"{match[0]}: the value is not text; put it in quotes, or name a field")
         return with_particle(value, particle) if particle else value
 
     text = PLACEHOLDER.sub(replace, template)
     if "{" in text or "}" in text:
-        raise KeyError(f"a brace is left in: {text}")
+        raise KeyError(f"unmatched brace in: {text}")
     return text
 
 
 def draw_turns(turns: list[dict[str, list[str]]], rng: random.Random) -> Iterator[tuple[str, str]]:
-    """(speaker letter, template) for each turn that is said in this draw."""
+    """Yield (speaker letter, template) for each turn that is not left out."""
     for turn in turns:
         ((key, wordings),) = turn.items()
-        said = not key.endswith("?") or rng.random() < 0.5
+        included = not key.endswith("?") or rng.random() < 0.5
         template = rng.choice(wordings)
-        if said:
+        if included:
             yield key.rstrip("?"), template
 
 
-def draw(situation: dict[str, Any], rng: random.Random) -> tuple[list[tuple[str, str]], str, str]:
-    """One dialogue of a situation: ([(tag, utterance), …], summary, topic)."""
+def draw_dialogue(situation: dict[str, Any], rng: random.Random) -> tuple[list[tuple[str, str]], str, str]:
+    """Return one random dialogue of a situation: ([(tag, utterance), …], summary, topic)."""
     values: dict[str, Any] = {name: rng.choice(choices) for name, choices in situation["slots"].items()}
     ending = rng.choice(situation["endings"])
     tags: dict[str, str] = {}
@@ -111,23 +119,26 @@ def draw(situation: dict[str, Any], rng: random.Random) -> tuple[list[tuple[str,
     return turns, summary, rng.choice(situation["topics"])
 
 
-def soil(turns: list[tuple[str, str]], summary: str, rng: random.Random) -> tuple[str, str]:
-    """The dialogue and summary as cells of a CSV, some with the dirt of the real files (shares chosen for the sample)."""
+def add_defects(turns: list[tuple[str, str]], summary: str, rng: random.Random) -> tuple[str, str]:
+    """Return the dialogue and the summary as cells of a CSV file. Some have a defect of real files.
+
+    The shares are our choice for the sample: large enough for each defect to occur, too small to dominate.
+    """
     lines = [f"{tag}: {utterance}" for tag, utterance in turns]
-    at = rng.randrange(1, len(lines))
+    index = rng.randrange(1, len(lines))
     kind = rng.random()
     if kind < 0.010:  # two speakers on one line
-        lines[at - 1 : at + 1] = [f"{lines[at - 1]} {lines[at]}"]
+        lines[index - 1 : index + 1] = [f"{lines[index - 1]} {lines[index]}"]
     elif kind < 0.020:  # a tag without its hashes
-        lines[at] = lines[at].replace("#", "", 2)
+        lines[index] = lines[index].replace("#", "", 2)
     elif kind < 0.027:  # a translated tag
-        lines[at] = lines[at].replace("#Person", "#사람", 1)
+        lines[index] = lines[index].replace("#Person", "#사람", 1)
     elif kind < 0.035:  # a tag used inside an utterance
-        lines[at] = f"{turns[at][0]}: {turns[at - 1][0]}, {turns[at][1]}"
+        lines[index] = f"{turns[index][0]}: {turns[index - 1][0]}, {turns[index][1]}"
     elif kind < 0.042:  # a backspace control character
-        lines[at] = lines[at][:-2] + "\b" + lines[at][-2:]
+        lines[index] = lines[index][:-2] + "\b" + lines[index][-2:]
     elif kind < 0.052:  # a line without a speaker
-        lines[at] = re.sub(r"(?<=[.?!]) ", "\n", lines[at], count=1)
+        lines[index] = re.sub(r"(?<=[.?!]) ", "\n", lines[index], count=1)
     elif kind < 0.060:  # a newline inside the summary
         summary = re.sub(r"(?<=\.) |(?<=,) ", "\n", summary, count=1)
     newline = rng.choices(["\n", " \n", "\\n", "\r\n"], weights=[74, 24, 1, 1])[0]
@@ -135,67 +146,72 @@ def soil(turns: list[tuple[str, str]], summary: str, rng: random.Random) -> tupl
 
 
 def load_situations(path: Path) -> dict[str, Any]:
-    """The situations of one file, checked. SystemExit with every fault found."""
+    """Read the situations of one file and check them. SystemExit with all errors, if there are any."""
     situations: dict[str, Any] = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    faults = []
+    errors = []
     for name, situation in situations.items():
         try:
-            check(situation)
+            check_situation(situation)
         except (KeyError, TypeError, ValueError) as error:
-            faults.append(f"{path.name}: {name}: {error}")
-    if faults:
-        raise SystemExit("\n".join(faults))
+            errors.append(f"{path.name}: {name}: {error}")
+    if errors:
+        raise SystemExit("\n".join(errors))
     return situations
 
 
-def check(situation: dict[str, Any]) -> None:
-    """Every wording fills with every kind of value, and every summary names only speakers who must have spoken."""
+def check_situation(situation: dict[str, Any]) -> None:
+    """Check that every wording can be filled and that summaries name only speakers who always speak.
+
+    Raises:
+        KeyError: for an unknown slot, field, particle or speaker.
+        ValueError: for values of a slot that are not text or differ in type, a wrong key of a turn, or no topics.
+    """
     values = {name: choices[0] for name, choices in situation["slots"].items()}
     for name, choices in situation["slots"].items():
         for choice in choices:
             if type(choice) is not type(values[name]):
-                raise ValueError(f"slot {name}: values of different kinds: {choice!r}")
+                raise ValueError(f"slot {name}: all values must have the same type; {choice!r} differs from the first one")
             for text in choice.values() if isinstance(choice, dict) else [choice]:
                 if not isinstance(text, str):
-                    raise ValueError(f"slot {name}: {text!r} is not text, quote it")
+                    raise ValueError(f"slot {name}: {text!r} is not text; put it in quotes")
     for ending in situation["endings"]:
         turns = situation["turns"] + ending["turns"]
         for turn in turns:
             ((key, wordings),) = turn.items()
             if not re.fullmatch(r"[A-G]\??", key):
-                raise ValueError(f"turn key {key!r}")
+                raise ValueError(f"turn {key!r}: expected a letter from A to G, with ? if the turn may be left out")
             if isinstance(wordings, str):
-                raise ValueError(f"turn {key}: a list of wordings, not a text")
+                raise ValueError(f"turn {key}: expected a list of wordings, not a text")
             for wording in wordings:
                 fill(wording, values)
         speakers = {key: f"#Person{i}#" for i, turn in enumerate(turns, 1) for key in turn if not key.endswith("?")}
         for summary in ending["summaries"]:
             fill(summary, values | speakers)
         if not situation["topics"]:
-            raise ValueError("no topics")
+            raise ValueError("the list topics is empty")
 
 
 def generate(situations: list[dict[str, Any]], rows: dict[str, int], seed: int) -> dict[str, list[dict[str, str]]]:
-    """Rows for each split; no dialogue occurs twice over all splits."""
+    """Return the rows of each split. No dialogue occurs twice, not even in different splits."""
     rng = random.Random(seed)
     seen: set[str] = set()
     splits: dict[str, list[dict[str, str]]] = {}
     for split, count in rows.items():
         splits[split] = []
         while len(splits[split]) < count:
-            turns, summary, topic = draw(rng.choice(situations), rng)
+            turns, summary, topic = draw_dialogue(rng.choice(situations), rng)
             key = "".join(utterance for _, utterance in turns)
             if key in seen:
                 continue
             seen.add(key)
-            dialogue, summary = soil(turns, summary, rng)
+            dialogue, summary = add_defects(turns, summary, rng)
             row = {"fname": f"{split}_{len(splits[split])}", "dialogue": dialogue}
             splits[split].append(row if split == "test" else row | {"summary": summary, "topic": topic})
     return splits
 
 
 def write(splits: dict[str, list[dict[str, str]]], folder: Path) -> None:
-    """One CSV a split."""
+    """Write one CSV file for each split."""
     for split, rows in splits.items():
         with open(folder / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
@@ -205,15 +221,17 @@ def write(splits: dict[str, list[dict[str, str]]], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", type=Path, metavar="FILE", help="check one file and print dialogues from it")
-    parser.add_argument("--out", type=Path, default=HERE, help="where the CSVs go")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--check", type=Path, metavar="FILE", help="check one file of situations and print some of its dialogues"
+    )
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for the CSV files")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the random choices")
     args = parser.parse_args()
     if args.check:
         rng = random.Random(args.seed)
         situations = load_situations(args.check)
         for name, situation in rng.sample(sorted(situations.items()), min(12, len(situations))):
-            turns, summary, topic = draw(situation, rng)
+            turns, summary, topic = draw_dialogue(situation, rng)
             sys.stdout.write(f"--- {name} ({topic})\n")
             sys.stdout.writelines(f"{tag}: {utterance}\n" for tag, utterance in turns)
             sys.stdout.write(f"=> {summary}\n\n")

@@ -1,4 +1,4 @@
-"""data/sample: the committed CSVs are what the generator writes, share no dialogue, and hold every kind of dirt."""
+"""data/sample: the committed CSVs are what the generator writes, share no dialogue, and have every kind of defect."""
 
 import csv
 import random
@@ -83,7 +83,7 @@ def test_every_row_is_usable_and_no_split_shares_a_dialogue() -> None:
         ("three speakers", "dialogue", r"#Person3#: "),
     ],
 )
-def test_every_kind_of_dirt_is_in_train_and_not_everywhere(
+def test_every_kind_of_defect_is_in_some_rows_of_train(
     rows: dict[str, list[dict[str, str]]], kind: str, column: str, pattern: str
 ) -> None:
     share = sum(bool(re.search(pattern, row[column])) for row in rows["train"]) / len(rows["train"])
@@ -199,10 +199,10 @@ def situation(**changed: Any) -> dict[str, Any]:
 
 
 def test_speakers_are_numbered_as_they_first_speak() -> None:
-    build.check(situation())
+    build.check_situation(situation())
     seen = set()
     for seed in range(20):
-        turns, summary, topic = build.draw(situation(), random.Random(seed))
+        turns, summary, topic = build.draw_dialogue(situation(), random.Random(seed))
         tags = [tag for tag, _ in turns]
         assert list(dict.fromkeys(tags)) == ["#Person1#", "#Person2#", "#Person3#"]
         assert topic == "약속"
@@ -226,13 +226,13 @@ def test_speakers_are_numbered_as_they_first_speak() -> None:
 )
 def test_check_refuses_a_faulty_situation(changed: dict[str, Any]) -> None:
     with pytest.raises((KeyError, ValueError)):
-        build.check(situation(**changed))
+        build.check_situation(situation(**changed))
 
 
-def test_load_situations_names_all_faults(tmp_path: Path) -> None:
+def test_load_situations_names_all_errors(tmp_path: Path) -> None:
     text = "one: {topics: [], slots: {}, turns: [], endings: [{turns: [{A: [안녕]}], summaries: [x]}]}\n"
     (tmp_path / "bad.yaml").write_text(text + text.replace("one", "two"), encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"bad\.yaml: one: no topics\nbad\.yaml: two: no topics"):
+    with pytest.raises(SystemExit, match=r"bad\.yaml: one: the list topics is empty\nbad\.yaml: two: the list topics is empty"):
         build.load_situations(tmp_path / "bad.yaml")
 
 
