@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_two_short_builds_give_the_same_bytes(tmp_path: Path) -> None:
     built = []
     for name in ("a", "b"):

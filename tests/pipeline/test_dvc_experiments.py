@@ -72,10 +72,10 @@ from yoyak.system import resumable
 def train(stage, params):
     with resumable.work_folder(stage, {"training": params.training}, []) as folder:
         batches = resumable.BatchStore(folder / "steps.jsonl")
-        if batches.done:
-            print(f"training goes on from step {len(batches.done)}", flush=True)
+        if batches.finished:
+            print(f"training goes on from step {len(batches.finished)}", flush=True)
         for step in range(params.training.save_steps):
-            if step not in batches.done:
+            if step not in batches.finished:
                 time.sleep(0.1)
                 batches.add(step, [[step]])
     print(f"trained with {params.training.learning_rate!r}", flush=True)
