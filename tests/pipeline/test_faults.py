@@ -31,7 +31,7 @@ from yoyak.system.checksums import CHECKSUMS_FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 
-KILLS = int(os.environ.get("YOYAK_KILLS", "8"))
+KILLS = int(os.environ.get("YOYAK_KILLS", "4"))
 SEED = int(os.environ.get("YOYAK_SEED", "0"))
 OUTPUTS = {
     "preprocess": ("data/processed", "data/rejects", "metrics/preprocess.json"),

@@ -571,7 +571,7 @@ def test_long_texts_take_linear_time() -> None:
     assert slow_combinations(["dialogue", "finish what was cut", "faults", "guard"], [""], ["ㄷ"]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_long_texts_take_linear_time_whatever_stands_around_them(name: str) -> None:
     assert slow_combinations([name], ["", "#Person1"], ["", "x", "!", " x", "#", "가", "ㄷ", "\n#", ' "']) == []
