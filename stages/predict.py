@@ -1,4 +1,4 @@
-"""Summaries of dev and test by the trained model, and the submission file."""
+"""Write the summaries of dev and test with the trained model, and the submission file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Score the dev predictions with every metric, beside intervals and baselines."""
+"""Score the dev predictions with every metric, with intervals and baselines."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Clean rows to token ids on disk, as the chosen family reads and learns them."""
+"""Encode the processed rows as token ids for the chosen family."""
 
 import os
 from pathlib import Path
@@ -39,9 +39,9 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
             workers=os.cpu_count() or 1,
         )
     for split, counts in report.items():
-        for kind, lost in (("dialogue", "its end is"), ("summary", "its end is"), ("prompt", "turns from its middle are")):
+        for kind, removed in (("dialogue", "its end is"), ("summary", "its end is"), ("prompt", "turns from its middle are")):
             if cut := counts.get(kind, {}).get("truncated"):
-                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than the limit; {lost} left out")
+                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than the limit; {removed} left out")
     write_json(metrics, report)
 
 

@@ -24,7 +24,7 @@ logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 def __getattr__(name: str) -> Any:
     """Import `Summarizer` when it is first used, so that `import yoyak` stays fast.
 
-    It is imported by name: no stage uses this way, so `yoyak deps` must not count it as a dependency of all stages.
+    The module is imported by its name as text. Otherwise `yoyak deps` would count it as a dependency of every stage.
     """
     if name == "Summarizer":
         return import_module("yoyak.inference.summarizer").Summarizer

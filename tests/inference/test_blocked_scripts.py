@@ -1,3 +1,5 @@
+"""Blocked scripts: counting foreign letters, finding the tokens that write them, and models that must not write them."""
+
 import copy
 import functools
 import re
@@ -18,28 +20,28 @@ from yoyak.evaluation import foreign_letters
 from yoyak.inference import blocked_scripts
 
 CPU = torch.device("cpu")
-# First bytes of letters of several scripts, or of letters and of emoji. Single bytes of a character are blocked by what they
-# can begin, so that through these a letter can still be written byte by byte: test_no_foreign_letter_is_writable_byte_by_byte.
-SHARED_LEADS = bytes([0xC2, 0xC9, 0xCB, 0xE1, 0xE2, 0xE3, 0xEA, 0xEF, 0xF0])
+# First bytes that are shared by letters of several scripts, or by letters and emoji. They are not blocked, so a model can still
+# write these letters byte by byte (see test_a_foreign_letter_cannot_be_written_byte_by_byte).
+SHARED_FIRST_BYTES = bytes([0xC2, 0xC9, 0xCB, 0xE1, 0xE2, 0xE3, 0xEA, 0xEF, 0xF0])
 
 
-def script(char: str) -> str:
-    """By Unicode's name of the character, where the library goes by ranges. Empty for what is no letter (or radical)."""
+def script_of(char: str) -> str:
+    """The script of a character by its Unicode name (the library uses ranges). Empty if it is not a letter or a radical."""
     name = unicodedata.name(char, "")
     if unicodedata.category(char)[0] != "L" and not name.startswith(("CJK RADICAL", "KANGXI RADICAL")):
         return ""
-    for words, found in (
+    for words, script in (
         (("HANGUL",), "hangul"),
         (("LATIN", "ORDINAL INDICATOR"), "latin"),
         (("CJK", "KANGXI", "IDEOGRAPHIC"), "han"),
         (("HIRAGANA", "KATAKANA"), "kana"),
     ):
         if any(word in name for word in words):
-            return found
+            return script
     return "other"
 
 
-# Letters, and counting them
+# Counting letters
 
 LETTERS = {
     "latin": "AzéßŁÅạＡｚ",
@@ -58,7 +60,7 @@ def test_letters_of_a_script(name: Script) -> None:
             assert not foreign_letters.script_pattern((other,)).search(char), (char, other)
 
 
-NEVER = {
+NOT_FOREIGN = {
     "hangul": "비가 온다 뷁 ㅋㅋ ㅠㅠ ㄱㅏ ㆍ",
     "decomposed": unicodedata.normalize("NFD", "비가 온다 값"),
     "old jamo": "ᄀᆞᆯ ꥠ ힰ",
@@ -72,41 +74,41 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize("kind", NEVER)
-def test_never_foreign(kind: str) -> None:
-    assert foreign_letters.count_foreign_letters([NEVER[kind]], [""]) == {"foreign_share": 0, "with_foreign": 0}
+@pytest.mark.parametrize("kind", NOT_FOREIGN)
+def test_hangul_and_symbols_are_not_foreign(kind: str) -> None:
+    assert foreign_letters.count_foreign_letters([NOT_FOREIGN[kind]], [""]) == {"foreign_share": 0, "with_foreign": 0}
     if kind != "tags":
-        assert foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS).findall(NEVER[kind]) == []
+        assert foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS).findall(NOT_FOREIGN[kind]) == []
 
 
 @pytest.mark.parametrize("number", "①⑩½²Ⅲ㉑")
-def test_numbers_are_no_letters(number: str) -> None:
+def test_numbers_are_not_letters(number: str) -> None:
     assert foreign_letters.count_foreign_letters([f"{number} 회의"], [""]) == {"foreign_share": 0, "with_foreign": 0}
 
 
 @pytest.mark.parametrize("char", ["\uf900", "\uf914", "\uf9f7", "\ufad9"])
 def test_compatibility_ideographs_are_han(char: str) -> None:
     """KS X 1001 has 268 of them: hanja with a second reading."""
-    assert script(char) == "han"
+    assert script_of(char) == "han"
     assert foreign_letters.script_pattern(("han",)).findall(char) == [char]
 
 
-def test_every_letter_but_hangul_is_of_a_script() -> None:
-    found = foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS)
+def test_every_letter_except_hangul_belongs_to_a_script() -> None:
+    pattern = foreign_letters.script_pattern(foreign_letters.ALL_SCRIPTS)
     for point in (*range(0xD800), *range(0xE000, 0x32000)):
         char = chr(point)
-        if kind := script(char):
-            assert bool(found.fullmatch(char)) == (kind != "hangul"), hex(point)
+        if kind := script_of(char):
+            assert bool(pattern.fullmatch(char)) == (kind != "hangul"), hex(point)
 
 
-def test_share_by_hand() -> None:
+def test_the_share_matches_a_count_by_hand() -> None:
     texts = ["#Person1#은 Netflix를 봅니다, 漢字.", "비가 온다.", "#Person2#는 KTX로 갑니다."]
     # Without tags and spaces: 은Netflix를봅니다,漢字. / 비가온다. / 는KTX로갑니다.
     counts = foreign_letters.count_foreign_letters(texts, ["", "", ""])
     assert counts == {"foreign_share": round((7 + 2 + 3) / (16 + 5 + 9), 6), "with_foreign": 2}
 
 
-def test_the_dialogues_own_words_are_not_foreign() -> None:
+def test_words_of_the_dialogue_are_not_foreign() -> None:
     dialogue = "#Person1#: KTX에서 netflix를 봤어. Wi-Fi도 되고 漢字도 배웠어."
     assert (
         foreign_letters.count_foreign_letters(["#Person1#은 KTX에서 Netflix를 보고 WI-FI로 漢字를 배웁니다."], [dialogue])[
@@ -129,11 +131,11 @@ def test_words_of_another_rows_dialogue_are_foreign() -> None:
 
 
 @pytest.mark.parametrize("texts", [[""], [" \n"], ["#Person1#"], []])
-def test_texts_of_nothing_have_none(texts: list[str]) -> None:
+def test_empty_texts_have_no_foreign_letters(texts: list[str]) -> None:
     assert foreign_letters.count_foreign_letters(texts, [""] * len(texts)) == {"foreign_share": 0, "with_foreign": 0}
 
 
-def test_texts_and_dialogues_that_do_not_match_raise() -> None:
+def test_different_numbers_of_texts_and_dialogues_raise() -> None:
     with pytest.raises(ValueError, match="shorter"):
         foreign_letters.count_foreign_letters(["가", "나"], ["다"])
 
@@ -154,7 +156,7 @@ class Vocabulary:
         self.symbols = bytes_to_unicode()
         self.bytes_of = {symbol: byte for byte, symbol in self.symbols.items()}
 
-    @functools.cache  # noqa: B019  as long as the tests
+    @functools.cache  # noqa: B019  the objects live as long as the tests
     def blocked(self, *scripts: Script) -> blocked_scripts.BlockedTokens:
         return blocked_scripts.BlockedTokens(self.tokenizer, scripts)
 
@@ -200,10 +202,12 @@ CHOICES: tuple[tuple[Script, ...], ...] = (foreign_letters.ALL_SCRIPTS, ("latin"
 
 
 def blocks(scripts: tuple[Script, ...], char: str) -> bool:
-    """Whether a character is one of `scripts`, but of the rarest (ligatures, subscripts, and the compatibility ideographs of
-    the test above) only if all scripts are blocked."""
+    """Whether a character must be blocked.
+
+    Rare letters (ligatures, subscripts, compatibility ideographs) are blocked for sure only if all scripts are blocked.
+    """
     rare = "\u0250" <= char < "\u1e00" or "\u2000" <= char < "\u2e80" or char == "〻" or "\ua000" <= char < "\uff00"
-    return script(char) in scripts and (scripts == foreign_letters.ALL_SCRIPTS or not rare)
+    return script_of(char) in scripts and (scripts == foreign_letters.ALL_SCRIPTS or not rare)
 
 
 @pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
@@ -216,21 +220,21 @@ def test_every_token_with_a_letter_of_a_blocked_script_is_blocked(vocabulary: Vo
 
 @pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
 def test_no_other_whole_token_is_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
-    """Hangul, digits, punctuation, spaces, emoji; with some scripts blocked also the letters of others."""
+    """Hangul, digits, punctuation, spaces and emoji stay free, and so do letters of scripts that are not blocked."""
     blocked = set(vocabulary.blocked(*scripts).ids.tolist())
     free = {
         id_
         for id_, text in vocabulary.ordinary()
         if "\ufffd" not in text
-        and not any(script(char) in scripts for char in text)
-        and not any(unicodedata.category(char) in ("No", "Nl") for char in text)  # test_numbers_are_no_letters
+        and not any(script_of(char) in scripts for char in text)
+        and not any(unicodedata.category(char) in ("No", "Nl") for char in text)  # test_numbers_are_not_letters
     }
     assert len(free) > 100
     assert free & blocked == set()
 
 
 @pytest.mark.parametrize("scripts", CHOICES, ids="+".join)
-def test_ends_special_tokens_and_tags_are_never_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
+def test_special_tokens_and_tags_are_never_blocked(vocabulary: Vocabulary, scripts: tuple[Script, ...]) -> None:
     tokenizer = vocabulary.tokenizer
     never = vocabulary.special | vocabulary.tags
     assert {tokenizer.eos_token_id, tokenizer.pad_token_id} <= never
@@ -240,7 +244,7 @@ def test_ends_special_tokens_and_tags_are_never_blocked(vocabulary: Vocabulary, 
         assert vocabulary.writable(vocabulary.blocked(*scripts), tokenizer(f"{tag}은", add_special_tokens=False).input_ids)
 
 
-def test_a_tag_of_ones_own_is_not_blocked(chat_tokenizer: Any) -> None:
+def test_a_tag_that_the_user_adds_is_not_blocked(chat_tokenizer: Any) -> None:
     tokenizer = copy.deepcopy(chat_tokenizer)
     tokenizer.add_tokens([AddedToken("#FlightNumber#", special=False, normalized=False)])
     assert (
@@ -259,14 +263,14 @@ def test_a_byte_that_begins_only_foreign_letters_is_blocked(vocabulary: Vocabula
         assert vocabulary.id_of(byte) in everything, hex(byte)
 
 
-def test_a_byte_that_begins_hangul_or_goes_on_is_never_blocked(vocabulary: Vocabulary) -> None:
+def test_a_first_byte_of_hangul_and_a_continuation_byte_are_never_blocked(vocabulary: Vocabulary) -> None:
     everything = set(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS).ids.tolist())
     for byte in (0xE1, 0xE3, *range(0xEA, 0xEE), 0xEF, *range(0x80, 0xC0)):
         assert vocabulary.id_of(byte) not in everything, hex(byte)
 
 
 def test_tokens_that_end_within_a_character(vocabulary: Vocabulary) -> None:
-    """By trying every character: blocked if only foreign letters start so, never if Hangul or an emoji does."""
+    """Such a token is blocked if only foreign letters start with its bytes, and never if Hangul or emoji do."""
     everything, han = (
         set(vocabulary.blocked(*scripts).ids.tolist()) for scripts in (foreign_letters.ALL_SCRIPTS, ("han", "kana"))
     )
@@ -275,14 +279,14 @@ def test_tokens_that_end_within_a_character(vocabulary: Vocabulary) -> None:
         if unicodedata.category(chr(point)) not in ("Cn", "Co"):
             raw = chr(point).encode()
             for length in range(1, len(raw)):
-                starts.setdefault(raw[:length], set()).add(script(chr(point)) if chr(point).isalpha() else "none")
+                starts.setdefault(raw[:length], set()).add(script_of(chr(point)) if chr(point).isalpha() else "none")
     halves = 0
     for id_, text in vocabulary.ordinary():
         if "\ufffd" not in text:
             continue
         raw = vocabulary.raw(id_)
         half = next((raw[-length:] for length in (3, 2, 1) if raw[-length:] in starts), None)
-        whole = {script(char) for char in text} - {"", "hangul"}
+        whole = {script_of(char) for char in text} - {"", "hangul"}
         if half is None:
             if not whole:
                 assert id_ not in everything, raw
@@ -299,8 +303,8 @@ def test_tokens_that_end_within_a_character(vocabulary: Vocabulary) -> None:
     assert halves > 60
 
 
-def byte_fallback() -> PreTrainedTokenizerFast:
-    """As Llama 2's and SOLAR's: SentencePiece, what has no piece is written in <0xE4>."""
+def byte_fallback_tokenizer() -> PreTrainedTokenizerFast:
+    """A SentencePiece vocabulary as that of Llama 2 and SOLAR: other characters are written as bytes, such as <0xE4>."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "가", "▁가", "A", "▁The", "中"]
     bpe = Tokenizer(models.BPE({piece: id_ for id_, piece in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True))
     bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -308,7 +312,7 @@ def byte_fallback() -> PreTrainedTokenizerFast:
 
 
 def test_bytes_of_a_sentencepiece_vocabulary() -> None:
-    tokenizer = byte_fallback()
+    tokenizer = byte_fallback_tokenizer()
     pieces = tokenizer.convert_ids_to_tokens(blocked_scripts.BlockedTokens(tokenizer, ["latin", "han"]).ids.tolist())
     assert {"A", "▁The", "中", "<0x41>", "<0x7A>", "<0xC3>", "<0xE4>", "<0xE9>"} <= set(pieces)
     free = {
@@ -335,7 +339,7 @@ WRITTEN_BY_BYTES = [
     *(
         pytest.param(
             char,
-            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="its first byte begins Hangul or emoji too"),
+            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="Hangul or emoji have the same first byte"),
         )
         for char in "あア㐀Ａｱကაꀀ𠀀𐐀"
     ),
@@ -343,14 +347,14 @@ WRITTEN_BY_BYTES = [
 
 
 @pytest.mark.parametrize("char", WRITTEN_BY_BYTES)
-def test_no_foreign_letter_is_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
-    """A model whose whole tokens are blocked goes on to the next likely ones: the bytes of the same letter."""
+def test_a_foreign_letter_cannot_be_written_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
+    """If the token of a letter is blocked, the next likely tokens are the bytes of the same letter."""
     ids = [vocabulary.id_of(byte) for byte in char.encode()]
     assert vocabulary.tokenizer.decode(ids) == char
     assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids)
 
 
-def test_a_first_byte_is_taken_for_what_utf_8_lets_it_begin(vocabulary: Vocabulary) -> None:
+def test_a_first_byte_is_judged_by_all_characters_that_start_with_it(vocabulary: Vocabulary) -> None:
     ids = [vocabulary.id_of(byte) for byte in "ส".encode()]
     assert not vocabulary.writable(vocabulary.blocked("han", "kana", "other"), ids)
 
@@ -371,7 +375,7 @@ def test_emoji_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> N
 
 
 @pytest.mark.parametrize("char", "…’·★")
-def test_marks_are_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
+def test_punctuation_is_writable_byte_by_byte(vocabulary: Vocabulary, char: str) -> None:
     assert vocabulary.writable(
         vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), [vocabulary.id_of(byte) for byte in char.encode()]
     )
@@ -381,7 +385,7 @@ def test_a_degree_sign_after_a_space_is_writable(qwen: Vocabulary) -> None:
     assert qwen.writable(qwen.blocked(*foreign_letters.ALL_SCRIPTS), qwen.tokenizer("20 ℃").input_ids)
 
 
-# The dialogue's own words
+# Words of the dialogue
 
 
 @pytest.mark.parametrize("word", ["KTX", "Netflix"])
@@ -397,41 +401,43 @@ def test_a_word_of_the_dialogue_is_writable(vocabulary: Vocabulary, word: str) -
 
 
 @pytest.mark.parametrize("word", ["中国", "ひらがな", "Привет", "Café"])
-def test_a_word_of_another_script_is_writable(vocabulary: Vocabulary, word: str) -> None:
+def test_a_word_of_the_dialogue_in_another_script_is_writable(vocabulary: Vocabulary, word: str) -> None:
     ids = vocabulary.tokenizer(f" {word}", add_special_tokens=False).input_ids
     assert vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids, f"#Person1#: {word}?")
     assert not vocabulary.writable(vocabulary.blocked(*foreign_letters.ALL_SCRIPTS), ids)
 
 
 @pytest.mark.parametrize(("name", "text"), [("chat", "龘"), ("qwen", "龘"), ("qwen", " 漢字")])
-def test_a_word_that_is_written_by_half_characters_is_writable(request: pytest.FixtureRequest, name: str, text: str) -> None:
+def test_a_word_of_the_dialogue_in_parts_of_characters_is_writable(
+    request: pytest.FixtureRequest, name: str, text: str
+) -> None:
     vocabulary: Vocabulary = request.getfixturevalue(name)
     ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
     assert any("\ufffd" in vocabulary.texts[id_] for id_ in ids)
     assert vocabulary.writable(vocabulary.blocked("han"), ids, f"#Person1#:{text}?")
 
 
-def test_a_token_with_the_beginning_of_another_letter_is_no_word(chat: Vocabulary) -> None:
+def test_a_token_that_ends_with_the_start_of_another_letter_is_blocked(chat: Vocabulary) -> None:
     ids = [chat.id_of(b"f\xc3"), chat.id_of(0xB6)]
     assert chat.tokenizer.decode(ids) == "fö"
     assert not chat.writable(chat.blocked("latin"), ids, "#Person1#: 버스 있어?")
 
 
-def test_a_dialogues_tags_do_not_allow_other_words(vocabulary: Vocabulary) -> None:
+def test_tags_of_the_dialogue_do_not_allow_other_words(vocabulary: Vocabulary) -> None:
     for word in ("Netflix", "KTX", "Hello"):
         ids = vocabulary.tokenizer(word, add_special_tokens=False).input_ids
         assert not vocabulary.writable(vocabulary.blocked("latin"), ids, "\n".join(DIALOGUES))
 
 
 @pytest.mark.parametrize("word", ["Email", "Person", "SSN", "Address"])
-def test_pieces_of_tags_are_not_words_where_tags_are_tokens(vocabulary: Vocabulary, word: str) -> None:
+def test_the_words_inside_tags_are_blocked_if_tags_are_tokens(vocabulary: Vocabulary, word: str) -> None:
     ids = vocabulary.tokenizer(f"{word}을", add_special_tokens=False).input_ids
     assert foreign_letters.count_foreign_letters([f"{word}을"], ["버스 있어?"])["with_foreign"] == 1
     assert not vocabulary.writable(vocabulary.blocked("latin"), ids, "버스 있어?")
 
 
-def test_tags_are_writable_where_they_are_no_tokens() -> None:
-    vocabulary = Vocabulary(byte_fallback())
+def test_tags_are_writable_if_they_are_not_tokens() -> None:
+    vocabulary = Vocabulary(byte_fallback_tokenizer())
     for tag in LISTED_TAGS:
         ids = vocabulary.tokenizer(f"{tag}가").input_ids
         assert len(ids) > 4
@@ -439,8 +445,8 @@ def test_tags_are_writable_where_they_are_no_tokens() -> None:
     assert not vocabulary.writable(vocabulary.blocked("latin"), vocabulary.tokenizer("KTX").input_ids)
 
 
-def test_a_dialogues_tags_are_not_its_words(vocabulary: Vocabulary) -> None:
-    """A model that writes Person1 for #Person1# has lost the tag."""
+def test_a_tag_of_the_dialogue_does_not_allow_its_name_as_a_word(vocabulary: Vocabulary) -> None:
+    """A summary with Person1 in place of #Person1# has lost the tag."""
     text, dialogue = "Person은 갑니다.", "#Person1#: 버스 있어?"
     ids = vocabulary.tokenizer(text, add_special_tokens=False).input_ids
     assert (
@@ -452,16 +458,17 @@ def test_a_dialogues_tags_are_not_its_words(vocabulary: Vocabulary) -> None:
     )
 
 
-def free_columns(scores: torch.Tensor) -> list[set[int]]:
+def allowed_columns(scores: torch.Tensor) -> list[set[int]]:
+    """For each row, the ids that are not blocked, if all scores were 0."""
     return [set(torch.nonzero(row == 0).flatten().tolist()) for row in scores]
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_each_row_has_its_own_words_for_all_its_beams(vocabulary: Vocabulary, beams: int) -> None:
+def test_all_beams_of_a_row_may_write_the_words_of_its_dialogue(vocabulary: Vocabulary, beams: int) -> None:
     blocked, columns = vocabulary.blocked("latin", "han"), len(vocabulary.tokenizer) + 7
     dialogues = ["#Person1#: KTX 타자.", "#Person1#: 버스 타자.", "#Person1#: Netflix 漢字 보자."]
     alone = [
-        free_columns(
+        allowed_columns(
             blocked.processor([text], vocabulary_size=columns, device=CPU)(torch.zeros(1, 1), torch.zeros(1, columns))
         )[0]
         for text in dialogues
@@ -470,13 +477,13 @@ def test_each_row_has_its_own_words_for_all_its_beams(vocabulary: Vocabulary, be
     assert alone[1] < alone[2]
     rows = len(dialogues) * beams
     processor = blocked.processor(dialogues, vocabulary_size=columns, device=CPU)
-    found = free_columns(processor(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, columns)))
-    assert found == [free for free in alone for _ in range(beams)]
+    actual = allowed_columns(processor(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, columns)))
+    assert actual == [free for free in alone for _ in range(beams)]
     for own, word in ((alone[0] - alone[1], "KTX"), (alone[2] - alone[1], "Netflix漢字")):
-        assert all(char in word for id_ in own for char in vocabulary.texts[id_] if script(char) in ("latin", "han"))
+        assert all(char in word for id_ in own for char in vocabulary.texts[id_] if script_of(char) in ("latin", "han"))
 
 
-def test_scores_that_are_not_blocked_stay_as_they_are(chat: Vocabulary) -> None:
+def test_other_scores_do_not_change(chat: Vocabulary) -> None:
     columns = len(chat.tokenizer)
     scores = torch.randn(2, columns, generator=torch.Generator().manual_seed(1))
     before = scores.clone()
@@ -492,7 +499,7 @@ def test_scores_that_are_not_blocked_stay_as_they_are(chat: Vocabulary) -> None:
 
 @pytest.fixture(scope="module")
 def model(chat_tokenizer: Any) -> Any:
-    """A random Llama with more columns than tokens; it writes all tokens about as often."""
+    """A random Llama with more output columns than tokens. It writes all tokens with about the same probability."""
     config = LlamaConfig(
         vocab_size=len(chat_tokenizer) + 9,
         hidden_size=16,
@@ -510,19 +517,19 @@ def model(chat_tokenizer: Any) -> Any:
         return LlamaForCausalLM(config).eval()
 
 
-def letters(texts: Sequence[str]) -> dict[str, set[str]]:
-    """The letters by script, without tags and Hangul."""
+def letters_by_script(texts: Sequence[str]) -> dict[str, set[str]]:
+    """The letters of each script except Hangul, without the letters of tags."""
     found: dict[str, set[str]] = {}
     for char in re.sub("|".join(LISTED_TAGS), "", " ".join(texts)):
-        if script(char) not in ("", "hangul"):
-            found.setdefault(script(char), set()).add(char)
+        if script_of(char) not in ("", "hangul"):
+            found.setdefault(script_of(char), set()).add(char)
     return found
 
 
-def sampled(model: Any, tokenizer: Any, values: dict[str, Any], scripts: Sequence[Script], beams: int) -> list[str]:
+def sample_texts(model: Any, tokenizer: Any, values: dict[str, Any], scripts: Sequence[Script], beams: int) -> list[str]:
     changes = {"do_sample": True, "top_k": 0, "min_new_tokens": 200, "max_new_tokens": 200, "num_beams": beams}
     settings = Generation(**(values["generation"] | changes | {"blocked_scripts": [*scripts], "batch_size": 8}))
-    dialogues = [without_tags(text) for text in DIALOGUES]  # test_a_dialogues_tags_are_not_its_words
+    dialogues = [without_tags(text) for text in DIALOGUES]  # test_a_tag_of_the_dialogue_does_not_allow_its_name_as_a_word
     ids = [tokenizer(text).input_ids for text in dialogues]
     outputs = generate_with_transformers(model, tokenizer, ids, dialogues, settings)
     assert all(any("가" <= char <= "힣" for char in output.text) for output in outputs)
@@ -530,7 +537,7 @@ def sampled(model: Any, tokenizer: Any, values: dict[str, Any], scripts: Sequenc
 
 
 def test_without_blocking_a_random_model_writes_all_scripts(model: Any, chat_tokenizer: Any, values: dict[str, Any]) -> None:
-    assert {*letters(sampled(model, chat_tokenizer, values, [], 1))} == {"latin", "han", "kana", "other"}
+    assert {*letters_by_script(sample_texts(model, chat_tokenizer, values, [], 1))} == {"latin", "han", "kana", "other"}
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -538,11 +545,11 @@ def test_without_blocking_a_random_model_writes_all_scripts(model: Any, chat_tok
 def test_a_model_writes_no_letter_of_a_blocked_script(
     model: Any, chat_tokenizer: Any, values: dict[str, Any], scripts: tuple[Script, ...], beams: int
 ) -> None:
-    texts = sampled(model, chat_tokenizer, values, scripts, beams)
-    found = letters(texts)
+    texts = sample_texts(model, chat_tokenizer, values, scripts, beams)
+    found = letters_by_script(texts)
     for name in scripts:
-        closed = {char for char in found.get(name, ()) if blocks(scripts, char) and char.encode()[0] not in SHARED_LEADS}
-        assert closed == set()
+        written = {char for char in found.get(name, ()) if blocks(scripts, char) and char.encode()[0] not in SHARED_FIRST_BYTES}
+        assert written == set()
     for name in {*foreign_letters.ALL_SCRIPTS} - {*scripts}:
         assert found[name]
     if "kana" in scripts:
@@ -550,11 +557,11 @@ def test_a_model_writes_no_letter_of_a_blocked_script(
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_each_dialogue_of_a_batch_gives_its_own_words(
+def test_a_word_of_a_dialogue_is_allowed_only_in_its_own_summary(
     model: Any, chat_tokenizer: Any, values: dict[str, Any], beams: int
 ) -> None:
-    """A model that would write KTX, else Netflix, else 다: batches are not in the rows' order."""
-    wishes = chat_tokenizer.convert_tokens_to_ids(
+    """The model prefers KTX, then Netflix, then 다. Batches are sorted by length, so a mix-up of rows would show."""
+    preferred = chat_tokenizer.convert_tokens_to_ids(
         ["KTX", chat_tokenizer.tokenize(" Netflix")[0], chat_tokenizer.tokenize("다")[0]]
     )
     model = copy.deepcopy(model)
@@ -562,7 +569,7 @@ def test_each_dialogue_of_a_batch_gives_its_own_words(
     with torch.no_grad():
         model.lm_head.weight.zero_()
         model.lm_head.bias.zero_()
-        model.lm_head.bias[wishes] = torch.tensor([60.0, 40.0, 20.0])
+        model.lm_head.bias[preferred] = torch.tensor([60.0, 40.0, 20.0])
     dialogues = [
         "버스",
         "KTX를 타자",

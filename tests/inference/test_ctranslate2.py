@@ -1,4 +1,4 @@
-"""CTranslate2 writes what transformers writes."""
+"""The backend ctranslate2 writes what transformers writes, and refuses what it would write differently."""
 
 import copy
 import errno
@@ -45,10 +45,10 @@ from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.models.families.base import LoadedModel
 from yoyak.system.errors import YoyakError
 
-TOKENS = 24  # few, so that a random model ends its texts now and then
-SAME = {"vocab_size": TOKENS, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+TOKENS = 24  # few, so that a random model sometimes writes the end-of-text token
+TOKEN_IDS = {"vocab_size": TOKENS, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
 BART = {
-    **SAME,
+    **TOKEN_IDS,
     "d_model": 32,
     "encoder_layers": 2,
     "decoder_layers": 2,
@@ -74,7 +74,7 @@ T5 = {
     "decoder_start_token_id": 2,
 }
 DECODER = {
-    **SAME,
+    **TOKEN_IDS,
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_hidden_layers": 2,
@@ -82,8 +82,8 @@ DECODER = {
     "max_position_embeddings": 256,
     "initializer_range": 0.3,
 }
-GROUPED = {**DECODER, "num_key_value_heads": 2}
-FAR = {"rope_type": "default", "rope_theta": 500.0}
+GROUPED_QUERY = {**DECODER, "num_key_value_heads": 2}
+LARGE_ROPE = {"rope_type": "default", "rope_theta": 500.0}
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 500.0,
@@ -97,21 +97,21 @@ MODELS = {
     "bart, scaled": lambda: BartForConditionalGeneration(BartConfig(**BART, scale_embedding=True)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**T5)),
     "t5, gated": lambda: T5ForConditionalGeneration(T5Config(**T5, feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED)),
-    "llama, far": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=FAR)),
-    "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, tie_word_embeddings=True)),
-    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED, rope_parameters=FAR)),
-    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**GROUPED, rope_parameters=FAR, head_dim=16)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED_QUERY)),
+    "llama, other rope_theta": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED_QUERY, rope_parameters=LARGE_ROPE)),
+    "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED_QUERY, tie_word_embeddings=True)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED_QUERY, rope_parameters=LARGE_ROPE)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**GROUPED_QUERY, rope_parameters=LARGE_ROPE, head_dim=16)),
 }
 REFUSED = {
-    "llama, scaled positions": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, rope_parameters=LLAMA3)),
-    "llama, wide heads": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED, head_dim=16)),
+    "llama, scaled positions": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED_QUERY, rope_parameters=LLAMA3)),
+    "llama, wide heads": lambda: LlamaForCausalLM(LlamaConfig(**GROUPED_QUERY, head_dim=16)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**DECODER)),
 }
 
 
 class IdTokenizer:
-    """What the converter and the padding ask of a tokenizer."""
+    """A tokenizer with only what the converter and the padding use."""
 
     bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
 
@@ -120,9 +120,9 @@ class IdTokenizer:
         left = padding_side == "left"
         ids, mask = [], []
         for row in rows["input_ids"]:
-            filler = longest - len(row)
-            ids.append([2] * filler + row if left else row + [2] * filler)
-            mask.append([0] * filler + [1] * len(row) if left else [1] * len(row) + [0] * filler)
+            padding = longest - len(row)
+            ids.append([2] * padding + row if left else row + [2] * padding)
+            mask.append([0] * padding + [1] * len(row) if left else [1] * len(row) + [0] * padding)
         batch = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
         return type("Batch", (dict,), {"to": lambda batch, device: batch})(batch)
 
@@ -132,16 +132,17 @@ def settings(**changes: Any) -> Generation:
     return load_params(ROOT / "params.yaml").generation.model_copy(update={**base, **changes})
 
 
-def model_of(name: str) -> PreTrainedModel:
+def random_model(name: str) -> PreTrainedModel:
     torch.manual_seed(0)
-    made: PreTrainedModel = {**MODELS, **REFUSED}[name]().eval()  # type: ignore[no-untyped-call]
-    made.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=1, pad_token_id=2)
-    return made
+    model: PreTrainedModel = {**MODELS, **REFUSED}[name]().eval()  # type: ignore[no-untyped-call]
+    model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=1, pad_token_id=2)
+    return model
 
 
-def rows(count: int = 24) -> list[list[int]]:
-    draw = random.Random(0)
-    return [[draw.randrange(3, TOKENS) for _ in range(draw.randrange(3, 60))] for _ in range(count)]
+def random_rows(count: int = 24) -> list[list[int]]:
+    """Random token ids of different lengths."""
+    rng = random.Random(0)
+    return [[rng.randrange(3, TOKENS) for _ in range(rng.randrange(3, 60))] for _ in range(count)]
 
 
 def loaded(model: Any, tokenizer: Any = None) -> LoadedModel:
@@ -161,8 +162,9 @@ def transformers_tokens(model: Any, chosen: Generation, ids: Sequence[list[int]]
     return [row[:end] for row, end in zip(new, ends, strict=True)]
 
 
-def share_same(name: str, *, threads: int = 1, **changes: Any) -> float:
-    model, chosen, ids = model_of(name), settings(**changes), rows()
+def share_of_equal_rows(name: str, *, threads: int = 1, **changes: Any) -> float:
+    """The share of random rows for which both backends generate the same tokens."""
+    model, chosen, ids = random_model(name), settings(**changes), random_rows()
     assert BACKEND.why_not(loaded(model), chosen) is None
     expected = transformers_tokens(copy.deepcopy(model), chosen, ids)
     actual = converted_writer(model, chosen, threads=threads).generate(ids)
@@ -171,27 +173,27 @@ def share_same(name: str, *, threads: int = 1, **changes: Any) -> float:
 
 @pytest.mark.parametrize("changes", [{}, {"min_new_tokens": 15}, {"max_new_tokens": 3}], ids=str)
 @pytest.mark.parametrize("name", MODELS)
-def test_greedy_is_the_same(name: str, changes: dict[str, Any]) -> None:
-    assert share_same(name, **changes) == 1
+def test_greedy_search_gives_the_same_tokens(name: str, changes: dict[str, Any]) -> None:
+    assert share_of_equal_rows(name, **changes) == 1
 
 
 @pytest.mark.parametrize("name", ["bart", "llama"])
 @pytest.mark.parametrize(("threads", "workers"), [(2, 2), (5, 1), (6, 3), (8, 4)])
-def test_workers_share_a_batch_and_keep_its_order(name: str, threads: int, workers: int) -> None:
-    writer = converted_writer(model_of(name), settings(), compute_type="int8", threads=threads)
+def test_several_workers_keep_the_order_of_a_batch(name: str, threads: int, workers: int) -> None:
+    writer = converted_writer(random_model(name), settings(), compute_type="int8", threads=threads)
     attribute = "num_generators" if writer.converted.is_decoder_only else "num_translators"
     assert writer.workers == getattr(writer.engine, attribute) == workers
-    assert writer.generate(rows()[:1]), "fewer rows than workers"
-    assert share_same(name, threads=threads) == 1
+    assert writer.generate(random_rows()[:1]), "also with fewer rows than workers"
+    assert share_of_equal_rows(name, threads=threads) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_torch_keeps_its_threads(threads: int) -> None:
-    """Sums round differently with another number of threads. Training after an evaluation must not change."""
+def test_the_number_of_threads_of_torch_does_not_change(threads: int) -> None:
+    """With another number of threads, sums are rounded differently, so training after an evaluation would change."""
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        converted_writer(model_of("bart"), settings(), threads=threads).generate(rows())
+        converted_writer(random_model("bart"), settings(), threads=threads).generate(random_rows())
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -199,19 +201,23 @@ def test_torch_keeps_its_threads(threads: int) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"length_penalty": 2.0}, {"length_penalty": 0.0}, {"num_beams": 2}], ids=str)
 @pytest.mark.parametrize("name", MODELS)
-def test_beams_are_the_same_but_for_near_ties(name: str, changes: dict[str, Any]) -> None:
-    """A random model's probabilities are flat, so that beams end within rounding of each other."""
-    assert share_same(name, **{"num_beams": 4, **changes}) >= 0.75
+def test_beam_search_gives_the_same_tokens_except_for_near_ties(name: str, changes: dict[str, Any]) -> None:
+    """The probabilities of a random model are nearly equal, so rounding can decide between beams."""
+    assert share_of_equal_rows(name, **{"num_beams": 4, **changes}) >= 0.75
 
 
-def test_random_models_do_end_their_texts() -> None:
-    ended = {name for name in MODELS if any(row[-1] == 1 for row in transformers_tokens(model_of(name), settings(), rows()))}
+def test_random_models_write_the_end_of_text_token() -> None:
+    ended = {
+        name
+        for name in MODELS
+        if any(row[-1] == 1 for row in transformers_tokens(random_model(name), settings(), random_rows()))
+    }
     assert {"bart", "t5, gated", "llama", "llama, tied", "qwen2", "qwen3"} <= ended
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_would_come_out_wrong_is_refused(name: str) -> None:
-    model = model_of(name)
+def test_models_that_ctranslate2_writes_differently_are_refused(name: str) -> None:
+    model = random_model(name)
     assert "CTranslate2" in (BACKEND.why_not(loaded(model), settings()) or "")
     with pytest.raises(YoyakError, match=r"generation\.backend: ctranslate2: .* choose auto or transformers"):
         backend_choice.choose_backend(loaded(model), settings(backend="ctranslate2"), threads=1)
@@ -234,49 +240,49 @@ def test_what_would_come_out_wrong_is_refused(name: str) -> None:
     ],
     ids=str,
 )
-def test_what_ctranslate2_counts_differently_is_left_to_transformers(
+def test_settings_that_ctranslate2_treats_differently_use_transformers(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TransformersBackend, "open", lambda *_, **__: None)  # it would search the vocabulary
-    model = model_of("bart")
+    model = random_model("bart")
     assert BACKEND.why_not(loaded(model), settings(**changes))
     assert backend_choice.choose_backend(loaded(model), settings(**changes), threads=1).backend == "transformers"
 
 
-def test_converting_leaves_an_encoder_decoder_as_it_is() -> None:
-    model = model_of("bart")
+def test_converting_does_not_change_an_encoder_decoder() -> None:
+    model = random_model("bart")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     config = model.config.to_dict()
     for compute_type in get_args(ComputeType):
-        converted_writer(model, settings(), compute_type=compute_type).generate(rows(4))
+        converted_writer(model, settings(), compute_type=compute_type).generate(random_rows(4))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert model.config.to_dict() == config, "it is saved with the model"
-    transformers_tokens(model, settings(), rows(4))
+    assert model.config.to_dict() == config, "the config is saved with the model"
+    transformers_tokens(model, settings(), random_rows(4))
 
 
-def test_a_full_disk_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of("bart")
+def test_a_full_disk_is_not_reported_as_a_fault_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model("bart")
     config = model.config.to_dict()
 
-    def full(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for place, name in ((type(model.config), "save_pretrained"), (TransformersConverter, "convert")):
+    for owner, name in ((type(model.config), "save_pretrained"), (TransformersConverter, "convert")):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-            patch.setattr(place, name, full)
+            patch.setattr(owner, name, fail)
             ConvertedModel(model, IdTokenizer())
         assert model.config.to_dict() == config
 
 
 class FixedScores:
-    """Scores of two writers, in the order in which they are asked for: float32, int8."""
+    """Gives the scores of two writers in the order of the calls: float32, then int8."""
 
     def __init__(self, *means: float, noise: float = 0.0) -> None:
         self.means, self.noise = list(means), noise
 
     def __call__(self, writer: Any) -> Any:
-        draw = np.random.default_rng(len(self.means))
-        return np.full((64, 3), self.means.pop(0) / 3) + self.noise * draw.standard_normal((64, 3))
+        rng = np.random.default_rng(len(self.means))
+        return np.full((64, 3), self.means.pop(0) / 3) + self.noise * rng.standard_normal((64, 3))
 
 
 @pytest.mark.parametrize(
@@ -284,14 +290,14 @@ class FixedScores:
     [
         (FixedScores(90, 90), "ctranslate2-int8"),
         (FixedScores(90, 95), "ctranslate2-int8"),
-        (FixedScores(90, 89.9), "ctranslate2"),  # each row the same: that is no noise
+        (FixedScores(90, 89.9), "ctranslate2"),  # every row loses the same, so this is not noise
         (FixedScores(90, 89.9, noise=1), "ctranslate2-int8"),
-        (FixedScores(90, 85, noise=20), "ctranslate2"),  # within the noise, and too much
+        (FixedScores(90, 85, noise=20), "ctranslate2"),  # within the noise, but the loss is too large
         (None, "ctranslate2"),
     ],
 )
-def test_int8_is_chosen_where_the_score_does_not_fall(scores: FixedScores | None, backend: str) -> None:
-    model = loaded(model_of("bart"))
+def test_int8_is_chosen_if_the_score_does_not_fall(scores: FixedScores | None, backend: str) -> None:
+    model = loaded(random_model("bart"))
     assert backend_choice.choose_backend(model, settings(), threads=1, dev_scores=scores).backend == backend
 
 
@@ -299,10 +305,10 @@ def test_int8_is_chosen_where_the_score_does_not_fall(scores: FixedScores | None
 def test_a_small_model_is_compared_on_more_rows(
     monkeypatch: pytest.MonkeyPatch, parameters: int, dev: int, compared: int
 ) -> None:
-    asked: list[list[int]] = []
+    generated: list[list[int]] = []
 
     def generate(writer: Any, ids: list[list[int]], *args: Any, **kwargs: Any) -> list[outputs.Output]:
-        asked.extend(ids)
+        generated.extend(ids)
         return [outputs.Output("P1 비", hit_limit=False, broken=False)] * len(ids)
 
     monkeypatch.setattr(backend_choice, "generate", generate)
@@ -310,20 +316,22 @@ def test_a_small_model_is_compared_on_more_rows(
     scores = backend_choice.dev_scorer(
         [[row] for row in range(dev)], rows, settings=settings(), person_tags="simplify", parameters=parameters
     )
-    writer = TransformersWriter(loaded(model_of("bart")), settings())
-    assert (scores(writer) == 100).all(), "with the tags restored, as the score is counted"
-    assert len(asked) == compared
-    indices = [row for (row,) in asked]
-    assert indices[0] == 0 and indices[-1] >= dev - 5 and len({*indices}) == compared, "over all of dev"
+    writer = TransformersWriter(loaded(random_model("bart")), settings())
+    assert (scores(writer) == 100).all(), "tags are restored before scoring"
+    assert len(generated) == compared
+    indices = [row for (row,) in generated]
+    assert indices[0] == 0 and indices[-1] >= dev - 5 and len({*indices}) == compared, (
+        "the rows are spread over the whole split"
+    )
 
 
-def test_what_was_chosen_for_dev_is_kept() -> None:
-    choice = backend_choice.choose_backend(loaded(model_of("bart")), settings(), threads=1, previous="ctranslate2-int8")
+def test_the_backend_that_predict_chose_is_used_again() -> None:
+    choice = backend_choice.choose_backend(loaded(random_model("bart")), settings(), threads=1, previous="ctranslate2-int8")
     assert choice.backend == "ctranslate2-int8"
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
-def test_texts_and_limits_through_generate(tiny: Path, num_beams: int) -> None:
+def test_generate_gives_the_same_outputs_with_both_backends(tiny: Path, num_beams: int) -> None:
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, ("#Person1#", "#Person2#"))
     torch.manual_seed(0)
     model = encoder_decoder.load(str(tiny), None, tokenizer)
@@ -343,7 +351,7 @@ def test_texts_and_limits_through_generate(tiny: Path, num_beams: int) -> None:
 
 
 def test_float32_and_int8_share_one_conversion() -> None:
-    model = loaded(model_of("bart"))
+    model = loaded(random_model("bart"))
     writers = [
         backend_choice.backend_named(name).open(model, settings(), threads=1) for name in ("ctranslate2", "ctranslate2-int8")
     ]

@@ -1,3 +1,5 @@
+"""Generating summaries: order, batches, settings that reach generate(), ends of texts, and counts of faults."""
+
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -51,7 +53,7 @@ def tokenizer(tiny: Path) -> Any:
 
 @pytest.fixture
 def model(tiny: Path, tokenizer: Any) -> Any:
-    torch.manual_seed(0)  # of the embeddings for the tags
+    torch.manual_seed(0)  # the embeddings of the tags are random
     return encoder_decoder.load(str(tiny), None, tokenizer)
 
 
@@ -68,8 +70,8 @@ def write(model: Any, tokenizer: Any, dialogues: tuple[str, ...] = DIALOGUES, **
 
 
 @pytest.fixture
-def used(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Every GenerationConfig that generate() came to, all defaults filled in."""
+def used_configs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The GenerationConfig of each call of generate(), with all defaults."""
     seen: list[dict[str, Any]] = []
     prepare = model._prepare_generation_config
 
@@ -82,29 +84,31 @@ def used(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def eos_logit(model: Any, bias: float) -> None:
+def set_eos_logit(model: Any, bias: float) -> None:
     model.final_logits_bias[0, EOS] = bias
 
 
-def test_results_are_in_the_dialogues_order_whatever_the_batch(model: Any, tokenizer: Any) -> None:
+def test_outputs_are_in_the_order_of_the_dialogues_for_every_batch_size(model: Any, tokenizer: Any) -> None:
     alone = [write(model, tokenizer, (dialogue,))[0] for dialogue in DIALOGUES]
     assert len({output.text for output in alone}) > 5  # so that a mix-up would show
     order = list(range(len(DIALOGUES)))
     for batch_size, seed in ((1, 0), (3, 1), (5, 2), (100, 3)):
         random.Random(seed).shuffle(order)
-        outputs = write(model, tokenizer, tuple(DIALOGUES[at] for at in order), batch_size=batch_size)
-        assert outputs == [alone[at] for at in order]
+        outputs = write(model, tokenizer, tuple(DIALOGUES[index] for index in order), batch_size=batch_size)
+        assert outputs == [alone[index] for index in order]
 
 
 @pytest.mark.slow
-def test_results_are_in_order_with_beams_too(model: Any, tokenizer: Any) -> None:
+def test_outputs_are_in_order_also_with_beams(model: Any, tokenizer: Any) -> None:
     alone = [write(model, tokenizer, (dialogue,), num_beams=3)[0] for dialogue in DIALOGUES]
     for batch_size in (2, 100):
         assert write(model, tokenizer, DIALOGUES, num_beams=3, batch_size=batch_size) == alone
 
 
-def test_batches_are_of_like_length_the_longest_first(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a shortage of memory shows at once."""
+def test_batches_have_rows_of_similar_length_and_the_longest_come_first(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lack of memory then shows in the first batch."""
     real: Callable[..., Any] = model.generate
     lengths: list[list[int]] = []
 
@@ -119,7 +123,7 @@ def test_batches_are_of_like_length_the_longest_first(model: Any, tokenizer: Any
     assert flat == sorted(flat, reverse=True)
 
 
-# The key, a value, and what else must be on for it to count. Keys that are no part of a GenerationConfig have tests below.
+# For each key: a value, and the settings without which it has no effect. Keys of yoyak have tests of their own.
 KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "max_new_tokens": (5, {}),
     "min_new_tokens": (3, {}),
@@ -133,35 +137,37 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "no_repeat_ngram_size": (2, {}),
     "early_stopping": ("never", {"num_beams": 2}),
 }
-OURS = {"blocked_scripts", "seed", "batch_size", "backend", "postprocess"}
+KEYS_OF_YOYAK = {"blocked_scripts", "seed", "batch_size", "backend", "postprocess"}
 
 
-def test_every_key_is_tested() -> None:
-    assert set(KEYS) | OURS == set(Generation.model_fields)
+def test_every_key_has_a_test() -> None:
+    assert set(KEYS) | KEYS_OF_YOYAK == set(Generation.model_fields)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_reaches_generate(model: Any, tokenizer: Any, used: list[dict[str, Any]], key: str) -> None:
-    value, needs = KEYS[key]
-    write(model, tokenizer, DIALOGUES[:1], **needs)
-    write(model, tokenizer, DIALOGUES[:1], **(needs | {key: value}))
-    before, after = used
+def test_every_key_reaches_generate(model: Any, tokenizer: Any, used_configs: list[dict[str, Any]], key: str) -> None:
+    value, required = KEYS[key]
+    write(model, tokenizer, DIALOGUES[:1], **required)
+    write(model, tokenizer, DIALOGUES[:1], **(required | {key: value}))
+    before, after = used_configs
     assert before[key] != value
     assert after[key] == value
     assert {name for name in after if after[name] != before[name]} == {key}
-    described = [decoding.describe_decoding(settings(**(needs | change)), backend="x") for change in ({}, {key: value})]
+    described = [decoding.describe_decoding(settings(**(required | change)), backend="x") for change in ({}, {key: value})]
     assert described[0] != described[1]
     assert f"{key}={value}" in described[1]
     assert described[0].endswith(",backend=x")
 
 
 @pytest.mark.parametrize("early_stopping", [True, False, "never"])
-def test_early_stopping_has_three_values(model: Any, tokenizer: Any, used: list[Any], early_stopping: bool | str) -> None:
+def test_each_value_of_early_stopping_reaches_generate(
+    model: Any, tokenizer: Any, used_configs: list[Any], early_stopping: bool | str
+) -> None:
     write(model, tokenizer, DIALOGUES[:1], num_beams=2, early_stopping=early_stopping)
-    assert used[0]["early_stopping"] == early_stopping
+    assert used_configs[0]["early_stopping"] == early_stopping
 
 
-LEAKS: dict[str, Any] = {
+CHECKPOINT_SETTINGS: dict[str, Any] = {
     "num_beams": 4,
     "no_repeat_ngram_size": 3,
     "encoder_no_repeat_ngram_size": 2,
@@ -187,7 +193,7 @@ LEAKS: dict[str, Any] = {
 
 @pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
 @pytest.mark.parametrize("mode", [{}, {"num_beams": 2}, {"do_sample": True}])
-def test_nothing_of_the_checkpoints_own_decoding_leaks(
+def test_decoding_settings_of_the_checkpoint_have_no_effect(
     tiny: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, file: str, mode: dict[str, Any]
 ) -> None:
     def config_used() -> dict[str, Any]:
@@ -207,23 +213,23 @@ def test_nothing_of_the_checkpoints_own_decoding_leaks(
     torch.manual_seed(0)
     clean = config_used()
     path = tiny / file
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | LEAKS), encoding="utf-8")
-    if file == "config.json":  # as of old, when decoding settings stood there
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | CHECKPOINT_SETTINGS), encoding="utf-8")
+    if file == "config.json":  # older checkpoints have the settings in config.json
         (tiny / "generation_config.json").unlink()
     assert config_used() == clean
 
 
-def test_a_language_that_the_checkpoint_forces_stays(model: Any, tokenizer: Any, used: list[dict[str, Any]]) -> None:
-    """mBART's forced_bos_token_id is the language to write in, no taste in decoding."""
+def test_the_forced_language_of_a_checkpoint_stays(model: Any, tokenizer: Any, used_configs: list[dict[str, Any]]) -> None:
+    """forced_bos_token_id of mBART is the language of the output, not a decoding setting."""
     model.generation_config = GenerationConfig.from_dict(model.generation_config.to_dict() | {"forced_bos_token_id": 77})
-    for _ in range(2):  # and the second call is as the first
+    for _ in range(2):  # the second call gives the same
         write(model, tokenizer, DIALOGUES[:1])
-    assert [config["forced_bos_token_id"] for config in used] == [77, 77]
+    assert [config["forced_bos_token_id"] for config in used_configs] == [77, 77]
 
 
-def test_special_ids_come_from_the_tokenizer(model: Any, tokenizer: Any, used: list[dict[str, Any]]) -> None:
+def test_special_ids_come_from_the_tokenizer(model: Any, tokenizer: Any, used_configs: list[dict[str, Any]]) -> None:
     write(model, tokenizer, DIALOGUES[:1])
-    ids = {key: used[0][key] for key in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")}
+    ids = {key: used_configs[0][key] for key in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")}
     assert ids == {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "decoder_start_token_id": 1}
 
 
@@ -240,8 +246,8 @@ def test_sampling_follows_the_seed(model: Any, tokenizer: Any) -> None:
     [(1e4, 0, False, 1), (-1e4, 0, True, 12), (1e4, 12, True, 12), (1e4, 11, False, 12)],
 )
 def test_hit_limit(model: Any, tokenizer: Any, bias: float, min_new_tokens: int, *, hit_limit: bool, tokens: int) -> None:
-    """An EOS as the last of max_new_tokens is an end of its own."""
-    eos_logit(model, bias)
+    """A text whose last possible token is EOS did not hit the limit."""
+    set_eos_logit(model, bias)
     lengths: list[int] = []
     real: Callable[..., torch.Tensor] = model.generate
 
@@ -257,11 +263,11 @@ def test_hit_limit(model: Any, tokenizer: Any, bias: float, min_new_tokens: int,
     assert lengths == [tokens]
 
 
-def test_rows_of_one_batch_end_apart(model: Any, tokenizer: Any) -> None:
-    """hit_limit is each row's own, also where a row that ended is padded for one that goes on."""
+def test_rows_of_one_batch_can_end_at_different_lengths(model: Any, tokenizer: Any) -> None:
+    """hit_limit is right for each row, also if a finished row is padded while others continue."""
     outputs: list[Output] = []
     for bias in range(-4, 9):
-        eos_logit(model, bias)
+        set_eos_logit(model, bias)
         outputs = write(model, tokenizer, batch_size=8)
         if len({output.hit_limit for output in outputs}) == 2:
             break
@@ -270,21 +276,21 @@ def test_rows_of_one_batch_end_apart(model: Any, tokenizer: Any) -> None:
     assert alone == outputs
 
 
-def test_dropout_is_off(model: Any, tokenizer: Any) -> None:
+def test_dropout_is_turned_off(model: Any, tokenizer: Any) -> None:
     expected = write(model, tokenizer)
     model.train()
     assert write(model, tokenizer) == expected
 
 
-def test_the_model_reads_the_ids_as_they_are(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Padded on the right for an encoder, and masked there."""
+def test_the_model_reads_the_ids_with_padding_on_the_right(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The padding of an encoder is masked."""
     real: Callable[..., Any] = model.generate
     read: list[list[int]] = []
 
     def spy(**inputs: Any) -> Any:
         for ids, mask in zip(inputs["input_ids"].tolist(), inputs["attention_mask"].tolist(), strict=True):
             assert mask == sorted(mask, reverse=True)
-            read.append([id_ for id_, one in zip(ids, mask, strict=True) if one])
+            read.append([id_ for id_, is_token in zip(ids, mask, strict=True) if is_token])
         return real(**inputs)
 
     monkeypatch.setattr(model, "generate", spy)
@@ -295,14 +301,14 @@ def test_the_model_reads_the_ids_as_they_are(model: Any, tokenizer: Any, monkeyp
 
 
 def test_blocked_scripts_are_not_written(model: Any, tokenizer: Any) -> None:
-    """An untrained model, sampled hot, writes letters of all kinds. Those that tags are made of stay possible."""
+    """A random model at a high temperature writes letters of all scripts. The letters of tags may still occur."""
     sample: dict[str, Any] = {"do_sample": True, "temperature": 2.0, "top_k": 0, "max_new_tokens": 60}
-    of_tags = set("".join(LISTED_TAGS))
+    letters_of_tags = set("".join(LISTED_TAGS))
 
     def latin(**changes: Any) -> set[str]:
         text = "".join(output.text for output in write(model, tokenizer, **sample, **changes))
         assert len(text) > 50
-        return {char for char in text if char.isascii() and char.isalpha()} - of_tags
+        return {char for char in text if char.isascii() and char.isalpha()} - letters_of_tags
 
     assert len(latin()) > 5
     assert len(latin(blocked_scripts=["han", "kana"])) > 5
@@ -311,7 +317,7 @@ def test_blocked_scripts_are_not_written(model: Any, tokenizer: Any) -> None:
 
 
 def test_each_row_may_write_the_words_of_its_own_dialogue(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are sorted by length; the texts that allow words must be sorted with them, and each get its own beams."""
+    """Batches are sorted by length. The dialogues that allow words must be in the same order."""
     real: Callable[..., Any] = model.generate
     allowed: list[str] = []
     read: list[str] = []
@@ -333,7 +339,9 @@ def test_each_row_may_write_the_words_of_its_own_dialogue(model: Any, tokenizer:
     assert sorted(read) == sorted(DIALOGUES)
 
 
-def test_nothing_blocked_looks_at_no_vocabulary(model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vocabulary_is_not_searched_if_nothing_is_blocked(
+    model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transformers_backend, "BlockedTokens", None)
     assert write(model, tokenizer, DIALOGUES[:1])
 
@@ -344,10 +352,10 @@ def test_blocked_scripts_are_described() -> None:
     assert "blocked_scripts=latin+kana" in described.split(",")
 
 
-def test_half_a_character_is_dropped_and_told(model: Any, tokenizer: Any) -> None:
-    """One byte of three, as a byte-level vocabulary can write it."""
-    half, whole = tokenizer.convert_tokens_to_ids("ê"), tokenizer("가").input_ids
-    for written, expected in (([EOS, *whole, EOS], ("가", False)), ([EOS, half, *whole, half, EOS], ("가", True))):
+def test_a_part_of_a_character_is_dropped_and_reported(model: Any, tokenizer: Any) -> None:
+    """A byte-level vocabulary can write one of the three bytes of a character."""
+    first_byte, whole = tokenizer.convert_tokens_to_ids("ê"), tokenizer("가").input_ids
+    for written, expected in (([EOS, *whole, EOS], ("가", False)), ([EOS, first_byte, *whole, first_byte, EOS], ("가", True))):
         model.generate = lambda ids=written, **_: torch.tensor([ids])
         (output,) = write(model, tokenizer, DIALOGUES[:1])
         assert (output.text, output.broken) == expected
@@ -374,13 +382,13 @@ def decoder(tokenizer: Any) -> Any:
 
 
 @pytest.mark.parametrize("num_beams", [1, 2])
-def test_a_decoder_goes_on_where_its_prompt_ends(decoder: Any, tokenizer: Any, num_beams: int) -> None:
-    """The same alone and beside longer ones, and nothing of the prompt is in what it wrote."""
+def test_a_decoder_only_model_continues_its_prompt(decoder: Any, tokenizer: Any, num_beams: int) -> None:
+    """The output is the same in every batch, and does not contain the prompt."""
     ids = [tokenizer(text).input_ids for text in DIALOGUES]
     expected = []
     for row in ids:
-        given = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
-        written = decoder.generate(**given, max_new_tokens=12, num_beams=num_beams, do_sample=False, early_stopping=True)
+        inputs = {"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1, len(row), dtype=torch.long)}
+        written = decoder.generate(**inputs, max_new_tokens=12, num_beams=num_beams, do_sample=False, early_stopping=True)
         expected.append(decode_tokens(tokenizer, [written[0, len(row) :].tolist()])[0].replace("\ufffd", "").strip())
     assert len(set(expected)) > 5
     for batch_size in (1, 3, 8):
@@ -390,12 +398,12 @@ def test_a_decoder_goes_on_where_its_prompt_ends(decoder: Any, tokenizer: Any, n
 
 
 @pytest.mark.parametrize("end", [1, 77])
-def test_every_end_that_the_model_knows_ends_a_summary(decoder: Any, tokenizer: Any, end: int) -> None:
-    """A chat model may end a turn otherwise than its tokenizer ends a text."""
+def test_every_end_of_text_token_of_the_model_ends_a_summary(decoder: Any, tokenizer: Any, end: int) -> None:
+    """A chat model may end a turn with another token than the eos_token of its tokenizer."""
     decoder.generation_config.eos_token_id = [1, 77]
     decoder.lm_head.bias = torch.nn.Parameter(torch.zeros(len(tokenizer)))
     decoder.lm_head.bias.data[end] = 1e4
-    for _ in range(2):  # and the second call is as the first
+    for _ in range(2):  # the second call gives the same
         ids = [tokenizer(text).input_ids for text in DIALOGUES[:3]]
         outputs = generate(decoder, tokenizer, ids, [""] * 3, settings())
         assert not any(output.hit_limit for output in outputs)
@@ -413,8 +421,8 @@ def test_every_end_that_the_model_knows_ends_a_summary(decoder: Any, tokenizer: 
         ([DIALOGUES[0], "", "회의가 취소됐대."], {"distinct": 3, "empty": 1, "copied": 1}),
     ],
 )
-def test_faults(texts: list[str], expected: dict[str, Any]) -> None:
-    outputs = [Output("", hit_limit=at == 1) for at in range(3)]
+def test_faults_are_counted(texts: list[str], expected: dict[str, Any]) -> None:
+    outputs = [Output("", hit_limit=index == 1) for index in range(3)]
     counts = count_faults(outputs, texts, DIALOGUES[:3])
     assert set(counts) == {
         *("rows", "distinct", "empty", "hit_limit", "broken", "copied", "foreign_share", "with_foreign", "mean_characters")
@@ -422,15 +430,15 @@ def test_faults(texts: list[str], expected: dict[str, Any]) -> None:
     assert counts | expected | {"rows": 3, "hit_limit": 1, "foreign_share": 0, "with_foreign": 0} == counts
 
 
-def test_foreign_letters_are_faults_but_in_tags_and_words_of_the_dialogue() -> None:
-    outputs = [Output("", hit_limit=False, broken=at == 2) for at in range(3)]
+def test_foreign_letters_are_counted_except_in_tags_and_words_of_the_dialogue() -> None:
+    outputs = [Output("", hit_limit=False, broken=index == 2) for index in range(3)]
     texts = ["#Person1#은 KTX를 탄다.", "TV 会議", "국수"]
     counts = count_faults(outputs, texts, ["#Person1#: KTX 탈래?", "#Person1#: 회의다.", "#Person1#: 국수"])
-    # Characters but spaces and tags: 은 KTX를 탄다. is 8, TV 会議 is 4, 국수 is 2; foreign are TV and 会議.
+    # Characters without spaces and tags: 은 KTX를 탄다. is 8, TV 会議 is 4, 국수 is 2; foreign are TV and 会議.
     assert (counts["foreign_share"], counts["with_foreign"]) == (round(4 / 14, 6), 1)
     assert counts["broken"] == 1
 
 
-def test_faults_need_as_many_texts_as_dialogues() -> None:
+def test_different_numbers_of_texts_and_dialogues_raise() -> None:
     with pytest.raises(ValueError, match="shorter"):
         count_faults([Output("가", hit_limit=False)] * 2, ["가", "나"], DIALOGUES[:1])

@@ -1,3 +1,5 @@
+"""Post-processing: clean ends of summaries, and the decision on the dev split."""
+
 import itertools
 import sys
 from typing import Any
@@ -29,17 +31,17 @@ from yoyak.system.errors import YoyakError
         ("#Person1#은 #Phone", "#Person1#은."),
         ("#Person1#과 #Person2", "#Person1#과."),
         ("#Person2", ""),
-        # a whole one
+        # a complete tag
         ("밥을 먹는 #Person1#", "밥을 먹는 #Person1#."),
         ("밥을 먹는 #Person1##Person2#", "밥을 먹는 #Person1##Person2#."),
         ("#Email#", "#Email#."),
-        # the rest of a text is as it was
+        # the rest of a text does not change
         ("  먹습니다.  ", "먹습니다."),
         ("3.5km를 걷습니다. 집에 갑니다", "3.5km를 걷습니다. 집에 갑니다."),
         ("", ""),
     ],
 )
-def test_finish_of_what_ended_by_itself(text: str, expected: str) -> None:
+def test_a_text_that_ended_by_itself_gets_a_clean_end(text: str, expected: str) -> None:
     assert complete_ending(Output(text, hit_limit=False)) == expected
 
 
@@ -51,15 +53,15 @@ def test_finish_of_what_ended_by_itself(text: str, expected: str) -> None:
         ("먹습니다. #Person2#", "먹습니다."),
         ("먹습니다. 그리고 #Pers", "먹습니다."),
         ("“먹자.” 그리고 집에", "“먹자.”"),
-        ("3.5km를 걷", "3.5km를."),  # the point in a number ends no sentence
+        ("3.5km를 걷", "3.5km를."),  # the point of a number does not end a sentence
         ("#Person1#은 밥을 먹습", "#Person1#은 밥을."),
-        ("먹습니다. 집에 갑니다.", "먹습니다. 집에 갑니다."),  # it ended just at the limit
-        ("먹습니", "먹습니."),  # never nothing: an empty summary is worse
+        ("먹습니다. 집에 갑니다.", "먹습니다. 집에 갑니다."),  # the sentence ends exactly at the limit
+        ("먹습니", "먹습니."),  # the only word stays: an empty summary would be worse
         ("#Person1#은", "#Person1#은."),
         ("", ""),
     ],
 )
-def test_finish_of_what_the_limit_cut(text: str, expected: str) -> None:
+def test_a_text_that_was_cut_off_by_the_limit_gets_a_clean_end(text: str, expected: str) -> None:
     assert complete_ending(Output(text, hit_limit=True)) == expected
 
 
@@ -67,7 +69,7 @@ PIECES = ("#Person1#", "#Person2", "#", "은", " ", "먹습니다", ".", "”", 
 
 
 @pytest.mark.parametrize("hit_limit", [True, False])
-def test_what_is_finished_stays(hit_limit: bool) -> None:
+def test_a_clean_end_does_not_change_again(hit_limit: bool) -> None:
     for parts in itertools.product(PIECES, repeat=4):
         text = "".join(parts)
         once = complete_ending(Output(text, hit_limit=hit_limit))
@@ -80,50 +82,52 @@ def rows() -> list[dict[str, Any]]:
     return [{"references": [text]} for text in SUMMARIES]
 
 
-GOOD = [Output(text.removesuffix("."), hit_limit=False) for text in SUMMARIES]  # closing them gives the references
+WITHOUT_FULL_STOP = [
+    Output(text.removesuffix("."), hit_limit=False) for text in SUMMARIES
+]  # post-processing gives the references
 SAME = [Output(text, hit_limit=False) for text in SUMMARIES]
 
 
 @pytest.mark.parametrize(
     ("setting", "outputs", "used"),
     [
-        ("auto", GOOD, True),
-        ("auto", SAME, False),  # no better is not better
-        ("never", GOOD, False),
-        ("always", GOOD, True),
+        ("auto", WITHOUT_FULL_STOP, True),
+        ("auto", SAME, False),  # an equal score is not better
+        ("never", WITHOUT_FULL_STOP, False),
+        ("always", WITHOUT_FULL_STOP, True),
         ("always", SAME, True),
     ],
 )
-def test_decide(setting: Any, outputs: list[Output], used: bool) -> None:
+def test_the_setting_or_the_dev_score_decides(setting: Any, outputs: list[Output], used: bool) -> None:
     use, report = decide(setting, outputs, rows(), "keep_original")
     assert use == used
     part = report["postprocess"]
     assert set(part) == {"used", "dev_rouge_sum_without", "dev_rouge_sum_with"}
     assert part["used"] == used
     assert part["dev_rouge_sum_with"] == 300
-    assert (part["dev_rouge_sum_without"] < 300) == (outputs is GOOD)
+    assert (part["dev_rouge_sum_without"] < 300) == (outputs is WITHOUT_FULL_STOP)
 
 
-def test_auto_leaves_what_gets_worse() -> None:
+def test_auto_does_not_post_process_if_the_score_falls() -> None:
     references = [{"references": [text.removesuffix(".")]} for text in SUMMARIES]
-    use, report = decide("auto", GOOD, references, "keep_original")
+    use, report = decide("auto", WITHOUT_FULL_STOP, references, "keep_original")
     assert not use
     assert report["postprocess"]["dev_rouge_sum_with"] < report["postprocess"]["dev_rouge_sum_without"] == 300
 
 
-def test_the_score_is_that_of_restored_tags() -> None:
+def test_tags_are_restored_before_scoring() -> None:
     outputs = [Output(text.replace("#Person", "화자").replace("#", ""), hit_limit=False) for text in SUMMARIES]
     assert outputs[0].text.startswith("화자1은")
     _, report = decide("auto", outputs[:4], rows()[:4], "abstract")
     assert report["postprocess"]["dev_rouge_sum_without"] == 300
 
 
-def test_another_number_of_rows_raises() -> None:
+def test_different_numbers_of_outputs_and_rows_raise() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        decide("auto", GOOD[:3], rows()[:2], "keep_original")
+        decide("auto", WITHOUT_FULL_STOP[:3], rows()[:2], "keep_original")
 
 
-def test_without_mecab_nothing_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mecab_the_decision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mecab", None)
     with pytest.raises(YoyakError, match="Mecab cannot load"):
-        decide("auto", GOOD, rows(), "keep_original")
+        decide("auto", WITHOUT_FULL_STOP, rows(), "keep_original")

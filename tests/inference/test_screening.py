@@ -1,4 +1,4 @@
-"""screening.py: real models scored as they are, one table, failures that stay failures, and runs that go on."""
+"""Screening: models are scored without training, in one table. Failed models are recorded, and a stopped run continues."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with params.yaml and presets of three small random models: one of each family, and one that is not there."""
+def folder(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and three presets: a small random model of each family, and a model that does not exist."""
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("dir: data/sample", f"dir: {ROOT / 'data/sample'}")
     (tmp_path / "params.yaml").write_text(text.replace("bootstrap_samples: 1000", "bootstrap_samples: 100"), encoding="utf-8")
@@ -30,104 +30,104 @@ def place(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, model in {
         "chat": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'chat'}, revision: null}}}}",
         "bart": f"model: {{family: kobart, kobart: {{checkpoint: {tiny}, revision: null}}}}",
-        "gone": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'nowhere'}, revision: null}}}}",
+        "missing": f"model: {{family: qlora, qlora: {{checkpoint: {tmp_path / 'nowhere'}, revision: null}}}}",
     }.items():
         (tmp_path / f"presets/{name}.yaml").write_text(f"{model}\n{short}", encoding="utf-8")
     return tmp_path
 
 
-def run(place: Path, *names: str, **more: Any) -> dict[str, Any]:
+def run(folder: Path, *names: str, **more: Any) -> dict[str, Any]:
     return screening.screen(
-        names, folder=place / "presets", params=place / "params.yaml", output=place / "screen.json", rows=6, **more
+        names, folder=folder / "presets", params=folder / "params.yaml", output=folder / "screen.json", rows=6, **more
     )
 
 
-def test_models_of_both_families_in_one_table_and_a_missing_one_fails(place: Path) -> None:
-    results = run(place, "chat", "gone", "bart")
+def test_the_table_has_models_of_both_families_and_a_missing_one_fails(folder: Path) -> None:
+    results = run(folder, "chat", "missing", "bart")
     models = results["models"]
-    assert json.loads((place / "screen.json").read_text(encoding="utf-8")) == results
+    assert json.loads((folder / "screen.json").read_text(encoding="utf-8")) == results
     for name in ("chat", "bart"):
         assert models[name]["scores"]["rows"] == models[name]["outputs"]["rows"] == 6
         assert models[name]["scores"]["baselines"].keys() == {"lead1", "lead2", "lead3", "constant", "medoid"}
         assert models[name]["seconds_a_dialogue"] > 0
-    assert models["gone"]["status"] == "failed" and "no such folder" in models["gone"]["why"]
+    assert models["missing"]["status"] == "failed" and "no such folder" in models["missing"]["why"]
     lines = screening.table(results)
     sums = [models[line.split()[0]]["scores"]["rouge_sum"] for line in lines[1:3]]
     assert sums == sorted(sums, reverse=True)
-    assert lines[3].startswith("gone") and "FAILED: model checkpoint" in lines[3]
+    assert lines[3].startswith("missing") and "FAILED: model checkpoint" in lines[3]
     assert lines[4].startswith("(medoid baseline)")
 
 
-def test_what_was_scored_is_not_scored_again_unless_something_changed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(place, "chat", "gone")
+def test_a_model_is_scored_again_only_if_something_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(folder, "chat", "missing")
     calls: list[str] = []
     real = decoding.generate
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    def record(*args: Any, **kwargs: Any) -> Any:
         calls.append(kwargs["progress"])
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(decoding, "generate", counted)
-    run(place, "chat", "gone")
+    monkeypatch.setattr(decoding, "generate", record)
+    run(folder, "chat", "missing")
     assert not calls
-    make_base(place / "chat", "llama", seed=4)  # other weights in the same folder
-    run(place, "chat")
+    make_base(folder / "chat", "llama", seed=4)  # other weights in the same folder
+    run(folder, "chat")
     assert len(calls) == 1
-    preset = place / "presets/chat.yaml"
+    preset = folder / "presets/chat.yaml"
     preset.write_text(preset.read_text(encoding="utf-8").replace("max_new_tokens: 8", "max_new_tokens: 9"), encoding="utf-8")
-    run(place, "chat")
+    run(folder, "chat")
     assert len(calls) == 2
-    monkeypatch.setattr(screening, "medoid", lambda *_, **__: "비가 온다.")  # of another train.csv
-    run(place, "chat")
+    monkeypatch.setattr(screening, "medoid", lambda *_, **__: "비가 온다.")  # as if train.csv had changed
+    run(folder, "chat")
     assert len(calls) == 3
-    shutil.copytree(place / "chat", place / "nowhere")
-    assert run(place, "gone")["models"]["gone"]["status"] == "scored"  # a failed one is tried again
+    shutil.copytree(folder / "chat", folder / "nowhere")
+    assert run(folder, "missing")["models"]["missing"]["status"] == "scored"  # a failed model is tried again
     assert len(calls) == 4
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_next_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_stopped_continues_with_the_next_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = screening._score_model
 
-    def stopped(params: Any, *args: Any) -> Any:
+    def stop_at_kobart(params: Any, *args: Any) -> Any:
         if params.model.family == "kobart":
             raise KeyboardInterrupt
         return real(params, *args)
 
-    monkeypatch.setattr(screening, "_score_model", stopped)
+    monkeypatch.setattr(screening, "_score_model", stop_at_kobart)
     with pytest.raises(KeyboardInterrupt):
-        run(place, "chat", "bart")
-    assert json.loads((place / "screen.json").read_text(encoding="utf-8"))["models"].keys() == {"chat"}
+        run(folder, "chat", "bart")
+    assert json.loads((folder / "screen.json").read_text(encoding="utf-8"))["models"].keys() == {"chat"}
     scored: list[str] = []
 
-    def noted(params: Any, *args: Any) -> Any:
+    def record(params: Any, *args: Any) -> Any:
         scored.append(params.model.family)
         return real(params, *args)
 
-    monkeypatch.setattr(screening, "_score_model", noted)
-    assert run(place, "chat", "bart")["models"].keys() == {"chat", "bart"}
+    monkeypatch.setattr(screening, "_score_model", record)
+    assert run(folder, "chat", "bart")["models"].keys() == {"chat", "bart"}
     assert scored == ["kobart"]
 
 
-def test_empty_outputs_are_failures(place: Path) -> None:
-    """A model whose first token is always its end writes nothing."""
-    weights = place / "chat/model.safetensors"
+def test_a_model_with_empty_outputs_has_failed(folder: Path) -> None:
+    """A model whose first token is always EOS writes empty texts."""
+    weights = folder / "chat/model.safetensors"
     state = load_file(weights)
-    eos = json.loads((place / "chat/config.json").read_text(encoding="utf-8"))["eos_token_id"]
+    eos = json.loads((folder / "chat/config.json").read_text(encoding="utf-8"))["eos_token_id"]
     state["model.norm.weight"] = torch.zeros_like(state["model.norm.weight"])
-    save_file(state, weights, metadata={"format": "pt"})  # all logits 0: greedy takes the first id
-    result = run(place, "chat")["models"]["chat"]
+    save_file(state, weights, metadata={"format": "pt"})  # all logits are equal, so greedy search takes the first id
+    result = run(folder, "chat")["models"]["chat"]
     assert eos == 1 and result["status"] == "failed"
     assert result["why"] == "6 of 6 outputs are empty"
 
 
-def test_an_unknown_preset_stops_before_any_work(place: Path) -> None:
+def test_an_unknown_preset_stops_before_any_work(folder: Path) -> None:
     with pytest.raises(YoyakError, match="did you mean: chat"):
-        run(place, "bart", "chatt")
-    assert not (place / "screen.json").exists()
+        run(folder, "bart", "chatt")
+    assert not (folder / "screen.json").exists()
 
 
 def fake_cache(root: Path, name: str) -> Path:
-    """What the hub's client leaves in its cache for one model at one commit."""
+    """Write the files that the client of the hub keeps for one model at one commit."""
     repo = root / f"models--{name.replace('/', '--')}"
     commit = name[-1] * 40
     for folder in ("blobs", "refs", f"snapshots/{commit}"):
@@ -138,26 +138,26 @@ def fake_cache(root: Path, name: str) -> Path:
     return repo
 
 
-def test_the_cache_of_a_hub_model_is_removed_and_of_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_cache_of_the_given_model_and_commit_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     import huggingface_hub.utils._cache_manager as manager
 
     monkeypatch.setattr(manager, "HF_HUB_CACHE", str(tmp_path / "hub"), raising=False)
-    one, other = fake_cache(tmp_path / "hub", "team/a"), fake_cache(tmp_path / "hub", "team/b")
-    assert screening.remove_from_cache("team/a", "b" * 40) == 0 and one.exists()
+    model, other = fake_cache(tmp_path / "hub", "team/a"), fake_cache(tmp_path / "hub", "team/b")
+    assert screening.remove_from_cache("team/a", "b" * 40) == 0 and model.exists()
     assert screening.remove_from_cache("team/a", "a" * 40) == 1000
-    assert not one.exists() and other.exists()
+    assert not model.exists() and other.exists()
     assert screening.remove_from_cache("team/none", "a" * 40) == 0
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "weights").write_bytes(b"y")
-    assert screening.remove_from_cache(str(folder), None) == 0 and (folder / "weights").exists()
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "weights").write_bytes(b"y")
+    assert screening.remove_from_cache(str(local), None) == 0 and (local / "weights").exists()
 
 
-def test_remove_cache_runs_after_each_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_removed_after_each_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[str] = []
     monkeypatch.setattr(screening, "remove_from_cache", lambda name, _: removed.append(name))
-    run(place, "chat", "gone", remove_cache=True)
-    assert removed == [str(place / "chat"), str(place / "nowhere")]
+    run(folder, "chat", "missing", remove_cache=True)
+    assert removed == [str(folder / "chat"), str(folder / "nowhere")]

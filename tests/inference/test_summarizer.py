@@ -21,8 +21,8 @@ from yoyak.models.tokenizer_loading import load_tokenizer
 from yoyak.system.errors import YoyakError
 
 
-class FirstWords:
-    """A writer whose summary is a number and the speaker of the dialogue's first turn."""
+class FirstSpeakerWriter:
+    """A writer whose summary names the speaker of the first turn."""
 
     def __init__(self) -> None:
         self.encoded: list[Any] = []
@@ -32,21 +32,21 @@ class FirstWords:
         return [Output(f"요약: {text.split(':')[0]}", hit_limit=False) for text in dialogues]
 
 
-def with_writer(
+def summarizer_with_writer(
     params: Params, tokenizer: Any, family: str, decisions: Decisions | None = None
-) -> tuple[Summarizer, FirstWords]:
-    """A summarizer whose backend is `FirstWords`."""
+) -> tuple[Summarizer, FirstSpeakerWriter]:
+    """A summarizer whose backend is `FirstSpeakerWriter`."""
     summarizer = Summarizer(LoadedModel(family, None, tokenizer), family_named(family), params, decisions)
-    writer = FirstWords()
+    writer = FirstSpeakerWriter()
     summarizer._choice = Choice(writer, "test", "test")
     return summarizer, writer
 
 
-def test_it_is_the_public_class() -> None:
+def test_yoyak_exports_the_class() -> None:
     assert yoyak.Summarizer is Summarizer
 
 
-def test_with_the_tiny_model_a_summary_is_a_line_of_text(params: Params, tiny: Path) -> None:
+def test_one_dialogue_gives_the_same_summary_as_in_a_list(params: Params, tiny: Path) -> None:
     summarizer = Summarizer.load(tiny, params=params)
     texts = summarizer.summarize_many(DIALOGUES)
     assert len(texts) == len(DIALOGUES) and len(set(texts)) > 1
@@ -64,18 +64,18 @@ def test_params_and_decisions_come_from_the_repository_of_the_model(params: Para
     summarizer = Summarizer.load(root / "models/kobart")
     assert summarizer.decisions == Decisions(backend="ctranslate2-int8", postprocess=True)
     assert summarizer.choose_backend().backend == "ctranslate2-int8"
-    shutil.copytree(tiny, root / "models/other")  # predict has not decided anything for this one
+    shutil.copytree(tiny, root / "models/other")  # predict has decided nothing for this model
     assert Summarizer.load(root / "models/other").decisions == Decisions()
 
 
 @pytest.mark.parametrize("report", [None, {"pruned": "rouge_sum 1 after epoch 1"}])
-def test_without_a_report_nothing_is_decided(tmp_path: Path, report: dict[str, Any] | None) -> None:
+def test_without_a_report_there_are_no_decisions(tmp_path: Path, report: dict[str, Any] | None) -> None:
     if report:
         (tmp_path / "predict.json").write_text(json.dumps(report), encoding="utf-8")
     assert Decisions.read(tmp_path / "predict.json") == Decisions()
 
 
-def test_a_missing_model_says_what_to_do(params: Params, tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_that_says_what_to_do(params: Params, tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match="no trained model here; run `dvc repro`"):
         Summarizer.load(tmp_path, params=params)
 
@@ -96,12 +96,14 @@ def test_lengths_beyond_the_models_positions_are_refused(values: dict[str, Any],
         ("auto", None, False),  # predict has not decided yet
     ],
 )
-def test_it_post_processes_as_predict_decided(
+def test_post_processing_follows_the_setting_and_then_the_decision_of_predict(
     values: dict[str, Any], tiny: Path, setting: str, decided: bool | None, *, expected: bool
 ) -> None:
     values["generation"]["postprocess"] = setting
     tokenizer = load_tokenizer(str(tiny), None, ())
-    summarizer, _ = with_writer(parse_params(values, source="test"), tokenizer, "kobart", Decisions(postprocess=decided))
+    summarizer, _ = summarizer_with_writer(
+        parse_params(values, source="test"), tokenizer, "kobart", Decisions(postprocess=decided)
+    )
     assert summarizer.postprocesses is expected
     assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#" + ("." if expected else "")
 
@@ -109,7 +111,7 @@ def test_it_post_processes_as_predict_decided(
 def test_speaker_tags_are_replaced_for_the_model_and_restored(values: dict[str, Any], tiny: Path) -> None:
     values["preprocess"]["person_tags"] = "abstract"
     tokenizer = load_tokenizer(str(tiny), None, ())
-    summarizer, writer = with_writer(parse_params(values, source="test"), tokenizer, "kobart")
+    summarizer, writer = summarizer_with_writer(parse_params(values, source="test"), tokenizer, "kobart")
     assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#"
     assert tokenizer.decode(writer.encoded[0]).startswith(
         DIALOGUES[0].replace("#Person1#", "화자1").replace("#Person2#", "화자2")
@@ -126,12 +128,12 @@ def test_speaker_tags_are_replaced_for_the_model_and_restored(values: dict[str, 
         (["여행", "병원"], False, ["대화", "대화"]),
     ],
 )
-def test_topics_are_named_if_predict_decided_so_or_every_row_has_one(
+def test_prompts_name_topics_as_predict_decided_or_if_every_row_has_one(
     values: dict[str, Any], topics: list[str] | None, decided: bool | None, subjects: list[str]
 ) -> None:
     tokenizer = load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ("#Person1#", "#Person2#"))
     decisions = Decisions(names_topic=decided)
-    summarizer, writer = with_writer(parse_params(values, source="test"), tokenizer, "qlora", decisions)
+    summarizer, writer = summarizer_with_writer(parse_params(values, source="test"), tokenizer, "qlora", decisions)
     summarizer.summarize_many(DIALOGUES[:2], topics=topics)
     prompts = sorted(tokenizer.decode(ids) for ids in writer.encoded)
     expected = sorted(zip(DIALOGUES, subjects, strict=False))
@@ -140,11 +142,11 @@ def test_topics_are_named_if_predict_decided_so_or_every_row_has_one(
         assert f"위 {subject} 주제에 대한 대화를 요약해주세요." in prompt
 
 
-def test_a_dialogue_longer_than_the_limit_is_summarized(params: Params, tiny: Path) -> None:
+def test_a_dialogue_longer_than_the_limit_is_accepted(params: Params, tiny: Path) -> None:
     long = "#Person1#: " + "안녕하세요 " * 2000
     assert len(Summarizer.load(tiny, params=params).summarize_many([long, DIALOGUES[0]])) == 2
 
 
-def test_a_text_that_is_not_a_dialogue_is_named_by_its_place(params: Params, tiny: Path) -> None:
+def test_a_text_that_is_not_a_dialogue_is_an_error_that_names_its_position(params: Params, tiny: Path) -> None:
     with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker: no speaker tag with a colon; write turns such as"):
         Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])

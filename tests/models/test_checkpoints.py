@@ -1,3 +1,5 @@
+"""Checkpoints and their tokenizers: where they are loaded from, their limits, tags and spaces."""
+
 import json
 import shutil
 from pathlib import Path
@@ -18,13 +20,13 @@ TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 
 
 def edit(file: Path, **changes: object) -> None:
-    """Change keys of a JSON file; None takes a key out."""
+    """Change keys of a JSON file. None removes a key."""
     values = json.loads(file.read_text(encoding="utf-8")) | changes
     file.write_text(json.dumps({key: value for key, value in values.items() if value is not None}), encoding="utf-8")
 
 
-def t5(folder: Path) -> Path:
-    """`folder` made a T5: its tokenizer ends texts with </s> itself, and the decoder starts with padding."""
+def make_t5(folder: Path) -> Path:
+    """Replace the checkpoint in `folder` by a random T5: its tokenizer adds </s>, and its decoder starts with padding."""
     tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, ())
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", tokenizer.eos_token_id)]
@@ -58,14 +60,14 @@ def test_tags_become_single_tokens_that_decoding_keeps(tiny: Path) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "#Person1#은 #PhoneNumber#로"
 
 
-def test_tags_that_the_tokenizer_has_are_not_added_again(tiny: Path, tmp_path: Path) -> None:
+def test_tags_that_the_tokenizer_knows_are_not_added_again(tiny: Path, tmp_path: Path) -> None:
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)
     tokenizer.save_pretrained(tmp_path / "again")
     shutil.copy(tiny / "config.json", tmp_path / "again")
     assert tokenizer_loading.load_tokenizer(str(tmp_path / "again"), None, TAGS).get_vocab() == tokenizer.get_vocab()
 
 
-def test_for_a_decoder_the_end_of_text_serves_as_padding(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_decoder_only_model_pads_with_eos_if_it_has_no_padding_token(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tokenizer_loading.load_tokenizer(str(tiny), None, TAGS, pad_with_eos=True).pad_token == "<pad>"
     assert capsys.readouterr().err == ""
     edit(tiny / "tokenizer_config.json", pad_token=None)
@@ -89,8 +91,7 @@ def test_a_hub_name_needs_a_revision(monkeypatch: pytest.MonkeyPatch, revision: 
         checkpoints.check_token_limits("some/kobart", revision, {"tokenizer.max_input_length": 100})
 
 
-def test_where_a_checkpoint_is(tiny: Path) -> None:
-    """No remote code in either case; a folder wins over a hub's name and needs no revision."""
+def test_a_folder_needs_no_revision_and_remote_code_is_never_allowed(tiny: Path) -> None:
     folder = {"pretrained_model_name_or_path": str(tiny), "trust_remote_code": False}
     assert (
         checkpoints.from_pretrained_arguments(str(tiny), None)
@@ -106,21 +107,21 @@ def test_where_a_checkpoint_is(tiny: Path) -> None:
     assert checkpoints.from_pretrained_arguments("a/b", "c") == hub
 
 
-def test_input_over_the_positions(tiny: Path) -> None:
+def test_a_limit_above_the_positions_of_the_model_is_an_error(tiny: Path) -> None:
     checkpoints.check_token_limits(str(tiny), None, {"tokenizer.max_input_length": 256})
     with pytest.raises(YoyakError, match=r"tokenizer\.max_input_length: 257 is more than the 256 positions of .*tiny"):
         checkpoints.check_token_limits(str(tiny), None, {"tokenizer.max_input_length": 257})
 
 
-def test_a_model_without_positions_takes_any_length(tiny: Path) -> None:
-    checkpoints.check_token_limits(str(t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
+def test_a_model_with_relative_positions_accepts_any_length(tiny: Path) -> None:
+    checkpoints.check_token_limits(str(make_t5(tiny)), None, {"tokenizer.max_input_length": 100_000})
 
 
 @pytest.mark.parametrize(
     "text", ["안녕하세요 저는 학생입니다", "#Person1#은 학생입니다", "#Person1#: 안녕하세요 #Person2#: 저는"]
 )
-def test_t5s_own_tokenizer_keeps_the_spaces(tmp_path: Path, text: str) -> None:
-    """ROUGE over morphemes would hardly tell: only who reads the summaries sees that they have none."""
+def test_the_tokenizer_of_t5_keeps_spaces(tmp_path: Path, text: str) -> None:
+    """ROUGE over morphemes hardly changes if summaries have no spaces, so no score would show the error."""
     from transformers import T5Tokenizer
 
     pieces = ["▁", "▁안녕", "하세요", "▁저는", "▁학생", "입니다", *"#Person12:.은는이가안녕하세요저학생입니다"]
@@ -129,16 +130,16 @@ def test_t5s_own_tokenizer_keeps_the_spaces(tmp_path: Path, text: str) -> None:
     for folder, tags in ((tmp_path, TAGS), (tmp_path / "saved", ())):
         T5Config().save_pretrained(folder)
         tokenizer = tokenizer_loading.load_tokenizer(str(folder), None, tags)
-        for given in (text, text.replace(" ", "  "), text.replace(" ", "\n")):
-            ids = pair_encoding.encode_sources(tokenizer, [given], 64)
+        for variant in (text, text.replace(" ", "  "), text.replace(" ", "\n")):
+            ids = pair_encoding.encode_sources(tokenizer, [variant], 64)
             assert tokenizer.unk_token_id not in ids[0]
             assert outputs.decode_tokens(tokenizer, ids) == [text]
         tokenizer.save_pretrained(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("name", ["T5TokenizerFast", "T5Tokenizer"])
-def test_a_byte_level_tokenizer_that_calls_itself_t5s(tiny: Path, name: str) -> None:
-    """As KoT5's: transformers makes that class for Unigram alone."""
+def test_a_byte_level_tokenizer_with_the_class_name_of_t5_is_loaded(tiny: Path, name: str) -> None:
+    """KoT5 has such a tokenizer. transformers builds this class only for Unigram models."""
     edit(tiny / "tokenizer_config.json", tokenizer_class=name)
     T5Config().save_pretrained(tiny)
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)

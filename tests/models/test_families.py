@@ -1,3 +1,5 @@
+"""Finding the family of a folder, and loading what training wrote."""
+
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +21,8 @@ TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
 
 
 @pytest.mark.parametrize("kind", ["bart", "t5"])
-def test_saved_and_loaded_it_writes_the_same(tiny: Path, tmp_path: Path, kind: str) -> None:
-    model, tokenizer = test_encoder_decoder.load(tiny if kind == "bart" else test_checkpoints.t5(tiny), *TAGS)
+def test_a_model_that_is_saved_and_loaded_has_the_same_weights_and_tokens(tiny: Path, tmp_path: Path, kind: str) -> None:
+    model, tokenizer = test_encoder_decoder.load(tiny if kind == "bart" else test_checkpoints.make_t5(tiny), *TAGS)
     encoder_decoder.save(model, tokenizer, tmp_path / "saved")
     again, tokenizer_again = load_trained(tmp_path / "saved")
     assert (tmp_path / "saved" / "model.safetensors").is_file()
@@ -31,25 +33,25 @@ def test_saved_and_loaded_it_writes_the_same(tiny: Path, tmp_path: Path, kind: s
     assert all(torch.equal(weights[key], value.cpu()) for key, value in again.state_dict().items())
 
 
-def empty(folder: Path) -> None:
+def make_empty(folder: Path) -> None:
     folder.mkdir()
 
 
-def not_chosen(folder: Path) -> None:
-    """What a training stage leaves whose family is not chosen."""
+def make_not_chosen(folder: Path) -> None:
+    """Write what a training stage writes if its family is not chosen."""
     folder.mkdir()
     (folder / "not-chosen.txt").write_text("train_kobart: nothing to do\n", encoding="utf-8")
 
 
-@pytest.mark.parametrize("make", [empty, not_chosen, lambda _: None])
-def test_no_trained_model_is_an_error_that_says_what_to_do(tmp_path: Path, make: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("make", [make_empty, make_not_chosen, lambda _: None])
+def test_a_folder_without_a_model_is_an_error_that_says_what_to_do(tmp_path: Path, make: Callable[[Path], None]) -> None:
     folder = tmp_path / "kobart"
     make(folder)
     with pytest.raises(YoyakError, match=rf"^{re.escape(str(folder))}: no trained model here; run `dvc repro` .*model\.family"):
         load_trained(folder)
 
 
-def test_a_damaged_model_is_one_clear_error(tiny: Path) -> None:
+def test_a_damaged_model_is_a_clear_error(tiny: Path) -> None:
     (tiny / "model.safetensors").write_bytes(b"")
     with pytest.raises(YoyakError, match="the model cannot be loaded"):
         load_trained(tiny)
@@ -58,15 +60,15 @@ def test_a_damaged_model_is_one_clear_error(tiny: Path) -> None:
         load_trained(tiny)
 
 
-def test_an_encoder_decoder_needs_no_base(tiny: Path, params: Params) -> None:
+def test_an_encoder_decoder_is_loaded_onto_the_default_device(tiny: Path, params: Params) -> None:
     model, _ = load_trained(tiny, params)
     assert model.config.model_type == "bart"
     assert model.device == hardware.default_device()
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What is loaded by adapter.py, with what; it gives nothing real."""
+def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Calls of the functions that load decoder-only models. They are replaced and return texts."""
     calls: list[tuple[Any, ...]] = []
 
     def load(folder: Path, *, expected_base: object = None) -> tuple[str, str]:
@@ -82,25 +84,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
-def test_an_adapter_is_loaded_as_one_and_held_against_the_base(
-    tmp_path: Path, params: Params, asked: list[tuple[Any, ...]]
+def test_an_adapter_is_loaded_and_compared_with_the_base_of_params(
+    tmp_path: Path, params: Params, load_calls: list[tuple[Any, ...]]
 ) -> None:
-    """Its folder has no config.json, or, of some versions of peft, the base's."""
+    """The folder of an adapter has no config.json. Some versions of peft write that of the base."""
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     assert load_trained(tmp_path) == ("tuned", "its tokenizer")
     LlamaConfig().save_pretrained(tmp_path)
     load_trained(tmp_path, params)
-    assert asked == [("adapter", tmp_path, None), ("adapter", tmp_path, params.model.qlora)]
+    assert load_calls == [("adapter", tmp_path, None), ("adapter", tmp_path, params.model.qlora)]
 
 
-def test_a_merged_model_is_loaded_as_a_decoder(tiny: Path, asked: list[tuple[Any, ...]]) -> None:
+def test_a_merged_model_is_loaded_as_a_decoder_only_model(tiny: Path, load_calls: list[tuple[Any, ...]]) -> None:
     LlamaConfig().save_pretrained(tiny)
     model, tokenizer = load_trained(tiny)
     assert str(model) == "merged"
-    assert asked == [("merged", str(tiny), tokenizer)]
+    assert load_calls == [("merged", str(tiny), tokenizer)]
 
 
-def test_products_run_in_tf32_where_the_gpu_can(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_a_trained_model_enables_tf32(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
     monkeypatch.setattr(hardware, "enable_tf32", lambda: calls.append(True))
     load_trained(tiny)

@@ -1,4 +1,4 @@
-"""mBART: the language code stands where the model was pre-trained to find it."""
+"""mBART: the language token has the place that it had in pre-training."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from yoyak.models import tokenizer_loading
 
 
 @pytest.mark.slow
-def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
+def test_mbart_50_writes_korean(tmp_path: Path) -> None:
     from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
 
     from yoyak.config.params import load_params
@@ -43,13 +43,13 @@ def test_an_mbart_is_told_to_write_korean(tmp_path: Path) -> None:
     assert generation_config(settings, tokenizer, model).decoder_start_token_id == tokenizer.eos_token_id
 
 
-def test_the_first_mbart_which_ends_texts_with_a_language_is_refused(tmp_path: Path) -> None:
+def test_the_first_mbart_is_refused_because_its_texts_end_with_the_language(tmp_path: Path) -> None:
     from transformers import MBartConfig, MBartTokenizer
 
     from yoyak.system.errors import YoyakError
 
     special = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    MBartTokenizer(vocab=special + [(f"▁{at}", -1.0) for at in range(50)]).save_pretrained(tmp_path)
+    MBartTokenizer(vocab=special + [(f"▁{number}", -1.0) for number in range(50)]).save_pretrained(tmp_path)
     MBartConfig().save_pretrained(tmp_path)
     with pytest.raises(YoyakError, match=r"its texts do not end with </s>; use an mBART-50 checkpoint"):
         tokenizer_loading.load_tokenizer(str(tmp_path), None, ())

@@ -1,4 +1,4 @@
-"""memory.py: the estimate against what autograd really keeps, and advice that fits."""
+"""Memory estimates: compared with the memory that autograd keeps, and the advice that follows from them."""
 
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,12 @@ def config_of(kind: str, vocabulary: int) -> PreTrainedConfig:
     return config
 
 
-def changed(*changes: str) -> Params:
+def qlora_params(*changes: str) -> Params:
     return load_params(ROOT / "params.yaml", changes=["model.family=qlora", "tokenizer.special_tokens=[]", *changes])
 
 
 def kept_for_backward(model: torch.nn.Module, batch: dict[str, Any], precision: str) -> int:
-    """Bytes that autograd keeps of a forward pass, but for the model's own."""
+    """Bytes that autograd keeps for the backward pass, without the weights of the model."""
     own = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, int] = {}
 
@@ -53,12 +53,12 @@ def kept_for_backward(model: torch.nn.Module, batch: dict[str, Any], precision: 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("dropout", [0.0, 0.05])
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt_neox"])
-def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precision: str, tmp_path: Path) -> None:
+def test_activations_of_decoder_only_models_match_autograd(kind: str, dropout: float, precision: str, tmp_path: Path) -> None:
     tokenizer = tokenizer_loading.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
     config = config_of(kind, len(tokenizer))
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    params = changed(
+    params = qlora_params(
         f"lora.lora_dropout={dropout}",
         "training.per_device_train_batch_size=4",
         "tokenizer.max_input_length=160",
@@ -70,15 +70,15 @@ def test_activations_are_what_autograd_keeps(kind: str, dropout: float, precisio
     row = {"input_ids": [5] * 180, "labels": [-100] * 160 + [7] * 20}
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)([row] * 4)
     kept = kept_for_backward(model, batch, precision)
-    found = memory_estimate.estimate_causal_lm(config, params, precision=precision)
-    logits = 4 * 20 * config.vocab_size * 4  # of which autograd keeps the logarithms
-    assert found.activations + logits == pytest.approx(kept, rel=0.3)
+    estimate = memory_estimate.estimate_causal_lm(config, params, precision=precision)
+    logits = 4 * 20 * config.vocab_size * 4  # autograd keeps the log-probabilities
+    assert estimate.activations + logits == pytest.approx(kept, rel=0.3)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("lengths", [(160, 20), (60, 60)])
 @pytest.mark.parametrize("kind", ["bart", "t5"])
-def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, lengths: tuple[int, int], precision: str) -> None:
+def test_activations_of_encoder_decoders_match_autograd(kind: str, lengths: tuple[int, int], precision: str) -> None:
     shared = {"vocab_size": 2000, "d_model": 128, "decoder_start_token_id": 0}
     config: PreTrainedConfig = (
         BartConfig(
@@ -109,13 +109,13 @@ def test_activations_of_encoder_decoders_are_what_autograd_keeps(kind: str, leng
             f"training.precision={precision}",
         ],
     )
-    found = memory_estimate.estimate_encoder_decoder(config, params)
-    logits = 4 * lengths[1] * config.vocab_size * 4  # of which autograd keeps the logarithms
-    copies = model.num_parameters() * 2 if precision == "bfloat16" else 0  # of the weights, which the estimate counts with them
-    assert found.activations + logits + copies == pytest.approx(kept, rel=0.3)
+    estimate = memory_estimate.estimate_encoder_decoder(config, params)
+    logits = 4 * lengths[1] * config.vocab_size * 4  # autograd keeps the log-probabilities
+    copies = model.num_parameters() * 2 if precision == "bfloat16" else 0  # of the weights; the estimate counts them as weights
+    assert estimate.activations + logits + copies == pytest.approx(kept, rel=0.3)
 
 
-def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:
+def test_the_estimate_for_params_is_that_of_the_family() -> None:
     kobart = load_params(ROOT / "params.yaml")
     config = checkpoints.load_config(checkpoints.from_pretrained_arguments(str(ROOT / "models/base/kobart-tiny"), None))
     assert memory_estimate.estimate_for_params(kobart).peak == memory_estimate.estimate_encoder_decoder(config, kobart).peak
@@ -123,91 +123,95 @@ def test_the_peak_of_either_family_is_that_of_its_estimate() -> None:
     assert memory_estimate.estimate_for_params(larger).peak > 1.5 * (
         memory_estimate.estimate_for_params(kobart).peak - memory_estimate.CUDA_CONTEXT_BYTES
     )
-    less = load_params(
+    checkpointed = load_params(
         ROOT / "params.yaml", changes=["training.per_device_train_batch_size=64", "training.gradient_checkpointing=true"]
     )
-    assert memory_estimate.estimate_for_params(less).peak < memory_estimate.estimate_for_params(larger).peak
+    assert memory_estimate.estimate_for_params(checkpointed).peak < memory_estimate.estimate_for_params(larger).peak
     assert (
-        memory_estimate.estimate_for_params(changed()).peak
-        < memory_estimate.estimate_for_params(changed("training.per_device_train_batch_size=64")).peak
+        memory_estimate.estimate_for_params(qlora_params()).peak
+        < memory_estimate.estimate_for_params(qlora_params("training.per_device_train_batch_size=64")).peak
     )
 
 
-def test_the_megabytes_of_a_base_are_those_of_its_weights_as_they_are_kept() -> None:
-    parameters = memory_estimate.base_model_bytes(changed("model.qlora.quantization=none")) / 2
+def test_the_bytes_of_a_base_follow_its_quantization() -> None:
+    parameters = memory_estimate.base_model_bytes(qlora_params("model.qlora.quantization=none")) / 2
     assert parameters == pytest.approx(3.1e6, rel=0.02)
     assert (
-        memory_estimate.base_model_bytes(changed())
-        < memory_estimate.base_model_bytes(changed("model.qlora.quantization=int8"))
+        memory_estimate.base_model_bytes(qlora_params())
+        < memory_estimate.base_model_bytes(qlora_params("model.qlora.quantization=int8"))
         < 2 * parameters
     )
 
 
-def test_weights_and_adapter_are_what_is_loaded(tmp_path: Path) -> None:
+def test_weights_and_adapter_match_the_loaded_model(tmp_path: Path) -> None:
     tokenizer = tokenizer_loading.load_tokenizer(str(ROOT / "models/base/llama-tiny"), None, ())
     config = config_of("llama-untied", len(tokenizer))
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    params = changed()
+    params = qlora_params()
     chosen = settings(tmp_path)
     base, _ = causal_lm.load(chosen, tokenizer, precision="bfloat16")
-    held = sum(p.numel() * p.element_size() for p in base.parameters())
+    actual = sum(p.numel() * p.element_size() for p in base.parameters())
     for layer in base.modules():
         state = getattr(getattr(layer, "weight", None), "quant_state", None)
-        if state is not None:  # scales: 1 byte each for 64 weights, and for these again
-            held += state.absmax.numel() + state.state2.absmax.numel() * 4
-    found = memory_estimate.estimate_causal_lm(config, params, precision="bfloat16")
-    unpacked = 128 * 352 * 2
-    assert found.weights - unpacked == pytest.approx(held, rel=0.01)
+        if state is not None:  # one byte for the scale of 64 weights, and float32 scales of these scales
+            actual += state.absmax.numel() + state.state2.absmax.numel() * 4
+    estimate = memory_estimate.estimate_causal_lm(config, params, precision="bfloat16")
+    dequantized = 128 * 352 * 2  # the largest layer
+    assert estimate.weights - dequantized == pytest.approx(actual, rel=0.01)
     model = lora.add_lora(base, params.lora, new_tokens=[], settings=chosen)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert found.adapter == trained * (4 + 4 + 8)
+    assert estimate.adapter == trained * (4 + 4 + 8)
 
 
-def shape(name: str) -> PreTrainedConfig:
+def config_of_preset(name: str) -> PreTrainedConfig:
     return memory_estimate.config_from_shape(presets.read_preset(name, ROOT / "presets")[1]["shape"])
 
 
-def big(name: str, **training: Any) -> Params:
-    applied = presets.params_with_preset(name, folder=ROOT / "presets", params=ROOT / "params.yaml")
-    return applied.model_copy(update={"training": applied.training.model_copy(update=training)})
+def params_of_preset(name: str, **training: Any) -> Params:
+    params = presets.params_with_preset(name, folder=ROOT / "presets", params=ROOT / "params.yaml")
+    return params.model_copy(update={"training": params.training.model_copy(update=training)})
 
 
-@pytest.mark.parametrize(("name", "stated"), [("llama-3.2-korean-3b", 8), ("qwen3-4b", 10), ("llama-3-8b", 16)])
-def test_training_is_near_the_peaks_that_users_stated(name: str, stated: int) -> None:
-    """Feature M13, in decimal or binary GB, with other settings than ours perhaps: within a third."""
-    assert memory_estimate.estimate_causal_lm(shape(name), big(name), precision="bfloat16").training / GIB == pytest.approx(
-        stated, rel=0.34
-    )
+@pytest.mark.parametrize(("name", "reported"), [("llama-3.2-korean-3b", 8), ("qwen3-4b", 10), ("llama-3-8b", 16)])
+def test_training_is_near_the_peaks_that_users_reported(name: str, reported: int) -> None:
+    """Within a third: users do not say whether a GB is decimal, and their settings may differ from ours."""
+    assert memory_estimate.estimate_causal_lm(
+        config_of_preset(name), params_of_preset(name), precision="bfloat16"
+    ).training / GIB == pytest.approx(reported, rel=0.34)
 
 
-def test_each_setting_moves_the_estimate_the_right_way() -> None:
-    config, start = shape("qwen3-4b"), big("qwen3-4b")
+def test_settings_that_save_memory_lower_the_estimate() -> None:
+    config, start = config_of_preset("qwen3-4b"), params_of_preset("qwen3-4b")
     before = memory_estimate.estimate_causal_lm(config, start, precision="bfloat16")
     assert (
         memory_estimate.estimate_causal_lm(
-            config, big("qwen3-4b", gradient_checkpointing=False), precision="bfloat16"
+            config, params_of_preset("qwen3-4b", gradient_checkpointing=False), precision="bfloat16"
         ).activations
         > 3 * before.activations
     )
     assert (
-        memory_estimate.estimate_causal_lm(config, big("qwen3-4b", optim="paged_adamw_8bit"), precision="bfloat16").adapter
+        memory_estimate.estimate_causal_lm(
+            config, params_of_preset("qwen3-4b", optim="paged_adamw_8bit"), precision="bfloat16"
+        ).adapter
         < before.adapter
     )
     assert (
-        memory_estimate.estimate_causal_lm(config, big("qwen3-4b", per_device_train_batch_size=12), precision="bfloat16").logits
+        memory_estimate.estimate_causal_lm(
+            config, params_of_preset("qwen3-4b", per_device_train_batch_size=12), precision="bfloat16"
+        ).logits
         == 2 * before.logits
     )
-    in_full = start.model_copy(
+    unquantized = start.model_copy(
         update={
             "model": start.model.model_copy(update={"qlora": start.model.qlora.model_copy(update={"quantization": "none"})})
         }
     )
-    assert memory_estimate.estimate_causal_lm(config, in_full, precision="bfloat16").weights == before.parameters * 2
+    assert memory_estimate.estimate_causal_lm(config, unquantized, precision="bfloat16").weights == before.parameters * 2
 
 
-def test_advice_is_taken_and_then_it_fits() -> None:
-    config, start = shape("llama-3-8b"), big("llama-3-8b", gradient_checkpointing=False)
+def test_training_fits_after_the_advice_is_followed() -> None:
+    config, start = config_of_preset("llama-3-8b"), params_of_preset("llama-3-8b", gradient_checkpointing=False)
     free = 12 * GIB
     advice = memory_estimate.advise(config, start, precision="bfloat16", free=free)
     assert advice and advice.startswith("set training.gradient_checkpointing=True, ")
@@ -219,18 +223,22 @@ def test_advice_is_taken_and_then_it_fits() -> None:
         }
         for section in ("training", "generation")
     }
-    took = start.model_copy(
+    advised = start.model_copy(
         update={
             "training": start.training.model_copy(update=values["training"]),
             "generation": start.generation.model_copy(update=values["generation"]),
         }
     )
-    assert memory_estimate.estimate_causal_lm(config, took, precision="bfloat16").peak <= free
-    assert memory_estimate.advise(config, took, precision="bfloat16", free=free) is None
-    training = took.training
-    assert training.per_device_train_batch_size * training.gradient_accumulation_steps == 64  # the same rows a step
+    assert memory_estimate.estimate_causal_lm(config, advised, precision="bfloat16").peak <= free
+    assert memory_estimate.advise(config, advised, precision="bfloat16", free=free) is None
+    training = advised.training
+    assert (
+        training.per_device_train_batch_size * training.gradient_accumulation_steps == 64
+    )  # the same number of rows in a step
 
 
-def test_what_can_not_fit_is_told() -> None:
-    advice = memory_estimate.advise(shape("solar-10.7b"), big("solar-10.7b"), precision="bfloat16", free=3 * GIB)
+def test_the_advice_for_a_model_that_cannot_fit_is_a_smaller_one() -> None:
+    advice = memory_estimate.advise(
+        config_of_preset("solar-10.7b"), params_of_preset("solar-10.7b"), precision="bfloat16", free=3 * GIB
+    )
     assert advice == "choose a smaller checkpoint, or a shorter tokenizer.max_input_length"

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback
 
 from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, load_trained
-from tests.models.test_lora import NEW, make_base, settings
+from tests.models.test_lora import TOKENS, make_base, settings
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.data.collation import collate_chats
@@ -35,7 +35,7 @@ def run(
     values["training"] |= {"per_device_train_batch_size": 4, "learning_rate": 1e-2, "label_smoothing_factor": 0.0} | changes
     params: Params = parse_params(values, source="test")
     chosen = settings(base)
-    tokenizer = tokenizer_loading.load_tokenizer(str(base), None, (*params.tokenizer.special_tokens, NEW[1]))
+    tokenizer = tokenizer_loading.load_tokenizer(str(base), None, (*params.tokenizer.special_tokens, TOKENS[1]))
     encode = batch_encoders("qlora", tokenizer, params.tokenizer, params.prompt)["train"]
     columns = encode(
         {
@@ -108,7 +108,7 @@ def test_it_ends_with_the_best_adapter_and_its_token_rows(base: Path, values: di
     assert result["best_loss"] == pytest.approx(min(losses), abs=1e-3)
     rows = [
         {"input_ids": ids, "labels": [-100] * 5 + ids[5:]}
-        for ids in tokenizer([f"{NEW[1]} {text}" for text in DIALOGUES[:2]]).input_ids
+        for ids in tokenizer([f"{TOKENS[1]} {text}" for text in DIALOGUES[:2]]).input_ids
     ]
     batch = collate_chats(tokenizer.pad_token_id, padding_free=False)(rows)
     model.eval()

@@ -1,4 +1,4 @@
-"""Choosing the backend that writes the summaries, and saying why."""
+"""Choosing the backend that writes the summaries, with the reason for the choice."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from yoyak.inference.decoding import generate
 from yoyak.models.families.base import LoadedModel
 from yoyak.system.errors import YoyakError
 
-BACKENDS: tuple[str, ...] = tuple(name for name in get_args(BackendName) if name != "auto")  # the first usable one is best
+BACKENDS: tuple[str, ...] = tuple(name for name in get_args(BackendName) if name != "auto")  # in the order of preference
 
-# Dev rows that are written twice, to compare an approximate backend with an exact one. A small model loses more in 8 bits
-# (docs: log of speed), and it writes fast, so more rows are compared.
+# The number of dev rows on which an approximate backend is compared with an exact one. For a small model it is larger, because
+# a small model loses more in 8 bits (docs/log/speed.md) and writes fast.
 COMPARED_ROWS, COMPARED_ROWS_OF_SMALL_MODELS, SMALL_MODEL_PARAMETERS = 64, 256, 50_000_000
-LARGEST_LOSS = 0.01  # of rouge_sum
+LARGEST_LOSS = 0.01  # as a share of the rouge_sum of the exact backend
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend, opened, and the reason for it."""
+    """A backend that is ready to write, and the reason for choosing it."""
 
     writer: Writer
     backend: str
@@ -52,30 +52,32 @@ def choose_backend(
     dev_scores: Callable[[Writer], rouge.Scores] | None = None,
     previous: str | None = None,
 ) -> Choice:
-    """Open the backend that `generation.backend` asks for, or the best one that can be used.
+    """Open the backend that `generation.backend` names, or for `auto` the first one that can be used.
 
-    `auto` takes the first exact backend that can be used. An approximate one before it is taken instead if ROUGE on dev rows
-    does not fall with it: the mean of rouge_sum may be lower by LARGEST_LOSS of itself, if that is within the rows' noise.
+    If the first usable backend is approximate, `auto` compares it on dev rows with the first usable exact one. The exact one is
+    taken if the approximate one lowers the mean rouge_sum by more than LARGEST_LOSS, or if the 95 % bootstrap interval of the
+    change is below 0.
 
     Args:
-        loaded: the model. A backend may use up its weights.
+        loaded: the model. Opening a backend may make its weights unusable.
         settings: section generation of params.yaml.
         threads: CPU threads, as in `Backend.open`.
-        dev_scores: gives ROUGE, (rows, 3), of what a writer writes for some dev rows. Without it nothing is compared.
-        previous: the backend that predict chose for this model, which is taken where nothing is compared.
+        dev_scores: returns the ROUGE scores (rows, 3) of the summaries that a writer writes for some dev rows. Without it,
+            nothing is compared.
+        previous: the backend that predict chose for this model. It is taken if nothing is compared.
 
     Raises:
-        YoyakError: if the backend that was asked for cannot be used.
+        YoyakError: if the named backend cannot be used, or if no backend can.
     """
-    asked = settings.backend
-    if asked != "auto":
-        backend = backend_named(asked)
+    requested = settings.backend
+    if requested != "auto":
+        backend = backend_named(requested)
         if reason := backend.why_not(loaded, settings):
-            raise YoyakError(f"generation.backend: {asked}: {reason}; choose auto or transformers")
-        return Choice(backend.open(loaded, settings, threads=threads), asked, "generation.backend says so")
+            raise YoyakError(f"generation.backend: {requested}: {reason}; choose auto or transformers")
+        return Choice(backend.open(loaded, settings, threads=threads), requested, "generation.backend says so")
 
     usable: list[Backend] = []
-    refused: str | None = None  # the reason for not taking the best backend
+    refused: str | None = None  # why the most preferred backend cannot be used
     for name in BACKENDS:
         backend = backend_named(name)
         reason = backend.why_not(loaded, settings)
@@ -105,16 +107,16 @@ def _compare(
     threads: int | None,
     dev_scores: Callable[[Writer], rouge.Scores],
 ) -> Choice:
-    """The approximate backend, unless it lowers the score on dev."""
+    """Return the approximate backend, or the exact one if the approximate one lowers the score on dev."""
     writers = [backend.open(loaded, settings, threads=threads) for backend in (exact, approximate)]
     before, after = (dev_scores(writer).sum(axis=1) for writer in writers)
     change = after - before
     means = bootstrap.resampled_means(change[:, None], samples=1000, seed=settings.seed)
     low, high = np.percentile(means, [2.5, 97.5])
-    lost = high < 0 or change.mean() < -LARGEST_LOSS * before.mean()
+    is_worse = high < 0 or change.mean() < -LARGEST_LOSS * before.mean()
     name = approximate.name.rpartition("-")[2]
     why = f"{name} changes rouge_sum by {change.mean():+.2f} [{low:+.2f}, {high:+.2f}] on {len(change)} dev rows"
-    return Choice(writers[0], exact.name, why) if lost else Choice(writers[1], approximate.name, why)
+    return Choice(writers[0], exact.name, why) if is_worse else Choice(writers[1], approximate.name, why)
 
 
 def dev_scorer(
@@ -125,17 +127,17 @@ def dev_scorer(
     person_tags: PersonTags,
     parameters: int,
 ) -> Callable[[Writer], rouge.Scores]:
-    """A function that gives ROUGE, (rows, 3), of what a writer writes for evenly spaced dev rows.
+    """Make a function that returns the ROUGE scores (rows, 3) of a writer on evenly spaced dev rows.
 
     Args:
         encoded: what the model reads for each row of dev.
         rows: the processed rows of dev.
         settings: section generation of params.yaml.
         person_tags: how speaker tags were replaced; they are restored before scoring.
-        parameters: of the model. Of a small one, more rows are written.
+        parameters: the number of parameters of the model. A small model is compared on more rows.
     """
-    most = COMPARED_ROWS_OF_SMALL_MODELS if parameters < SMALL_MODEL_PARAMETERS else COMPARED_ROWS
-    indices = [i * len(rows) // most for i in range(most)] if len(rows) > most else range(len(rows))
+    count = COMPARED_ROWS_OF_SMALL_MODELS if parameters < SMALL_MODEL_PARAMETERS else COMPARED_ROWS
+    indices = [i * len(rows) // count for i in range(count)] if len(rows) > count else range(len(rows))
     chosen = [rows[i] for i in indices]
     morphemes = Morphemes()
 

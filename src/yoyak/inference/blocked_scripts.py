@@ -26,8 +26,8 @@ class BlockedTokens:
         """Search the whole vocabulary once.
 
         Args:
-            tokenizer: its vocabulary is searched. A token that holds only a part of a character is judged by the
-                characters that it can become.
+            tokenizer: the tokenizer of the model. A token with only a part of a character is judged by the characters
+                that start with these bytes.
             scripts: the scripts that may not be written.
         """
         self.pattern = script_pattern(tuple(scripts))
@@ -50,7 +50,7 @@ class BlockedTokens:
         self.ids_in_tags = self._ids_of(LISTED_TAGS)
 
     def _writes_blocked_script(self, text: str, piece: str) -> bool:
-        part_of_character = "\ufffd" in text and self._becomes_only_blocked(_unfinished_character(piece))
+        part_of_character = "\ufffd" in text and self._starts_blocked_letters(_unfinished_character(piece))
         return part_of_character or bool(self.pattern.search(text))
 
     def _ids_of(self, words: Iterable[str]) -> set[int]:
@@ -59,8 +59,11 @@ class BlockedTokens:
         rows = self.tokenizer(forms, add_special_tokens=False).input_ids if forms else []
         return {token_id for row in rows for token_id in row}
 
-    def _becomes_only_blocked(self, start: bytes) -> bool:
-        """Whether most characters that begin with these bytes are of blocked scripts, and Korean texts use none of them."""
+    def _starts_blocked_letters(self, start: bytes) -> bool:
+        """Whether most characters that begin with these bytes are letters of blocked scripts.
+
+        False if any other of them is a letter, or a symbol that Korean texts use.
+        """
         characters = [char for char in _completions(start) if unicodedata.category(char)[0] not in "CM"]
         blocked = [char for char in characters if self.pattern.fullmatch(char)]
         others = set(characters) - set(blocked)
@@ -68,12 +71,18 @@ class BlockedTokens:
         return bool(blocked) and not needed and 2 * len(blocked) >= len(characters)
 
     def allowed_ids(self, dialogue: str) -> list[int]:
-        """Ids that this dialogue's own words of blocked scripts, and the tags, are written with."""
+        """Ids of the tokens that write the tags, or words of blocked scripts that occur in this dialogue."""
         own_words = sorted(set(self.pattern.findall(TAG.sub(" ", dialogue))))
         return sorted(self.ids_in_tags | self._ids_of(own_words))
 
     def processor(self, dialogues: Sequence[str], *, vocabulary_size: int, device: torch.device) -> LogitsProcessor:
-        """A logits processor for one batch: a mask (dialogues, vocabulary_size) that is laid over the scores of each row."""
+        """Make the logits processor of one batch. It sets the scores of blocked tokens to -inf for all beams of a row.
+
+        Args:
+            dialogues: the text of each row's dialogue. Its words are allowed in this row.
+            vocabulary_size: the number of output columns of the model, which can be larger than the vocabulary.
+            device: the device of the scores.
+        """
         mask = torch.zeros(len(dialogues), vocabulary_size, dtype=torch.bool)
         mask[:, self.ids] = True
         for row, dialogue in enumerate(dialogues):

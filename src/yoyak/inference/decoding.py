@@ -23,15 +23,17 @@ def generate(
 ) -> list[Output]:
     """Write one output for each row.
 
-    Batches hold rows of similar length, the longest first, so that little padding is needed and memory is tried out early.
+    The rows of a batch have similar lengths, so that there is little padding. The longest rows come first, so that a lack of
+    memory shows at once.
 
     Args:
-        writer: from a backend.
+        writer: a model that a backend has opened.
         encoded: what the model reads for each row.
         dialogues: the text of each row's dialogue.
-        settings: section generation of params.yaml; batch_size and seed are read here.
+        settings: section generation of params.yaml. Only batch_size and seed are read.
         progress: the label of the progress bar.
-        kept: finished batches of an earlier call with the same arguments that was killed. Each further batch is added.
+        kept: the finished batches of an earlier call with the same arguments. New batches are added, so that work
+            continues after a kill.
 
     Returns:
         The outputs in the order of the rows.
@@ -44,7 +46,7 @@ def generate(
             if kept and start in kept.finished:
                 written = [Output(*values) for values in kept.finished[start]]
             else:
-                # The seed depends on the batch alone, so that no batch depends on those before it.
+                # Each batch has its own seed, so that its result does not depend on earlier batches.
                 seed = settings.seed + start
                 written = writer.write([encoded[row] for row in batch], [dialogues[row] for row in batch], seed=seed)
                 if kept:

@@ -1,4 +1,4 @@
-"""What a model wrote: as text, with what is known about its end, and counts that show a broken model."""
+"""Generated texts: decoding token ids, how a text ended, and counts that show a broken model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Output:
 
     text: str
     hit_limit: bool  # generation stopped at max_new_tokens, not at an end-of-text token
-    broken: bool = False  # it had byte-level tokens that form no character; they are dropped from `text`
+    broken: bool = False  # it had bytes that form no character; they are removed from `text`
 
 
 def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -37,7 +37,7 @@ def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[in
 def outputs_from_tokens(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]], *, end_ids: set[int]
 ) -> list[Output]:
-    """The outputs of generated token ids. `end_ids` are the tokens that end a text."""
+    """Make outputs from the generated token ids of each row. `end_ids` are the tokens that end a text."""
     texts = decode_tokens(tokenizer, rows)
     return [
         Output(text.replace("\ufffd", "").strip(), hit_limit=end_ids.isdisjoint(row), broken="\ufffd" in text)

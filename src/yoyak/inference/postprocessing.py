@@ -17,7 +17,7 @@ _SENTENCE_END = re.compile(rf"{_CLOSED}$")
 
 
 def complete_ending(output: Output) -> str:
-    """The text with a clean end.
+    """Return the text with a clean end.
 
     A half-written tag at the end is removed. If the length limit cut the text off, everything after its last sentence is
     removed, or its last word if there is no complete sentence (never its only word). A text without a final mark gets a full
@@ -38,7 +38,7 @@ def decide(
     rows: Sequence[dict[str, Any]],
     person_tags: PersonTags,
 ) -> tuple[bool, dict[str, Any]]:
-    """Whether to post-process.
+    """Decide whether to post-process.
 
     Args:
         setting: `generation.postprocess`. "auto" post-processes only if that raises rouge_sum on dev.
@@ -47,7 +47,10 @@ def decide(
         person_tags: how speaker tags were replaced; they are restored before scoring.
 
     Returns:
-        The decision, and the report for metrics/predict.json with the dev rouge_sum of both.
+        The decision, and the report for metrics/predict.json with the rouge_sum on dev with and without post-processing.
+
+    Raises:
+        YoyakError: if Mecab cannot be loaded.
     """
     tokenizer = Morphemes()
 

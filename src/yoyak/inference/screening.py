@@ -33,7 +33,7 @@ from yoyak.system.text_files import read_json, to_json, write_json
 
 @dataclass
 class ScreeningData:
-    """What every model gets: processed dev rows, test rows (they decide whether prompts name topics), and the medoid."""
+    """The same data for every model: processed dev rows, processed test rows (for `prompt.topic: auto`), and the medoid."""
 
     dev: list[dict[str, Any]]
     test: list[dict[str, Any]]
@@ -41,11 +41,11 @@ class ScreeningData:
 
 
 def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> ScreeningData:
-    """The splits, cleaned as the stage preprocess does.
+    """Read the splits and clean them as the stage preprocess does.
 
     Args:
         params: sections data and preprocess.
-        rows: use only the first ones of dev.
+        rows: the number of dev rows to use, from the first. None means all.
         tokenizer: splits texts into morphemes, to find the medoid of the train summaries.
 
     Raises:
@@ -71,20 +71,20 @@ def screen(
 ) -> dict[str, Any]:
     """Score the models of presets one after another.
 
-    `output` is written after each model. A run that was stopped goes on with the next model, and a model that `output` has
-    under the same key is not measured again. A model that cannot be loaded, or that leaves an output empty, is recorded as
-    failed, and the next one is tried.
+    `output` is written after each model. If a run was stopped, the next one continues with the models that are missing. A model
+    whose key (`result_key`) is already in `output` is not measured again. A model that cannot be loaded, or that writes an
+    empty output, is recorded as failed, and the next one is tried.
 
     Args:
-        names: of presets.
-        folder: of presets.
-        params: the file params.yaml, which the presets change for this call.
+        names: the names of the presets.
+        folder: the folder of the presets.
+        params: the file params.yaml. Presets change its values for this call only.
         output: a JSON file for the results.
-        rows: use only the first ones of dev.
+        rows: the number of dev rows to use, from the first. None means all.
         remove_cache: delete each hub model from the local cache after it is measured.
 
     Returns:
-        What `output` holds.
+        The content of `output`.
 
     Raises:
         YoyakError: for an unknown preset, before any work; or as `read_data` does.
@@ -109,11 +109,11 @@ def screen(
             result = {"status": "failed", "why": str(error)}
         except torch.OutOfMemoryError:
             result = {"status": "failed", "why": "out of GPU memory; lower generation.batch_size"}
-        except Exception as error:  # from a kernel or a chat template, for example; the other models are tried all the same
+        except Exception as error:  # for example from a kernel or a chat template; the other models are still tried
             result = {"status": "failed", "why": f"{type(error).__name__}: {checkpoints.one_line(error)}"}
         if result["status"] == "failed" and "scores" not in result:
             print(f"{name}: failed: {result['why']}", file=sys.stderr, flush=True)
-        else:  # a model that did not run has no key, so that the next call tries it again
+        else:  # a model that could not run gets no key, so that the next call tries it again
             result["key"] = key
         results["models"][name] = {"checkpoint": settings.model.chosen.checkpoint} | result
         write_json(output, results)
@@ -191,7 +191,7 @@ def remove_from_cache(name: str, revision: str | None) -> int:
     """Delete the files of a hub model at this commit from the local cache. A folder is never touched.
 
     Returns:
-        The number of bytes that are free again.
+        The number of freed bytes.
     """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound

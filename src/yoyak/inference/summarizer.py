@@ -25,7 +25,7 @@ from yoyak.system.text_files import read_json
 
 @dataclass(frozen=True)
 class Decisions:
-    """What predict decided for a model by its dev split. None where predict has not decided."""
+    """What the stage predict decided for a model on the dev split. None means that it has not decided."""
 
     backend: str | None = None
     postprocess: bool | None = None
@@ -33,7 +33,7 @@ class Decisions:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From metrics/predict.json. A missing file, and that of a pruned trial, hold no decisions."""
+        """Read metrics/predict.json. A missing file has no decisions, nor has the file of a pruned trial."""
         report: dict[str, Any] = read_json(path) if path.is_file() else {}
         postprocess = report.get("postprocess", {}).get("used")
         return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))
@@ -50,13 +50,16 @@ class Summarizer:
     """
 
     def __init__(self, loaded: LoadedModel, family: Family, params: Params, decisions: Decisions | None = None) -> None:
-        """Most callers want `load`.
+        """Use `load` unless you have already loaded the model.
 
         Args:
             loaded: the model.
             family: the family that loaded it.
             params: sections preprocess, tokenizer, prompt, generation and hardware.
             decisions: what predict decided for this model, if it has run.
+
+        Raises:
+            YoyakError: if the model has fewer positions than params need.
         """
         self.loaded, self.family, self.params = loaded, family, params
         self.decisions = decisions or Decisions()
@@ -91,12 +94,15 @@ class Summarizer:
 
     @classmethod
     def load_chosen(cls, models: Path, params: Params, decisions: Decisions | None = None) -> Self:
-        """Load the trained model of the family that params choose, as predict does; one of another checkpoint is an error.
+        """Load the trained model of the family that params choose, as predict does.
 
         Args:
             models: the folder with one folder for each family.
             params: sections model, preprocess, tokenizer, prompt, generation and hardware.
-            decisions: what predict decided; by default nothing is decided yet.
+            decisions: what predict decided. By default, nothing is decided yet.
+
+        Raises:
+            YoyakError: if there is no usable model, or an adapter belongs to another base than params name.
         """
         family = family_named(params.model.family)
         hardware.configure_cpu(params.hardware.cpu_threads)
@@ -106,8 +112,8 @@ class Summarizer:
         """Summarize one raw dialogue.
 
         Args:
-            dialogue: one turn on each line: "#Person1#: …".
-            topic: its topic, for prompts that name it (`prompt.topic`).
+            dialogue: one turn on each line, such as "#Person1#: …".
+            topic: the topic of the dialogue, for prompts that name it (`prompt.topic`).
 
         Raises:
             YoyakError: if the text is not a dialogue.
@@ -118,14 +124,14 @@ class Summarizer:
         """Summarize raw dialogues, in batches.
 
         Args:
-            dialogues: each with one turn on a line: "#Person1#: …".
-            topics: the topic of each, for prompts that name it (`prompt.topic`).
+            dialogues: the texts, with one turn on each line, such as "#Person1#: …".
+            topics: the topic of each dialogue, for prompts that name it (`prompt.topic`).
 
         Returns:
             One summary for each dialogue, in the same order.
 
         Raises:
-            YoyakError: naming the dialogue by its place (from 1) if a text is not a dialogue.
+            YoyakError: if a text is not a dialogue. The message has its number, counted from 1.
         """
         rows = [
             prepare_row(text, self.params.preprocess, source=f"dialogue {number}", topic=topic)
@@ -134,22 +140,30 @@ class Summarizer:
         return self.summarize_rows(rows)
 
     def summarize_rows(self, rows: Sequence[Mapping[str, str]], *, progress: str = "summarize") -> list[str]:
-        """Summarize rows with `dialogue` (cleaned, as `raw_dialogues` does) and `topic`; speaker tags are restored."""
+        """Summarize rows that are already cleaned (`raw_dialogues.prepare_row`).
+
+        Args:
+            rows: with `dialogue` and `topic`.
+            progress: the label of the progress bar.
+
+        Returns:
+            One summary for each row, with speaker tags restored.
+        """
         return self.finish(self.write(self.encode(rows), rows, progress=progress), postprocess=self.postprocesses)
 
     @property
     def postprocesses(self) -> bool:
-        """Whether summaries get a clean end: what `generation.postprocess` says; for `auto`, what predict decided on dev."""
+        """Whether summaries are post-processed: by `generation.postprocess`, or for `auto` by what predict decided on dev."""
         setting = self.params.generation.postprocess
         return setting == "always" or (setting == "auto" and bool(self.decisions.postprocess))
 
     def encode(self, rows: Sequence[Mapping[str, str]], *, names_topic: bool | None = None) -> list[Any]:
-        """What the model reads for each row.
+        """Return what the model reads for each row.
 
         Args:
             rows: with `dialogue` and `topic`.
-            names_topic: whether prompts name the topic. By default as predict decided; else, with `prompt.topic: auto`,
-                only if every row has one.
+            names_topic: whether prompts name the topic. By default, `prompt.topic` says so. For `auto`, what predict decided
+                applies; if it has not decided, prompts name the topic only if every row has one.
         """
         if names_topic is None and self.params.prompt.topic == "auto":
             names_topic = self.decisions.names_topic
@@ -161,7 +175,7 @@ class Summarizer:
         """What the generated texts depend on besides the dialogues and the trained model, for `resumable.work_folder`.
 
         Returns:
-            Sections of params by name, and the checkpoint that the model was trained from. Section model is read too.
+            Sections of params by name, and the checkpoint that the model was trained from, if there is one.
         """
         params = self.params
         sections: dict[str, Section] = {
@@ -177,7 +191,9 @@ class Summarizer:
     def choose_backend(
         self, encoded_dev: Sequence[Any] | None = None, dev_rows: Sequence[Mapping[str, Any]] | None = None
     ) -> Choice:
-        """Open a backend, once. With dev rows, an approximate backend is compared with an exact one on them.
+        """Choose and open a backend. Later calls return the first choice.
+
+        With dev rows, an approximate backend is compared with an exact one (`backend_choice.choose_backend`).
 
         Args:
             encoded_dev: what the model reads for each row of dev.
@@ -216,16 +232,16 @@ class Summarizer:
             encoded: what the model reads for each row (`encode`).
             rows: with `dialogue`.
             progress: the label of the progress bar.
-            kept: batches that were finished before a kill; each further one is added.
+            kept: the finished batches of an earlier call with the same arguments. New batches are added.
         """
         writer = self.choose_backend().writer
         dialogues = [row["dialogue"] for row in rows]
         return generate(writer, encoded, dialogues, settings=self.params.generation, progress=progress, kept=kept)
 
     def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:
-        """The summaries of outputs: post-processed if asked for, with speaker tags restored."""
+        """Return the summaries of outputs: post-processed if `postprocess` is true, with speaker tags restored."""
         return self.restore_tags([complete_ending(output) if postprocess else output.text for output in outputs])
 
     def restore_tags(self, texts: Sequence[str]) -> list[str]:
-        """Texts with the speaker tags of the data (#Person1#) in place of what `preprocess.person_tags` wrote for them."""
+        """Return texts with the speaker tags of the data (#Person1#), which `preprocess.person_tags` may have replaced."""
         return [restore_person_tags(text, self.params.preprocess.person_tags) for text in texts]

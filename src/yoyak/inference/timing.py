@@ -10,13 +10,13 @@ PASSES = 3
 
 
 def seconds_per_dialogue(summarizer: Summarizer, rows: Sequence[Mapping[str, str]]) -> float:
-    """Wall time of writing a summary, in seconds for each dialogue: the median of three passes, after one that warms up.
+    """Seconds of wall time for one summary: the median of three passes, after one pass that does not count.
 
-    Loading and converting the model are not counted.
+    The time for loading and converting the model does not count.
 
     Args:
         summarizer: the model.
-        rows: processed rows, such as the first ones of dev.
+        rows: processed rows, such as the first rows of dev.
     """
     encoded = summarizer.encode(rows)
     summarizer.choose_backend()

@@ -52,7 +52,9 @@ def read_base(folder: Path) -> dict[str, Any]:
         )
     checkpoint = base["checkpoint"]
     if base["sha256"] and not Path(checkpoint).is_dir():
-        raise YoyakError(f"{folder}: the folder {checkpoint} of its base is not here; run from the folder that contains it")
+        raise YoyakError(
+            f"{folder}: the folder {checkpoint} of its base is not here; run the command from the folder that contains it"
+        )
     if (now := fingerprint(checkpoint)) and now != base["sha256"]:
         changed = sorted(name for name in {**now, **base["sha256"]} if now.get(name) != base["sha256"].get(name))
         raise YoyakError(
@@ -63,7 +65,16 @@ def read_base(folder: Path) -> dict[str, Any]:
 
 
 def check_base(folder: Path, base: Mapping[str, Any], expected: QuantizedCheckpoint) -> None:
-    """YoyakError if the adapter's own base is not the one that the params name."""
+    """Check that an adapter belongs to the base that params name.
+
+    Args:
+        folder: the folder of the adapter, for the message.
+        base: the record of its base (`read_base`).
+        expected: section `model.qlora` of params.yaml.
+
+    Raises:
+        YoyakError: if the checkpoint or the revision differs.
+    """
     for name in ("checkpoint", "revision"):
         if base[name] != getattr(expected, name):
             raise YoyakError(
@@ -82,7 +93,7 @@ def load(
     are the same, and writing is faster.
 
     Args:
-        folder: what training wrote.
+        folder: the output of training.
         expected_base: section `model.qlora` of params.yaml; None accepts any base.
 
     Raises:
@@ -106,7 +117,7 @@ def _settings_of(base: Mapping[str, Any]) -> QuantizedCheckpoint:
 
 
 def _merge_adapter(model: PreTrainedModel, folder: Path, settings: QuantizedCheckpoint, precision: str) -> PreTrainedModel:
-    """Dequantize `model` and add the adapter of `folder` to its weights."""
+    """Dequantize `model` and add the adapter in `folder` to its weights."""
     generation_config = model.generation_config
     silence_known_warnings()
     if settings.quantization != "none":
@@ -117,7 +128,7 @@ def _merge_adapter(model: PreTrainedModel, folder: Path, settings: QuantizedChec
 
 
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """`model` with the adapter of `folder`, in eval mode. YoyakError if the adapter does not fit or is damaged."""
+    """Return `model` with the adapter in `folder`, in eval mode. YoyakError if the adapter does not fit or is damaged."""
     silence_known_warnings()
     verify_checkpoint(str(folder))
     try:

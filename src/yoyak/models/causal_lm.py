@@ -20,7 +20,9 @@ from yoyak.system.errors import YoyakError
 
 
 def quantization_config(settings: QuantizedCheckpoint, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """The quantization that bitsandbytes is asked for (NF4 with double quantization: Dettmers et al. 2023, arXiv:2305.14314).
+    """The bitsandbytes config for the quantization in params.
+
+    NF4 and double quantization are those of QLoRA (Dettmers et al. 2023, arXiv:2305.14314).
 
     Args:
         settings: section `model.qlora` of params.yaml.
@@ -34,13 +36,13 @@ def quantization_config(settings: QuantizedCheckpoint, dtype: torch.dtype) -> Bi
     """
     if settings.quantization == "none":
         return None
-    # On CPUs with AVX512 bitsandbytes reports at import that an optional package of kernels is missing. It uses others.
+    # On CPUs with AVX512 bitsandbytes reports at import that an optional package is missing. It then uses its own kernels.
     logging.getLogger("bitsandbytes").addFilter(lambda record: "kernels-community" not in record.getMessage())
     try:
         from bitsandbytes import cextension
     except Exception as error:  # a broken CUDA installation raises exceptions of any class
         raise YoyakError(
-            f"bitsandbytes cannot be imported ({one_line(error)}); or choose model.qlora.quantization: none"
+            f"bitsandbytes cannot be imported ({one_line(error)}). Install it again, or choose model.qlora.quantization: none"
         ) from error
     if isinstance(cextension.lib, getattr(cextension, "ErrorHandlerMockBNBNativeLibrary", ())):
         raise YoyakError(
@@ -64,7 +66,8 @@ def load(
 ) -> tuple[PreTrainedModel, list[int]]:
     """Load a decoder-only model and give it an embedding for every token of `tokenizer`.
 
-    A token that the checkpoint does not have starts as the mean of the pieces that its own tokenizer writes it with.
+    The embedding of a new token starts as the mean of the embeddings of the pieces into which the checkpoint's own
+    tokenizer splits it.
 
     Args:
         settings: section `model.qlora` of params.yaml.
@@ -129,7 +132,7 @@ def _add_token_embeddings(
 
 
 def _pieces_of_new_tokens(settings: QuantizedCheckpoint, tokenizer: PreTrainedTokenizerBase) -> dict[int, list[int]]:
-    """For each token id that the checkpoint's own tokenizer does not have: the ids that it writes the same text with."""
+    """For each new token id, the ids of the pieces into which the checkpoint's own tokenizer splits the same text."""
     own = AutoTokenizer.from_pretrained(**from_pretrained_arguments(settings.checkpoint, settings.revision))
     known = own.get_vocab()
     added = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in known}
@@ -138,7 +141,7 @@ def _pieces_of_new_tokens(settings: QuantizedCheckpoint, tokenizer: PreTrainedTo
 
 
 def _generation_config(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    """Only the special token ids. A checkpoint may know further ends of text: Qwen's <|endoftext|>, Llama's <|eom_id|>."""
+    """A config with only the special token ids. A checkpoint may have more ends of text, such as <|endoftext|> of Qwen."""
     ends: Any = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
     return GenerationConfig(

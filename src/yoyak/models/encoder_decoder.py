@@ -15,7 +15,13 @@ def load(
 ) -> PreTrainedModel:
     """Load an encoder-decoder, give it an embedding for every token of `tokenizer`, and correct its special token ids.
 
-    Weights are safetensors, or a .bin file that torch reads with weights_only.
+    Weights are read from safetensors, or from a .bin file by torch with weights_only.
+
+    Args:
+        checkpoint: a folder, or a name on a hub.
+        revision: the commit or tag on the hub.
+        tokenizer: the checkpoint's tokenizer, with added tokens.
+        dtype: number format of the loaded weights.
 
     Raises:
         YoyakError: for a missing or damaged checkpoint, or a model of another architecture.
@@ -44,8 +50,8 @@ def load(
 def _resize_embeddings(model: PreTrainedModel, tokens: int) -> None:
     """Resize the embeddings without tying an output layer that is separate.
 
-    transformers ties whatever the config says is tied. T5's config says so also for checkpoints with an output layer of
-    their own, which would then be overwritten.
+    When it resizes, transformers ties the weights if the config says so. The config of T5 says so even for checkpoints with a
+    separate output layer, which would then be overwritten.
     """
     stated = model.config.tie_word_embeddings
     model.config.tie_word_embeddings = model.get_output_embeddings().weight is model.get_input_embeddings().weight
@@ -84,7 +90,7 @@ def correct_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     if languages:
         model.generation_config.forced_bos_token_id = languages[0]
     if hasattr(model.config, "forced_eos_token_id"):
-        model.config.forced_eos_token_id = None  # it belongs into the generation config; transformers refuses to save it here
+        model.config.forced_eos_token_id = None  # transformers refuses to save it here; it belongs in the generation config
     return sorted(set(corrections))
 
 

@@ -1,4 +1,4 @@
-"""LoRA on decoder-only models: adding it to a frozen base, and the cost of training the rows of added tokens."""
+"""LoRA on decoder-only models: adding it to a frozen base, and training the embedding rows of new tokens at low cost."""
 
 import logging
 import warnings
@@ -38,9 +38,9 @@ def keep_trainable_on_cpu(model: PreTrainedModel) -> None:
 
 
 def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], settings: QuantizedCheckpoint) -> PeftModel:
-    """Freeze a model, add a LoRA to every linear layer except the output layer, and make `new_tokens`' embeddings trainable.
+    """Freeze a model and add a LoRA to all linear layers except the output layer.
 
-    Trainable weights are float32.
+    The embeddings of `new_tokens` become trainable too. Trainable weights are float32.
 
     Args:
         model: a decoder-only model from `causal_lm.load`.
@@ -77,21 +77,21 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, new_tokens: Sequence[int], s
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    # Otherwise peft writes a resized embedding, whole, into each checkpoint, and asks a hub for the base without its revision.
+    # By default, peft writes a whole resized embedding into each checkpoint, and asks a hub for the base without its revision.
     tuned.save_pretrained = partial(tuned.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
     compute_trained_rows_only(tuned)
     return tuned
 
 
 def describe(model: PeftModel) -> str:
-    """One line: the number of parameters, of trained ones, and the names of the layers that have a LoRA."""
+    """One line: the numbers of all and of trained parameters, and the names of the layers that have a LoRA."""
     trained, total = model.get_nb_trainable_parameters()
     layers = sorted({name.rpartition(".")[2] for name in model.peft_config["default"].target_modules})
     return f"{total:,} parameters, {trained:,} trained ({trained / total:.2%}), LoRA on {', '.join(layers)}"
 
 
 def compute_trained_rows_only(model: PeftModel) -> None:
-    """Make trained token rows cheap: peft copies the whole embedding for them, and its gradient, at every step."""
+    """Replace peft's forward for trained token rows, in place. It copies the whole embedding and its gradient at every step."""
     layers: list[Any] = [module for module in model.modules() if isinstance(module, TrainableTokensLayer)]
     for layer in layers:
         device = layer.base_layer.weight.device
@@ -102,7 +102,7 @@ def compute_trained_rows_only(model: PeftModel) -> None:
 def _forward_rows(
     layer: TrainableTokensLayer, x: torch.Tensor, active: Sequence[str], *args: Any, **kwargs: Any
 ) -> torch.Tensor:
-    """The base layer's output, with the part of the trained rows replaced. The values are those of peft's own forward."""
+    """Return the output of the base layer with the values of the trained rows. The result is that of peft's own forward."""
     result: torch.Tensor = layer.base_layer(x, *args, **kwargs)
     if layer.disable_adapters or layer.merged or not active:
         return result

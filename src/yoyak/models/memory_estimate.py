@@ -1,6 +1,6 @@
-"""Estimates of the GPU memory that training and prediction take, made from a model's config before any weights are loaded.
+"""Estimates of the GPU memory for training and prediction, from a model's config, before any weights are loaded.
 
-Every row is taken to be as long as params allow, so an estimate is an upper bound for shorter data.
+The estimates assume that every row is as long as params allow. Shorter data take less.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Estimate:
     parameters: int
     weights: int
     adapter: int  # trained parameters with their gradients and optimizer state
-    activations: int  # kept for the backward pass
+    activations: int  # intermediate results that the backward pass needs
     logits: int
     decoding: int  # the decoder's key-value cache, and the largest layer of one step
 
@@ -49,7 +49,7 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The larger one of training and prediction, with what CUDA and its allocator take."""
+        """The larger of training and prediction, plus the memory of CUDA and its allocator."""
         return int(max(self.training, self.prediction) * ALLOCATOR_FACTOR + CUDA_CONTEXT_BYTES)
 
 
@@ -85,7 +85,7 @@ def bytes_per_weight(quantization: str, *, double: bool, dtype_bytes: int) -> fl
 
 
 def _batch_rows(training: Training) -> int:
-    """Rows of one training batch; `training.debug` fixes them at two."""
+    """Rows of one training batch. `training.debug` always uses two."""
     return 2 if training.debug else training.per_device_train_batch_size
 
 
@@ -104,10 +104,10 @@ def estimate_causal_lm(
     linears, parameters = sizes.linears, sizes.parameters
     size, settings, tokenizer, training = DTYPE_BYTES[precision], params.model.qlora, params.tokenizer, params.training
     quantized = sum(inputs * outputs for inputs, outputs in linears)
-    each = bytes_per_weight(settings.quantization, double=settings.double_quantization, dtype_bytes=size)
-    # The largest layer is in memory once more, dequantized, while it is computed.
+    weight_bytes = bytes_per_weight(settings.quantization, double=settings.double_quantization, dtype_bytes=size)
+    # While a layer is computed, a dequantized copy of it is in memory. The largest layer counts.
     dequantized = max(inputs * outputs for inputs, outputs in linears) * size if settings.quantization != "none" else 0
-    weights = int(quantized * each + (parameters - quantized) * size + dequantized)
+    weights = int(quantized * weight_bytes + (parameters - quantized) * size + dequantized)
 
     width, layers = config.hidden_size, config.num_hidden_layers
     token_rows = len(tokenizer.special_tokens) * width * (1 if sizes.tied else 2)
@@ -192,16 +192,23 @@ def estimate_encoder_decoder(config: PreTrainedConfig, params: Params) -> Estima
 
 
 def base_model_bytes(params: Params) -> int:
-    """Bytes of the base that an adapter needs beside it: linear layers quantized, everything else in 16 bits."""
+    """Bytes of the base model of an adapter: linear layers quantized as in params, everything else in 16 bits."""
     chosen = params.model.qlora
     sizes = layer_sizes(load_config(from_pretrained_arguments(chosen.checkpoint, chosen.revision)))
     linears = sum(inputs * outputs for inputs, outputs in sizes.linears)
-    each = bytes_per_weight(chosen.quantization, double=chosen.double_quantization, dtype_bytes=2)
-    return int(linears * each + (sizes.parameters - linears) * 2)
+    weight_bytes = bytes_per_weight(chosen.quantization, double=chosen.double_quantization, dtype_bytes=2)
+    return int(linears * weight_bytes + (sizes.parameters - linears) * 2)
 
 
 def estimate_for_params(params: Params) -> Estimate:
-    """Estimate for training and using the chosen model on this machine. Its config tells its architecture."""
+    """Estimate for training and prediction with the chosen model on this machine.
+
+    Args:
+        params: sections model, tokenizer, training, lora and generation.
+
+    Raises:
+        YoyakError: if the config of the checkpoint cannot be loaded.
+    """
     chosen = params.model.chosen
     config = load_config(from_pretrained_arguments(chosen.checkpoint, chosen.revision))
     if config.is_encoder_decoder:
@@ -223,8 +230,8 @@ def advise(
         sizes: the result of `layer_sizes(config)`, if the caller has it already.
 
     Returns:
-        None if it fits already, else a text such as "set training.per_device_train_batch_size=4, …". The proposed batches
-        are halved and the accumulation is doubled, so that training computes the same.
+        None if it already fits. Otherwise a text such as "set training.per_device_train_batch_size=4, …". Each time the
+        training batch is halved, gradient accumulation is doubled, so that a step still has the same number of rows.
     """
     sizes = sizes or layer_sizes(config)
     training, generation = params.training, params.generation
@@ -261,6 +268,6 @@ def advise(
 
 
 def config_from_shape(shape: dict[str, Any]) -> PreTrainedConfig:
-    """A config from the `about.shape` of a preset: the model type, and the config keys that give its size."""
+    """Make a config from `about.shape` of a preset, which has the model type and the config keys for its size."""
     shape = dict(shape)
     return AutoConfig.for_model(shape.pop("model_type"), **shape)

@@ -12,7 +12,8 @@ from yoyak.models.checkpoints import from_pretrained_arguments, one_line, verify
 from yoyak.system.errors import YoyakError
 
 T5_PRE_TOKENIZERS = [pre_tokenizers.WhitespaceSplit, pre_tokenizers.Metaspace]
-SMALLEST_VOCABULARY = 50  # letters or bytes alone are more tokens; the empty tokenizer that transformers makes up has five
+# If files are missing, transformers builds an empty tokenizer with five tokens. Any real vocabulary has more than 50.
+SMALLEST_VOCABULARY = 50
 
 
 def load_tokenizer(
@@ -28,7 +29,8 @@ def load_tokenizer(
             decoder-only models, whose labels are masked by position and not by token id.
 
     Raises:
-        YoyakError: if the tokenizer cannot be loaded, or has no end-of-text or padding token.
+        YoyakError: if the tokenizer cannot be loaded, has no end-of-text or padding token, has too few tokens (a file is
+            missing), or does not end texts with its end-of-text token (mBART before mBART-50).
     """
     arguments = from_pretrained_arguments(checkpoint, revision)
     verify_checkpoint(checkpoint, weights=False)
@@ -58,9 +60,9 @@ def load_tokenizer(
 
 
 def _from_pretrained(checkpoint: str, arguments: dict[str, Any]) -> PreTrainedTokenizerBase:
-    """AutoTokenizer, or tokenizer.json alone where the class that the checkpoint names does not fit it.
+    """Load by AutoTokenizer, or from tokenizer.json alone if the class that the checkpoint names does not fit.
 
-    KoT5 names T5Tokenizer, which transformers builds for Unigram models only, but its tokenizer is a byte-level BPE.
+    KoT5 names T5Tokenizer, which transformers builds only for Unigram models, but its tokenizer is a byte-level BPE.
     """
     try:
         return AutoTokenizer.from_pretrained(**arguments)
@@ -79,10 +81,10 @@ def _from_pretrained(checkpoint: str, arguments: dict[str, Any]) -> PreTrainedTo
 def _keep_spacing_at_tags(tokenizer: PreTrainedTokenizerBase) -> None:
     """Make "#Person1#은" decode to the same text, without a space after the tag.
 
-    A Metaspace pre-tokenizer (KoBART, T5) puts a space before every piece between added tokens, so "#Person1#은" would come
-    back as "#Person1# 은". Only the start of a text needs that space. T5 also splits at white space first and drops it. With a
-    space only at the start, all other spaces would be lost. So a normalizer turns white space into spaces, at which Metaspace
-    then splits by itself.
+    A Metaspace pre-tokenizer (KoBART, T5) puts a space before every piece between added tokens, so "#Person1#은" would be
+    decoded as "#Person1# 은". Only the start of a text needs that space, so the scheme becomes "first". T5 also has a
+    pre-tokenizer that splits at white space and drops it. With the scheme "first", all other spaces would then be lost. So that
+    pre-tokenizer is removed, and a normalizer turns white space into single spaces, at which Metaspace splits.
     """
     backend = tokenizer.backend_tokenizer
     pre_tokenizer = backend.pre_tokenizer

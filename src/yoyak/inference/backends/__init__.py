@@ -2,5 +2,5 @@
 (with _ for -).
 
 To add a backend, write NAME.py with a subclass of `base.Backend` and `BACKEND = YourBackend()`, and add NAME to `BackendName`
-in yoyak/config. Its place in that list is its rank: `auto` takes the first one that can be used.
+in yoyak/config. The list is in the order of preference: `auto` takes the first backend that can be used.
 """

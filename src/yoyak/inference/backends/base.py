@@ -10,15 +10,15 @@ from yoyak.models.families.base import LoadedModel
 
 
 class Writer(Protocol):
-    """A model that a backend has made ready to write."""
+    """A model that is ready to write summaries with a backend."""
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         """Write one batch.
 
         Args:
             encoded: what the model reads for each row, from `Family.encode`.
-            dialogues: the text of each dialogue. Its own words are never blocked as foreign.
-            seed: for sampling. It depends on the batch alone, so that no batch depends on those before it.
+            dialogues: the text of each dialogue. `generation.blocked_scripts` never blocks its words.
+            seed: the seed for sampling in this batch.
 
         Returns:
             One output for each row, in the same order.
@@ -29,20 +29,23 @@ class Backend(ABC):
     """One way to generate text with a loaded model."""
 
     name: ClassVar[str]
-    is_exact: ClassVar[bool]  # False: it may write other texts than transformers, so `auto` first compares ROUGE on dev
+    is_exact: ClassVar[bool]  # False: its texts may differ from those of transformers, so `auto` compares ROUGE on dev
 
     @abstractmethod
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
-        """Why this backend cannot write with this model and these settings as transformers would; None if it can."""
+        """Return the reason why this backend cannot be used with this model and these settings, or None if it can.
+
+        An exact backend must give a reason if its texts would differ from those of transformers.
+        """
 
     @abstractmethod
     def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> Writer:
         """Make the model ready to write.
 
         Args:
-            loaded: a model for which `why_not` gave None. Its weights may be used up.
+            loaded: a model for which `why_not` returns None. Afterwards, its weights may be unusable.
             settings: section generation of params.yaml.
-            threads: CPU threads to use in all; None for as many as torch uses.
+            threads: the total number of CPU threads. None means as many as torch uses.
 
         Raises:
             YoyakError: if the model cannot be converted or opened.

@@ -1,6 +1,7 @@
 """The backend `ctranslate2`: the model is converted once to CTranslate2's format, and writes several times faster on a CPU.
 
-The converted vocabulary consists of token ids as text, so that ids go in and come out and our own tokenizer stays in charge.
+The converted vocabulary consists of token ids as text. So CTranslate2 reads and writes ids, and the model's own tokenizer
+encodes and decodes texts.
 """
 
 import copy
@@ -23,15 +24,16 @@ from yoyak.system.errors import YoyakError
 
 ComputeType = Literal["float32", "int8"]
 
-# Model types whose outputs tests/inference/test_ctranslate2.py compares with transformers' own. In CTranslate2 4.8.5 others are
-# wrong: Llama 3's scaled positions, heads of another width, mBART's language; and GPT-NeoX's config has new names.
+# Model types for which tests/inference/test_ctranslate2.py compares the outputs with those of transformers. CTranslate2 4.8.5
+# gives wrong outputs for scaled positions (Llama 3), unusual head sizes and mBART's language. It cannot read the new config
+# keys of GPT-NeoX.
 MODEL_TYPES = {"bart", "t5", "llama", "qwen2", "qwen3"}
 
-MAX_WORKERS = 4  # each takes a share of a batch; of a batch of 32 rows, each then still gets 8
+MAX_WORKERS = 4  # workers share a batch; with four, each gets 8 rows of a batch of 32
 
 
 def unsupported_model(model: Any) -> str | None:
-    """Why CTranslate2 cannot write with this model as transformers does, or None."""
+    """Return the reason why CTranslate2 would not write the same texts as transformers with this model, or None."""
     if not isinstance(model, torch.nn.Module):
         return "it is not a transformers model"
     config: Any = model.config
@@ -53,7 +55,7 @@ def unsupported_model(model: Any) -> str | None:
 
 
 def unsupported_setting(settings: Generation) -> str | None:
-    """Why CTranslate2 cannot decode with these settings as transformers does, or None. It counts some penalties differently."""
+    """Return the reason why CTranslate2 would decode differently from transformers with these settings, or None."""
     beams = settings.num_beams > 1
     in_use = {
         "do_sample": settings.do_sample,
@@ -68,7 +70,7 @@ def unsupported_setting(settings: Generation) -> str | None:
 
 
 class _IdVocabulary:
-    """What CTranslate2's converter needs of a tokenizer, for a vocabulary that consists of token ids as text."""
+    """The part of a tokenizer that CTranslate2's converter uses, for a vocabulary of token ids as text."""
 
     unk_token = "unk"
 
@@ -90,7 +92,7 @@ class ConvertedModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """Convert a model.
 
-        A decoder-only `model` cannot be used afterwards: its layers are removed one by one, so that memory holds it only once.
+        A decoder-only `model` cannot be used afterwards, because the converter removes its layers one by one to save memory.
 
         Raises:
             YoyakError: if it cannot be converted.
@@ -111,7 +113,7 @@ class ConvertedModel:
         self.is_decoder_only = not config.is_encoder_decoder
         ends = model.generation_config.eos_token_id
         self.end_ids: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
-        # Beside the unfinished work, if there is any: `resumable` finds and deletes there what a killed process left.
+        # If there is a folder of unfinished work, use it. `resumable` deletes there what a killed process has left.
         parent = resumable.checkpoints_root() if resumable.checkpoints_root().is_dir() else None
         self._temporary = tempfile.TemporaryDirectory(prefix="converted-", dir=parent)
         self.folder = str(Path(self._temporary.name, "model"))
@@ -119,18 +121,19 @@ class ConvertedModel:
             config.save_pretrained(self._temporary.name)
             model.config = _config_for_converter(config)
             Converter(self._temporary.name).convert(self.folder)
-        except OSError:  # a full disk, for example, which is not the model's fault
+        except OSError:  # for example a full disk, which has nothing to do with the model
             raise
         except Exception as error:  # torch and CTranslate2 raise exceptions of their own classes
             raise YoyakError(f"CTranslate2 cannot convert this {config.model_type} model: {one_line(error)}") from error
         finally:
-            model.config = config  # it is saved with the model
+            model.config = config  # the original one, because it is saved with the model
 
 
 def _config_for_converter(config: Any) -> Any:
     """A copy of the config as the converter expects it.
 
-    It reads two keys that only older BART configs have. Whether T5's outputs are scaled, it decides by the tying of weights.
+    It reads two keys that only older BART configs have. It scales the outputs of T5 if `tie_word_embeddings` is true, but
+    transformers follows `scale_decoder_outputs`.
     """
     older = copy.deepcopy(config)
     expected = {"normalize_before": False, "normalize_embedding": True} if config.model_type == "bart" else {}
@@ -146,12 +149,19 @@ class CTranslate2Writer:
     def __init__(
         self, converted: ConvertedModel, settings: Generation, *, compute_type: ComputeType, threads: int | None
     ) -> None:
-        """float32 computes what the model does. int8 quantizes each row of the weights, and the inputs of their products."""
+        """Open the model.
+
+        Args:
+            converted: the model.
+            settings: section generation of params.yaml.
+            compute_type: "float32" is exact. "int8" quantizes the weights, row by row, and the inputs of matrix products.
+            threads: the total number of CPU threads. None means as many as torch uses.
+        """
         import ctranslate2
 
         self.converted, self.settings = converted, settings
         engine = ctranslate2.Generator if converted.is_decoder_only else ctranslate2.Translator
-        # Workers share the weights. Threads within one worker wait for each other, which in int8 takes most of the time.
+        # Several workers share the weights. The threads of one worker wait for each other; in int8 this takes most of the time.
         torch_threads = torch.get_num_threads()
         threads = threads or torch_threads
         self.workers = max(count for count in range(1, MAX_WORKERS + 1) if threads % count == 0)
@@ -162,14 +172,14 @@ class CTranslate2Writer:
             inter_threads=self.workers,
             intra_threads=threads // self.workers,
         )
-        torch.set_num_threads(torch_threads)  # CTranslate2 has set OpenMP's number of threads, which torch uses too
+        torch.set_num_threads(torch_threads)  # CTranslate2 changes OpenMP's number of threads, which torch uses too
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         tokens = self.generate(encoded)
         return outputs_from_tokens(self.converted.tokenizer, tokens, end_ids=set(self.converted.end_ids))
 
     def generate(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
-        """The new token ids of each row, including the one that ended it."""
+        """Return the new token ids of each row, with the end-of-text token if there is one."""
         texts = [[str(token_id) for token_id in row] for row in rows]
         common = {
             "beam_size": self.settings.num_beams,

@@ -14,12 +14,12 @@ from yoyak.models.families.base import LoadedModel
 
 
 def generation_config(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
-    """The GenerationConfig of these settings. Keys of sampling and of beam search are set only where they have an effect."""
+    """Make the GenerationConfig. Settings of sampling and beam search are set only if they have an effect."""
     sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
     beams = (
         {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
     )
-    ends = model.generation_config.eos_token_id  # a chat model may know more ends of text than its tokenizer
+    ends = model.generation_config.eos_token_id  # a chat model may have more ends of text than its tokenizer
     return GenerationConfig(
         max_length=None,
         max_new_tokens=settings.max_new_tokens,
@@ -43,7 +43,7 @@ class TransformersWriter:
 
     def __init__(self, loaded: LoadedModel, settings: Generation) -> None:
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
-        # Set on the model, not passed to generate(), which would fill unset keys from the checkpoint's own config.
+        # It is set on the model. If it were an argument of generate(), unset keys would come from the checkpoint's own config.
         self.model.generation_config = generation_config(settings, self.tokenizer, self.model)
         self.blocked = BlockedTokens(self.tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
         self.model.eval()
@@ -54,7 +54,7 @@ class TransformersWriter:
         return outputs_from_tokens(self.tokenizer, self.generate(encoded, dialogues, seed=seed), end_ids=self.end_ids)
 
     def generate(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[int]]:
-        """The new token ids of each row, with padding after its end."""
+        """Return the new token ids of each row, with padding after its end."""
         torch.manual_seed(seed)
         decoder_only = not self.model.config.is_encoder_decoder
         # A decoder-only model continues where its prompt ends, so the padding comes before the prompt.
@@ -69,7 +69,7 @@ class TransformersWriter:
             generated = self.model.generate(
                 input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_processor=processors
             )
-        start = batch["input_ids"].shape[1] if decoder_only else 1  # of the new tokens
+        start = batch["input_ids"].shape[1] if decoder_only else 1  # position of the first new token
         new_tokens: list[list[int]] = generated[:, start:].tolist()
         return new_tokens
 

@@ -1,4 +1,4 @@
-"""The interface of a model family, and what it hands to training and prediction."""
+"""The interface of a model family, and the objects that it gives to training and prediction."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +17,8 @@ BatchEncoder = Callable[[Columns], Columns]
 class LoadedModel:
     """A model that is ready to write summaries.
 
-    `model` and `tokenizer` are of any class that the family and the backends agree on: transformers' own for kobart and qlora.
-    Backends keep in `shared` what they made of the model, so that a second one need not make it again.
+    `model` and `tokenizer` can have any class that the backends for this family know. For kobart and qlora these are the
+    classes of transformers. Backends store converted models in `shared`, so that another backend can use them too.
     """
 
     family: str
@@ -47,8 +47,8 @@ class Family(ABC):
     """
 
     name: ClassVar[str]
-    is_trained: ClassVar[bool] = True  # False: the stages tokenize and train have nothing to do
-    trains_adapter: ClassVar[bool] = False  # True: only a LoRA is trained, on a frozen base
+    is_trained: ClassVar[bool] = True  # False: there is nothing to do in the stages tokenize and train
+    trains_adapter: ClassVar[bool] = False  # True: only an adapter (LoRA) is trained, on a frozen base
     unread_params: ClassVar[tuple[str, ...]] = ()  # prefixes of params without effect on this family, such as "lora."
 
     @abstractmethod
@@ -57,19 +57,19 @@ class Family(ABC):
 
     @abstractmethod
     def load_trained(self, folder: Path, params: Params | None = None) -> LoadedModel:
-        """Load what training wrote.
+        """Load a trained model.
 
         Args:
             folder: the stage's output, such as models/kobart.
-            params: section model. If given, a model of another checkpoint than it names is an error.
+            params: section model. If it is given, the model must come from the checkpoint that it names.
 
         Raises:
-            YoyakError: if the folder holds no usable model.
+            YoyakError: if the folder has no usable model, or an adapter belongs to another base than params name.
         """
 
     @abstractmethod
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[Any]:
-        """What the model reads for each row; the length of an item orders the batches.
+        """Return what the model reads for each row. Batches are sorted by the length of the items.
 
         Args:
             rows: processed rows, as preprocess writes them.
@@ -92,10 +92,15 @@ class Family(ABC):
         raise self._not_trained()
 
     def batch_encoders(self, tokenizer: Any, params: Params, test_rows: Iterable[Row]) -> dict[str, BatchEncoder]:
-        """For each split, the function that makes columns of token ids from a batch of rows. Sections: tokenizer, prompt.
+        """For each split, return the function that encodes a batch of rows as columns of token ids.
 
         Columns are `fname`, `input_ids`, `length` (of input_ids) and, where rows have a summary, `labels`. Columns whose names
-        begin with an underscore go into metrics/tokenize.json only (`tokenization.encode_files`).
+        begin with an underscore go into metrics/tokenize.json only (`tokenized_data.encode_files`).
+
+        Args:
+            tokenizer: from `load_tokenizer`.
+            params: sections tokenizer and prompt.
+            test_rows: the processed rows of test, from which `prompt.topic: auto` follows for all splits.
         """
         raise self._not_trained()
 
@@ -108,7 +113,7 @@ class Family(ABC):
         raise self._not_trained()
 
     def base_model_bytes(self, params: Params) -> int:
-        """The size of the base model that a trained model needs beside it; 0 if it is complete. Section: model."""
+        """Bytes of the base model that an adapter needs; 0 if trained models are complete. Section: model."""
         return 0
 
     def _not_trained(self) -> NotImplementedError:
