@@ -14,7 +14,7 @@ from bench import ROOT
 
 
 def peak_mib() -> float:
-    """The peak memory of this process so far, in MiB: what the GPU's allocator gave, or else the resident set."""
+    """Return the peak memory of this process so far, in MiB: of the GPU's allocator, or without a GPU the resident set."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated() / 2**20)
@@ -94,9 +94,9 @@ def write(
     *,
     settings: Any,
     threads: int | None,
-    plainly: Callable[[], list[str]] | None = None,
+    baseline: Callable[[], list[str]] | None = None,
 ) -> dict[str, Any]:
-    """Summarize `dev` with yoyak, or with `plainly`.
+    """Summarize `dev` with yoyak, or with the function `baseline`, which returns texts.
 
     Returns:
         Seconds (choosing the backend is timed separately), dialogues a second, ROUGE, peak memory and the texts.
@@ -110,8 +110,8 @@ def write(
 
     chosen: dict[str, Any] = {}
     start = time.perf_counter()
-    if plainly:
-        texts = [text.replace("\ufffd", "").strip() for text in plainly()]
+    if baseline:
+        texts = [text.replace("\ufffd", "").strip() for text in baseline()]
     else:
         hardware.configure_cpu(threads)
         size = model.num_parameters()

@@ -2,8 +2,8 @@
 
     python -m bench.data --rows 250000 1000000
 
-Memory is what only these processes hold: anonymous and shared pages, each counted once. Mapped files are counted separately:
-they are pages of the disk cache, which the system takes back when others need them. The rows repeat the sample's train split,
+Memory means anonymous and shared pages of these processes, each counted once. Mapped files are counted separately, because they
+are pages of the disk cache, which the system can free at any time. The rows repeat the sample's train split,
 with a different number in the first turn of each dialogue. Writes bench/results/data.json.
 """
 
@@ -26,38 +26,38 @@ def write_csv(folder: Path, rows: int) -> None:
     from yoyak.system.text_files import read_csv
 
     sample = ROOT / "data/sample"
-    known = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]
+    sample_rows = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]
     folder.mkdir(parents=True)
     for name in ("dev.csv", "test.csv"):
         shutil.copy(sample / name, folder)
     with open(folder / "train.csv", "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(known[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(sample_rows[0]), lineterminator="\n")
         writer.writeheader()
-        for at in range(rows):
-            cells = known[at % len(known)]
+        for number in range(rows):
+            cells = sample_rows[number % len(sample_rows)]
             first, colon, rest = cells["dialogue"].partition(":")
-            writer.writerow({**cells, "fname": f"train_{at}", "dialogue": f"{first}{colon} {at}번. {rest.lstrip()}"})
+            writer.writerow({**cells, "fname": f"train_{number}", "dialogue": f"{first}{colon} {number}번. {rest.lstrip()}"})
 
 
 def memory_of(pid: int) -> tuple[float, float]:
     """Return the MiB that a process and its descendants hold, each page counted once (PSS): own pages and mapped files."""
-    own, mapped, todo = 0.0, 0.0, [pid]
-    while todo:
-        one = todo.pop()
+    own, mapped, pending = 0.0, 0.0, [pid]
+    while pending:
+        current = pending.pop()
         try:
-            lines = Path(f"/proc/{one}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
+            lines = Path(f"/proc/{current}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
             kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
             own += (kib["Pss_Anon"] + kib["Pss_Shmem"]) / 1024
             mapped += kib["Pss_File"] / 1024
-            for thread in Path(f"/proc/{one}/task").iterdir():
-                todo += [int(child) for child in (thread / "children").read_text(encoding="ascii").split()]
+            for thread in Path(f"/proc/{current}/task").iterdir():
+                pending += [int(child) for child in (thread / "children").read_text(encoding="ascii").split()]
         except (OSError, IndexError, ValueError, KeyError):
             continue  # the process has ended
     return own, mapped
 
 
-def stage(name: str, folder: Path) -> dict[str, Any]:
-    began, before = time.perf_counter(), os.times()
+def measure_stage(name: str, folder: Path) -> dict[str, Any]:
+    start, before = time.perf_counter(), os.times()
     process = subprocess.Popen([sys.executable, "-m", f"stages.{name}"], cwd=folder, stdout=subprocess.DEVNULL)
     peak, mapped = 0.0, 0.0
 
@@ -73,7 +73,7 @@ def stage(name: str, folder: Path) -> dict[str, Any]:
     if process.wait():
         raise SystemExit(f"{name} failed")
     watcher.join()
-    seconds, after = time.perf_counter() - began, os.times()
+    seconds, after = time.perf_counter() - start, os.times()
     busy = after.children_user + after.children_system - before.children_user - before.children_system
     return {
         "seconds": round(seconds, 1),
@@ -97,7 +97,7 @@ def main() -> None:
                 shutil.copytree(ROOT / name, root / name)
             shutil.copy(ROOT / "params.yaml", root)
             for name in ("preprocess", "tokenize"):
-                results[f"{name} {rows}"] = stage(name, root)
+                results[f"{name} {rows}"] = measure_stage(name, root)
                 print(name, rows, results[f"{name} {rows}"], flush=True)
             shutil.rmtree(root)
     few, many = min(args.rows), max(args.rows)

@@ -41,7 +41,7 @@ SHAPE: dict[str, Any] = {
 TRAINERS = ["train-yoyak", "train-padded", "train-plain"]
 WRITERS = ["write-yoyak", "write-padded"]
 INT8 = "write-int8"
-WARM_UP = 3  # steps, in which the operating system allocates the memory page by page
+WARM_UP = 3  # steps; during the first ones, the operating system allocates memory page by page
 
 
 def prepare(args: argparse.Namespace) -> tuple[Any, Any, dict[str, list[dict[str, Any]]]]:
@@ -94,7 +94,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     settings = params.training.model_copy(
         update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "seed": args.seed}
     )
-    same = {
+    shared_settings = {
         name: getattr(settings, name)
         for name in ("num_train_epochs", "learning_rate", "warmup_steps", "weight_decay", "label_smoothing_factor", "seed")
     }
@@ -113,7 +113,7 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
             trainer = Seq2SeqTrainer(
                 model=model,
                 args=Seq2SeqTrainingArguments(
-                    folder, per_device_train_batch_size=args.batch, report_to="none", save_strategy="no", **same
+                    folder, per_device_train_batch_size=args.batch, report_to="none", save_strategy="no", **shared_settings
                 ),
                 train_dataset=Dataset.from_list(data),
                 data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
@@ -170,7 +170,7 @@ def padded(row: dict[str, list[int]], lengths: Any, pad: int) -> dict[str, list[
 
 
 def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
-    """Summarize dev with the model that train-yoyak left, and with the decoding of params.yaml."""
+    """Summarize dev with the model that train-yoyak saved, with the decoding settings of params.yaml."""
     import torch
 
     from yoyak.data import pair_encoding
@@ -180,18 +180,18 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     params, tokenizer, rows = prepare(args)
     model = model_of(args, tokenizer, None if args.shape else args.model).eval()
     if args.shape:
-        model.final_logits_bias[:, len(tokenizer) :] = -1e4  # ids that the tokenizer does not have are never written
+        model.final_logits_bias[:, len(tokenizer) :] = -1e4  # the model must not write ids that the tokenizer does not have
     backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
     ids = pair_encoding.encode_sources(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 
-    def plainly() -> list[str]:
+    def write_padded() -> list[str]:
         model.generation_config = transformers.generation_config(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
-            for at in range(0, len(ids), 32):
+            for start in range(0, len(ids), 32):
                 batch = tokenizer.pad(
-                    {"input_ids": ids[at : at + 32]},
+                    {"input_ids": ids[start : start + 32]},
                     padding="max_length",
                     max_length=params.tokenizer.max_input_length,
                     return_tensors="pt",
@@ -201,15 +201,15 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
         return texts
 
     threads = params.hardware.cpu_threads
-    chosen = plainly if how == "padded" else None
-    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=chosen)
+    baseline = write_padded if how == "padded" else None
+    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, baseline=baseline)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, default=Path("models/base/kobart-tiny"))
     parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape")
-    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--tokenizer", type=Path, help="folder of the tokenizer, instead of the checkpoint's own")
     parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=3600)
     parser.add_argument("--dev", type=int, default=300)

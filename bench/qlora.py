@@ -163,20 +163,20 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
     ids = family_named("qlora").encode(dev, LoadedModel("qlora", model, tokenizer), params, names_topic=False)
 
-    def plainly() -> list[str]:
+    def write_in_file_order() -> list[str]:
         model.generation_config = transformers.generation_config(settings, tokenizer, model)
         texts = []
         with torch.inference_mode():
-            for at in range(0, len(ids), 32):
-                rows = {"input_ids": ids[at : at + 32]}
+            for start in range(0, len(ids), 32):
+                rows = {"input_ids": ids[start : start + 32]}
                 batch = tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(model.device)
                 out = model.generate(**{key: batch[key] for key in ("input_ids", "attention_mask")})
                 texts += outputs.decode_tokens(tokenizer, out[:, batch["input_ids"].shape[1] :].tolist())
         return texts
 
     threads = params.hardware.cpu_threads
-    chosen = None if how == "yoyak" else plainly
-    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, plainly=chosen)
+    chosen = None if how == "yoyak" else write_in_file_order
+    return contest.write(model, tokenizer, ids, dev, settings=settings, threads=threads, baseline=chosen)
 
 
 def run(name: str, args: argparse.Namespace) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from bench import ROOT
 
 
 def peak_gib() -> float:
-    """Return the peak memory of the GPU's allocator, or else of this process, in GiB."""
+    """Return the peak memory in GiB: of the GPU's allocator, or without a GPU of this process."""
     import torch
 
     if torch.cuda.is_available():
@@ -34,7 +34,7 @@ def peak_gib() -> float:
 
 
 def build(shape: dict[str, Any], folder: str) -> Any:
-    """Save a checkpoint with random weights, and return its tokenizer. Another process does it, whose memory does not count."""
+    """Save random weights in a child process, whose memory does not count, and return a tokenizer for them."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -44,7 +44,7 @@ def build(shape: dict[str, Any], folder: str) -> Any:
         "AutoModelForCausalLM.from_config(memory_estimate.config_from_shape(json.loads(sys.argv[2]))).save_pretrained(sys.argv[3])"
     )
     subprocess.run([sys.executable, "-c", code, str(ROOT / "src"), json.dumps(shape), folder], check=True)
-    names = {f"<{at}>": at for at in range(shape["vocab_size"])}
+    names = {f"<{number}>": number for number in range(shape["vocab_size"])}
     words = Tokenizer(models.WordLevel(names, unk_token="<0>"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<1>", pad_token="<2>", unk_token="<0>")
     tokenizer.save_pretrained(folder)

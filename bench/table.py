@@ -9,7 +9,7 @@ from typing import Any
 from bench import ROOT
 
 RESULTS = ROOT / "bench/results"
-# (file, our contender, theirs, what they do so many of a second)
+# (file, our contender, the other contender, the unit that is counted per second)
 CONTESTS = [
     (file, ours, theirs, unit)
     for file in sorted(path.stem for path in RESULTS.glob("kobart*.json"))
@@ -78,8 +78,8 @@ def lines() -> list[str]:
     made = [
         "# What the benchmarks found",
         "",
-        "By `make bench`, which writes this page; each line's contenders ran one after the other on the same machine. Times in",
-        "brackets are without the first three steps, in which the system hands out memory. Memory: ours as a part of theirs.",
+        "By `make bench`, which writes this page. The contenders of a line ran one after the other on one machine. Figures in",
+        "brackets are without the first three steps, in which the system allocates memory. Memory: ours divided by theirs.",
         "",
         "| work | beside | figures | times as fast | at the end | memory |",
         "| --- | --- | --- | --- | --- | --- |",

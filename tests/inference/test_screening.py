@@ -67,7 +67,7 @@ def test_a_model_is_scored_again_only_if_something_changed(folder: Path, monkeyp
         calls.append(kwargs["progress"])
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(decoding, "generate", record)
+    monkeypatch.setattr("yoyak.inference.summarizer.generate", record)
     run(folder, "chat", "missing")
     assert not calls
     make_base(folder / "chat", "llama", seed=4)  # other weights in the same folder
