@@ -68,6 +68,19 @@ def test_params_and_decisions_come_from_the_repository_of_the_model(params: Para
     assert Summarizer.load(root / "models/other").decisions == Decisions()
 
 
+def test_params_are_searched_in_all_folders_above_the_model(tiny: Path, tmp_path: Path) -> None:
+    base = tmp_path / "repository/models/base/tiny"
+    shutil.copytree(tiny, base)
+    with pytest.raises(
+        YoyakError, match=r"base/tiny: no params\.yaml in the folders above it; pass params=load_params"
+    ):
+        Summarizer.load(base)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    text = text.replace("max_input_length: 512", "max_input_length: 128")
+    (tmp_path / "repository/params.yaml").write_text(text, encoding="utf-8")
+    assert Summarizer.load(base).params.tokenizer.max_input_length == 128
+
+
 @pytest.mark.parametrize("report", [None, {"pruned": "rouge_sum 1 after epoch 1"}])
 def test_without_a_report_there_are_no_decisions(tmp_path: Path, report: dict[str, Any] | None) -> None:
     if report:
@@ -150,3 +163,12 @@ def test_a_dialogue_longer_than_the_limit_is_accepted(params: Params, tiny: Path
 def test_a_text_that_is_not_a_dialogue_is_an_error_that_names_its_position(params: Params, tiny: Path) -> None:
     with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker: no speaker tag with a colon; write turns such as"):
         Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])
+
+
+def test_wrong_arguments_of_summarize_many_are_named(params: Params, tiny: Path) -> None:
+    summarizer, _ = summarizer_with_writer(params, load_tokenizer(str(tiny), None, ()), "kobart")
+    assert summarizer.summarize_many([]) == summarizer.summarize_many([], topics=[]) == []
+    with pytest.raises(YoyakError, match=r"^dialogues: expected a list of texts, not one text$"):
+        summarizer.summarize_many(DIALOGUES[0])
+    with pytest.raises(YoyakError, match=r"^topics: 2 topics for 1 dialogues$"):
+        summarizer.summarize_many(DIALOGUES[:1], topics=["여행", "병원"])

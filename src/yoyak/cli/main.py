@@ -88,7 +88,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = build_parser()
     if not arguments:
         parser.exit(2, parser.format_help())
-    if arguments[0] == "help":  # as git, pip and dvc have it
+    if arguments[0] == "help":  # git, pip and dvc accept `help` too
         arguments = [*arguments[1:2], "--help"]
     name = next((word for word in arguments if not word.startswith("-")), None)
     if name is not None and name not in COMMANDS:

@@ -121,13 +121,15 @@ class Training(Section):
         description="Steps between the checkpoints within an epoch; 0 saves only at its end. After a kill, training continues "
         "from the newest one."
     )
-    save_total_limit: Count = Field(description="Number of newest checkpoints that are kept, besides the best one.")
+    save_total_limit: Count = Field(
+        description="Number of checkpoints that are kept, the newest and the best included (at least these two)."
+    )
     logging_steps: Count = Field(description="Steps between two entries of loss and learning rate in the training log.")
     seed: Seed = Field(description="Seed of the order of rows, of dropout and of new weights.")
     full_determinism: bool = Field(
         description="Give the same bytes on a GPU too; slower. On a CPU the bytes are the same anyway."
     )
-    debug: bool = Field(description="Try out the pipeline: 50 train rows, 10 dev rows, 1 epoch, batches of 2.")
+    debug: bool = Field(description="Train on 50 rows, evaluate on 10, 1 epoch, batches of 2; predict and score use all rows.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

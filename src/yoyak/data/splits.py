@@ -28,7 +28,7 @@ CleanedRow = tuple[dict[str, Any], Counter[str]] | str  # what `clean_row` retur
 
 
 class SplitCleaner:
-    """Cleans the three splits of a folder. The stage preprocess, `yoyak doctor` and `yoyak screen` use it alike.
+    """Cleans the three splits of a folder. The stage preprocess, `yoyak doctor` and `yoyak screen` all use it.
 
         cleaner = SplitCleaner(Path("data/sample"), params.preprocess)
         for split in cleaner.paths:

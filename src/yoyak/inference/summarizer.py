@@ -19,6 +19,7 @@ from yoyak.models.checkpoints import check_positions
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
 from yoyak.system import hardware
+from yoyak.system.errors import YoyakError
 from yoyak.system.resumable import BatchStore
 from yoyak.system.text_files import read_json
 
@@ -37,6 +38,11 @@ class Decisions:
         report: dict[str, Any] = read_json(path) if path.is_file() else {}
         postprocess = report.get("postprocess", {}).get("used")
         return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))
+
+
+def _repository_of(folder: Path) -> Path | None:
+    """The nearest folder above `folder` that has a params.yaml, or None."""
+    return next((parent for parent in folder.absolute().parents if (parent / "params.yaml").is_file()), None)
 
 
 class Summarizer:
@@ -79,16 +85,20 @@ class Summarizer:
                 report belongs to the family in `folder`.
 
         Raises:
-            YoyakError: if there is no trained model in `folder`, a file is damaged, or params are invalid.
+            YoyakError: if there is no trained model in `folder`, a file is damaged, params are invalid, or no folder above
+                has a params.yaml although `params` is None.
         """
         folder = Path(folder)
-        root = folder.absolute().parent.parent
+        root = _repository_of(folder)
         if params is None:
+            if root is None:
+                raise YoyakError(f"{folder}: no params.yaml in the folders above it; pass params=load_params(...)")
             params = load_params(root / "params.yaml")
         family = family_of_folder(folder)
         if decisions is None:
-            is_predicted = folder.name == params.model.family
-            decisions = Decisions.read(root / "metrics" / "predict.json") if is_predicted else Decisions()
+            decisions = Decisions()
+            if root is not None and folder.absolute() == root / "models" / params.model.family:
+                decisions = Decisions.read(root / "metrics" / "predict.json")
         hardware.configure_cpu(params.hardware.cpu_threads)
         return cls(family.load_trained(folder), family, params, decisions)
 
@@ -131,8 +141,15 @@ class Summarizer:
             One summary for each dialogue, in the same order.
 
         Raises:
-            YoyakError: if a text is not a dialogue. The message has its number, counted from 1.
+            YoyakError: if a text is not a dialogue (the message has its number, counted from 1), if `dialogues` is one text, or
+                if `topics` has another length.
         """
+        if isinstance(dialogues, str):
+            raise YoyakError("dialogues: expected a list of texts, not one text")
+        if topics is not None and len(topics) != len(dialogues):
+            raise YoyakError(f"topics: {len(topics)} topics for {len(dialogues)} dialogues")
+        if not dialogues:
+            return []
         rows = [
             prepare_row(text, self.params.preprocess, source=f"dialogue {number}", topic=topic)
             for number, (text, topic) in enumerate(zip(dialogues, topics or [""] * len(dialogues), strict=True), 1)

@@ -12,7 +12,7 @@ from yoyak.search.trials import EXPERIMENTS, SCORES, finished_trials
 
 
 def rank_trials(study: optuna.Study, objectives: Sequence[str]) -> list[FrozenTrial]:
-    """The finished trials, best first; of trials with equal values, the earlier one first.
+    """The finished trials, best first. Trials with equal values keep their order.
 
     With several objectives, only the trials of the Pareto front are returned, ordered by the first objective.
     """

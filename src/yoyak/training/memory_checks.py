@@ -24,13 +24,17 @@ def full_training_bytes(parameters: int) -> int:
     return parameters * 4 * 4
 
 
+def most_checkpoints(save_total_limit: int) -> int:
+    """Checkpoints that exist at the same time: the newest and the best stay, and the oldest is deleted after the next."""
+    return max(save_total_limit, 2) + 1
+
+
 def full_training_disk_bytes(parameters: int, save_total_limit: int) -> int:
     """Disk for a training of all weights in float32.
 
-    A checkpoint holds the weights and two Adam moments. One more than `save_total_limit` exists until the oldest is deleted. In
-    addition there are the model and its copy in DVC's cache.
+    A checkpoint holds the weights and two Adam moments. In addition there are the model and its copy in DVC's cache.
     """
-    return parameters * 4 * (3 * (save_total_limit + 1) + 2)
+    return parameters * 4 * (3 * most_checkpoints(save_total_limit) + 2)
 
 
 def check_full_training(model: PreTrainedModel, params: Params) -> str:
@@ -76,7 +80,7 @@ def check_adapter_training(params: Params) -> str:
     line = _describe(estimate)
     if advice := memory_estimate.advise(config, params, precision=precision, free=free, sizes=layers):
         raise YoyakError(f"{line}; {free / GIB:.1f} GiB are free; {advice}")
-    disk = _check_disk(estimate.adapter * (params.training.save_total_limit + 2))
+    disk = _check_disk(estimate.adapter * (most_checkpoints(params.training.save_total_limit) + 1))
     return f"{line} of {free / GIB:.1f} GiB free, {disk}"
 
 
