@@ -8,8 +8,8 @@ from yoyak.system.errors import YoyakError
 
 def test_dialogues_without_words_are_compared_as_they_are() -> None:
     guard = LeakGuard()
-    guard.add(split="train", fname="a", dialogue="#Person1#: ...")
-    guard.add(split="dev", fname="b", dialogue="#Person1#: ?!")
+    guard.add(split="train", row="a", dialogue="#Person1#: ...")
+    guard.add(split="dev", row="b", dialogue="#Person1#: ?!")
     assert guard.leaks == []
 
 
@@ -35,7 +35,7 @@ def test_many_leaks_are_not_all_kept_or_printed() -> None:
     guard = LeakGuard()
     for split in ("train", "dev"):
         for number in range(50):
-            guard.add(split=split, fname=f"{split}_{number}", dialogue=f"#Person1#: {number}번")
+            guard.add(split=split, row=f"{split}_{number}", dialogue=f"#Person1#: {number}번")
     assert (guard.count, len(guard.leaks)) == (50, 20)
     with pytest.raises(YoyakError, match="50 dialogues occur in two splits") as error:
         guard.check()
@@ -45,16 +45,16 @@ def test_many_leaks_are_not_all_kept_or_printed() -> None:
 
 def test_guard_knows_a_colon_in_an_utterance() -> None:
     guard = LeakGuard()
-    guard.add(split="train", fname="a", dialogue="#Person1#: 비율은 3: 1이야")
-    guard.add(split="dev", fname="b", dialogue="#Person1#: 비율은 5: 1이야")
-    guard.add(split="test", fname="c", dialogue="#Person1#: 1이야")
+    guard.add(split="train", row="a", dialogue="#Person1#: 비율은 3: 1이야")
+    guard.add(split="dev", row="b", dialogue="#Person1#: 비율은 5: 1이야")
+    guard.add(split="test", row="c", dialogue="#Person1#: 1이야")
     assert guard.leaks == []
 
 
 def test_no_leak_is_no_error() -> None:
     guard = LeakGuard()
-    guard.add(split="train", fname="a", dialogue="#Person1#: 가")
+    guard.add(split="train", row="a", dialogue="#Person1#: 가")
     guard.check()
-    guard.add(split="dev", fname="b", dialogue="#Person2#: 가")
-    with pytest.raises(YoyakError, match=r"1 dialogues occur in two splits.*\n  dev b is the dialogue of train a"):
+    guard.add(split="dev", row="b", dialogue="#Person2#: 가")
+    with pytest.raises(YoyakError, match=r"^1 dialogue occurs in two splits; remove it .*\n  b: the same dialogue as a$"):
         guard.check()

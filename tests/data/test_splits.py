@@ -77,7 +77,7 @@ def test_guard_finds_a_dialogue_of_another_split_however_it_is_written(leaked: s
     cleaner = cleaner_of()
     run([cells()], cleaner=cleaner)
     run([cells(fname="dev_7", dialogue=leaked), cells(fname="dev_8", dialogue=TALK + " 너는?")], cleaner=cleaner, split="dev")
-    assert cleaner.guard.leaks == ["dev dev_7 is the dialogue of train train_0"]
+    assert cleaner.guard.leaks == ["d/dev.csv: line 10: dev_7: the same dialogue as d/train.csv: line 10: train_0"]
 
 
 def test_guard_allows_repeats_within_a_split() -> None:
@@ -129,7 +129,7 @@ def test_more_rejects_than_allowed_stop(rejected: int, allowed: int, stops: bool
     if not stops:
         cleaner.check()
         return
-    with pytest.raises(YoyakError, match=f"{rejected} rows cannot be used") as error:
+    with pytest.raises(YoyakError, match=f"^{rejected} {'row' if rejected == 1 else 'rows'} cannot be used") as error:
         cleaner.check()
     assert f"preprocess.max_rejected allows {allowed}" in str(error.value)
     assert "d/train.csv: line 0: f0: no_speaker" in str(error.value)
@@ -146,6 +146,12 @@ def test_a_row_of_test_is_never_left_out() -> None:
         filled(max_rejected=100, test=1).check()
 
 
+def test_a_rejected_row_of_test_is_named_before_the_limit_which_would_not_help() -> None:
+    with pytest.raises(YoyakError, match=r"^1 row cannot be used; a submission needs every row of test") as error:
+        filled(max_rejected=0, train=1, test=1).check()
+    assert "max_rejected" not in str(error.value) and "train.csv" not in str(error.value)
+
+
 def test_many_rejects_are_not_all_printed() -> None:
     with pytest.raises(YoyakError, match="and 30 more") as error:
         filled(max_rejected=0, train=50).check()
@@ -154,9 +160,9 @@ def test_many_rejects_are_not_all_printed() -> None:
 
 def test_leaks_and_empty_splits_stop() -> None:
     cleaner = filled(max_rejected=9)
-    cleaner.guard.add(split="train", fname="b", dialogue=TALK)
-    cleaner.guard.add(split="dev", fname="a", dialogue=TALK)
-    with pytest.raises(YoyakError, match=r"1 dialogues occur in two splits[^$]*dev a is the dialogue of train b"):
+    cleaner.guard.add(split="train", row="b", dialogue=TALK)
+    cleaner.guard.add(split="dev", row="a", dialogue=TALK)
+    with pytest.raises(YoyakError, match=r"1 dialogue occurs in two splits[^$]*a: the same dialogue as b"):
         cleaner.check()
     with pytest.raises(YoyakError, match=r"d/train\.csv: no row is left"):
         filled(max_rejected=1, out=0).check()

@@ -71,9 +71,7 @@ def test_params_and_decisions_come_from_the_repository_of_the_model(params: Para
 def test_params_are_searched_in_all_folders_above_the_model(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "repository/models/base/tiny"
     shutil.copytree(tiny, base)
-    with pytest.raises(
-        YoyakError, match=r"base/tiny: no params\.yaml in the folders above it; pass params=load_params"
-    ):
+    with pytest.raises(YoyakError, match=r"base/tiny: no params\.yaml in the folders above it; pass params=load_params"):
         Summarizer.load(base)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     text = text.replace("max_input_length: 512", "max_input_length: 128")
@@ -161,7 +159,7 @@ def test_a_dialogue_longer_than_the_limit_is_accepted(params: Params, tiny: Path
 
 
 def test_a_text_that_is_not_a_dialogue_is_an_error_that_names_its_position(params: Params, tiny: Path) -> None:
-    with pytest.raises(YoyakError, match=r"^dialogue 2: no_speaker: no speaker tag with a colon; write turns such as"):
+    with pytest.raises(YoyakError, match=r"^dialogue 2: no speaker tag with a colon; write turns such as"):
         Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])
 
 

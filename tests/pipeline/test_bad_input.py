@@ -105,7 +105,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "duplicate fname": (train(lambda t: t + "train_0,#Person1#: 안녕,인사.,\n"), ["train.csv: line 8: train_0", "line 2"]),
     "dialogue of train in test": (
         edit("data/raw/test.csv", lambda t: t.replace("test 1번", "train 1번")),
-        ["test test_1 is the dialogue of train train_1"],
+        ["data/raw/test.csv: line 4: test_1: the same dialogue as data/raw/train.csv: line 4: train_1"],
     ),
     "typo in the params": (params("  noise:", "  noize:"), ["preprocess.noize: unknown key (did you mean preprocess.noise?)"]),
     "wrong type in the params": (

@@ -515,7 +515,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "foreign": lambda text: foreign_letters.count_foreign_letters([text], [text]),
     "dialogue": quietly(lambda text: cleaning.clean_dialogue("#Person1#: " + text, "aggressive")),
     "summary": quietly(lambda text: cleaning.clean_summary(text, "aggressive")),
-    "guard": lambda text: LeakGuard().add(split="train", fname="a", dialogue=text),
+    "guard": lambda text: LeakGuard().add(split="train", row="a", dialogue=text),
     "number": number_from_text,
 }
 UNITS = (

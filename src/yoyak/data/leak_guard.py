@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from yoyak.data.split_report import MAX_LISTED_ROWS, list_rows
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import printable
 
 _CACHE_KIB = 4000
 
@@ -53,20 +52,27 @@ class LeakGuard:
     count: int = 0
     _first_rows: FirstValues = field(default_factory=FirstValues)
 
-    def add(self, *, split: str, fname: str, dialogue: str) -> None:
-        """Compare one cleaned dialogue (one turn on each line) with those before it. Repeats within a split are allowed."""
+    def add(self, *, split: str, row: str, dialogue: str) -> None:
+        """Compare one cleaned dialogue with those before it. Repeats within a split are allowed.
+
+        Args:
+            split: the split of the dialogue.
+            row: the place of the row for messages: file, line and fname.
+            dialogue: the text with one turn on each line.
+        """
         spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
         words = ("".join(re.findall(r"\w+", spoken)) or spoken).encode()
-        first_split, _, first_fname = self._first_rows.setdefault(words, f"{split} {fname}").partition(" ")
+        first_split, _, first_row = self._first_rows.setdefault(words, f"{split} {row}").partition(" ")
         if first_split != split:
             self.count += 1
             if len(self.leaks) < MAX_LISTED_ROWS:
-                self.leaks.append(f"{split} {printable(fname)} is the dialogue of {first_split} {printable(first_fname)}")
+                self.leaks.append(f"{row}: the same dialogue as {first_row}")
 
     def check(self) -> None:
         """YoyakError if splits share dialogues."""
         if self.count:
+            dialogues = "1 dialogue occurs" if self.count == 1 else f"{self.count} dialogues occur"
             raise YoyakError(
-                f"{self.count} dialogues occur in two splits; remove them from one of the files:"
+                f"{dialogues} in two splits; remove {'it' if self.count == 1 else 'them'} from one of the files:"
                 + list_rows(self.leaks, count=self.count)
             )

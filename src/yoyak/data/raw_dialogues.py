@@ -25,7 +25,7 @@ def prepare_row(text: str, settings: Preprocess, *, source: str, topic: str = ""
     try:
         return {"dialogue": prepare_dialogue(text, settings), "topic": " ".join(topic.split())}
     except BadDialogueError as error:
-        raise YoyakError(f"{source}: {error}: {REASONS[str(error)]}") from None
+        raise YoyakError(f"{source}: {REASONS[str(error)]}") from None
 
 
 def read_dialogues(path: Path, settings: Preprocess) -> list[dict[str, str]]:
@@ -38,7 +38,7 @@ def read_dialogues(path: Path, settings: Preprocess) -> list[dict[str, str]]:
     for line, cells in read_csv(path, required=["fname", "dialogue"]):
         source = f"{path}: line {line}: {printable(cells['fname'])}"
         if cells["fname"].startswith(FORMULA_STARTS):
-            raise YoyakError(f"{source}: formula_in_fname: {REASONS['formula_in_fname']}")
+            raise YoyakError(f"{source}: {REASONS['formula_in_fname']}")
         row = prepare_row(cells["dialogue"], settings, source=source, topic=cells.get("topic", ""))
         rows.append({"fname": cells["fname"], **row})
     return rows

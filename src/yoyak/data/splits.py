@@ -1,7 +1,7 @@
 """Cleaning of train, dev and test together: streamed, counted, guarded against leaks, and checked at the end."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -86,7 +86,7 @@ class SplitCleaner:
                 report.reject(split=split, line=line, reason=cleaned, cells=cells)
                 continue
             row, changed = cleaned
-            self.guard.add(split=split, fname=fname, dialogue=row["dialogue"])
+            self.guard.add(split=split, row=f"{self.paths[split]}: line {line}: {printable(fname)}", dialogue=row["dialogue"])
             report.changed.update(changed.keys())
             report.rows_out += 1
             yield row
@@ -95,29 +95,33 @@ class SplitCleaner:
         """Check the splits after all of them are cleaned.
 
         Raises:
-            YoyakError: if splits share dialogues, if more rows are rejected than preprocess.max_rejected allows, if a row of
-                test is rejected, or if a split has no usable row.
+            YoyakError: if splits share dialogues, if a row of test is rejected, if more rows of train and dev are rejected
+                than preprocess.max_rejected allows, or if a split has no usable row.
         """
         self.guard.check()
-        rejected = sum(report.rejected.total() for report in self.reports.values())
-        if rejected > self.settings.max_rejected:
-            self._refuse_rejected(rejected, f"preprocess.max_rejected allows {self.settings.max_rejected}")
         if self.reports["test"].rejected:
-            self._refuse_rejected(rejected, "a submission needs every row of test")
+            self._refuse_rejected(("test",), "a submission needs every row of test, so correct the file")
+        if self._rejected(("train", "dev")) > self.settings.max_rejected:
+            self._refuse_rejected(("train", "dev"), f"preprocess.max_rejected allows {self.settings.max_rejected}")
         for split, report in self.reports.items():
             if not report.rows_out:
                 raise YoyakError(f"{self.paths[split]}: no row is left after cleaning")
 
-    def _refuse_rejected(self, rejected: int, rule: str) -> None:
-        """Raise an error that names the rejected rows and says what their reasons mean."""
-        rejects = [reject for report in self.reports.values() for reject in report.rejects]
+    def _rejected(self, splits: Sequence[str]) -> int:
+        return sum(self.reports[split].rejected.total() for split in splits)
+
+    def _refuse_rejected(self, splits: Sequence[str], rule: str) -> None:
+        """Raise an error that names the rejected rows of some splits and says what their reasons mean."""
+        reports, rejected = [self.reports[split] for split in splits], self._rejected(splits)
+        rejects = [reject for report in reports for reject in report.rejects]
         lines = [
             f"{self.paths[row['split']]}: line {row['line']}: {printable(row['cells']['fname'])}: {row['reason']}"
             for row in rejects
         ]
-        reasons = sorted({reason for report in self.reports.values() for reason in report.rejected})
+        reasons = sorted({reason for report in reports for reason in report.rejected})
+        rows = "1 row" if rejected == 1 else f"{rejected} rows"
         meanings = "".join(f"\n{reason}: {REASONS[reason]}" for reason in reasons)
-        raise YoyakError(f"{rejected} rows cannot be used; {rule}:{list_rows(lines, count=rejected)}{meanings}")
+        raise YoyakError(f"{rows} cannot be used; {rule}:{list_rows(lines, count=rejected)}{meanings}")
 
 
 def _clean_chunk(rows: list[Row], **options: Any) -> list[CleanedRow]:
