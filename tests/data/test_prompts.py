@@ -38,7 +38,7 @@ def make_builder(
 
 
 def ids_of(builder: prompts.PromptBuilder, dialogue: str, topic: str = "", instruction: int = 0) -> list[int]:
-    """Token ids of the rendered prompt. A chat template writes <s> itself; for plain text the tokenizer adds it."""
+    """Return the token ids of the rendered prompt. A chat template contains <s>. For plain text the tokenizer adds <s>."""
     text = builder.render(dialogue, topic, instruction)
     ids: list[int] = builder.tokenizer(text, add_special_tokens=builder.settings.style == "instruction").input_ids
     return ids

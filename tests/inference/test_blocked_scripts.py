@@ -20,13 +20,16 @@ from yoyak.evaluation import foreign_letters
 from yoyak.inference import blocked_scripts
 
 CPU = torch.device("cpu")
-# First bytes that are shared by letters of several scripts, or by letters and emoji. They are not blocked, so a model can still
-# write these letters byte by byte (see test_a_foreign_letter_cannot_be_written_byte_by_byte).
+# Each of these bytes begins letters of several scripts, or letters and emoji. They are not blocked. So a model can still write
+# such letters byte by byte: they are the expected failures of test_a_foreign_letter_cannot_be_written_byte_by_byte.
 SHARED_FIRST_BYTES = bytes([0xC2, 0xC9, 0xCB, 0xE1, 0xE2, 0xE3, 0xEA, 0xEF, 0xF0])
 
 
 def script_of(char: str) -> str:
-    """The script of a character by its Unicode name (the library uses ranges). Empty if it is not a letter or a radical."""
+    """Return the script of a character, or an empty text if it is not a letter or a radical.
+
+    This function reads the Unicode name. The library uses ranges of code points, so the two are independent.
+    """
     name = unicodedata.name(char, "")
     if unicodedata.category(char)[0] != "L" and not name.startswith(("CJK RADICAL", "KANGXI RADICAL")):
         return ""

@@ -139,7 +139,7 @@ def test_the_tokenizer_of_t5_keeps_spaces(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["T5TokenizerFast", "T5Tokenizer"])
 def test_a_byte_level_tokenizer_with_the_class_name_of_t5_is_loaded(tiny: Path, name: str) -> None:
-    """KoT5 has such a tokenizer. transformers builds this class only for Unigram models."""
+    """The tokenizer of KoT5 is byte-level and names the class of T5. transformers builds that class only for Unigram models."""
     edit(tiny / "tokenizer_config.json", tokenizer_class=name)
     T5Config().save_pretrained(tiny)
     tokenizer = tokenizer_loading.load_tokenizer(str(tiny), None, TAGS)

@@ -68,7 +68,7 @@ def test_an_encoder_decoder_is_loaded_onto_the_default_device(tiny: Path, params
 
 @pytest.fixture
 def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Calls of the functions that load decoder-only models. They are replaced and return texts."""
+    """Record the calls of the functions that load decoder-only models. The replaced functions return texts instead of models."""
     calls: list[tuple[Any, ...]] = []
 
     def load(folder: Path, *, expected_base: object = None) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_an_adapter_is_loaded_and_compared_with_the_base_of_params(
     tmp_path: Path, params: Params, load_calls: list[tuple[Any, ...]]
 ) -> None:
-    """The folder of an adapter has no config.json. Some versions of peft write that of the base."""
+    """The folder of an adapter usually has no config.json. Some versions of peft write the config.json of the base into it."""
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     assert load_trained(tmp_path) == ("tuned", "its tokenizer")
     LlamaConfig().save_pretrained(tmp_path)

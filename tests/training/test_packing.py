@@ -20,7 +20,7 @@ def test_a_part_that_fails_leaves_the_model_as_it_was(params: Params) -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 1.0])
 def test_attention_drops_out_in_training_alone(params: Params, dropout: float) -> None:
-    """If all of its weights are dropped, it gives nothing, and its values learn nothing."""
+    """With dropout 1.0 all attention weights are zero in training, so the value projection gets no gradient."""
     model, batch = padded_batch(params)
     (part,) = split_packed(batch)
     attention = model.get_encoder().layers[0].self_attn

@@ -1,4 +1,7 @@
-"""Which checkpoints stay, and which one is resumed. test_resume.py of the pipeline holds that the end is the same."""
+"""These tests check which checkpoints are kept and from which one a training resumes.
+
+tests/pipeline/test_resume.py checks that a resumed training gives the same result.
+"""
 
 import json
 from pathlib import Path

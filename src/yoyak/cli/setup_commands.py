@@ -50,7 +50,7 @@ def _doctor(args: argparse.Namespace) -> None:
 def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-step", action="store_true", help="do not train a step")
-    which.add_argument("--presets", action="store_true", help="instead, estimate the GPU memory that each LLM preset needs")
+    which.add_argument("--presets", action="store_true", help="instead, estimate the GPU memory of each decoder-only preset")
     parser.add_argument(
         "--gib",
         type=positive_number,
