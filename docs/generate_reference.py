@@ -87,10 +87,10 @@ def params_page() -> str:
     """All keys of params.yaml by section, with their values, defaults and meanings."""
     values = read_yaml(ROOT / "params.yaml")
     intro = (
-        "Every key of params.yaml. A command or stage that reads a wrong key or value ends with an error. DVC deletes the outputs of "
-        "a stage before it starts the stage: [Run experiments](../how-to/run-experiments.md#recover-after-a-wrong-value) says how "
-        "to restore them. The default is the value in the committed params.yaml; `yoyak use PRESET` writes others. `empty` means "
-        "no value."
+        "Every key of params.yaml. A command or stage that reads a wrong key or value ends with an error. DVC deletes the "
+        "outputs of a stage before it starts the stage: "
+        "[Run experiments](../how-to/run-experiments.md#recover-after-a-wrong-value) says how to restore them. The default is "
+        "the value in the committed params.yaml; `yoyak use PRESET` writes others. `empty` means no value."
     )
     parts = ["# Parameters", NOTE, intro]
     entries = parameter_reference()

@@ -68,7 +68,7 @@ def test_an_encoder_decoder_is_loaded_onto_the_default_device(tiny: Path, params
 
 @pytest.fixture
 def load_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """Record the calls of the functions that load decoder-only models. The replaced functions return texts instead of models."""
+    """Record the calls of the functions that load decoder-only models. The replacements return texts instead of models."""
     calls: list[tuple[Any, ...]] = []
 
     def load(folder: Path, *, expected_base: object = None) -> tuple[str, str]:

@@ -84,7 +84,7 @@ def test_training_stops_early(params: Params, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_learning_rate_follows_the_schedule(params: Params, tmp_path: Path) -> None:
-    """In an earlier project the schedule `cosine` had no effect, and the learning rate fell linearly. This test prevents that."""
+    """In an earlier project the schedule `cosine` had no effect: the learning rate fell linearly."""
     rates = {}
     for kind, kwargs in (("linear", {}), ("cosine", {}), ("cosine_with_restarts", {"num_cycles": 2}), ("constant", {})):
         train_tiny(
