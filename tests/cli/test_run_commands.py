@@ -66,7 +66,7 @@ def test_show_of_json_without_scores_says_so(text: str) -> None:
 @pytest.mark.usefixtures("root")
 def test_show_of_another_file_says_so() -> None:
     Path("other.json").write_text("fname,summary\n", encoding="utf-8")
-    assert "other.json: not JSON" in error_of("show", "other.json")
+    assert "other.json: not JSON; it is another kind of file, or damaged" in error_of("show", "other.json")
 
 
 @pytest.mark.usefixtures("model")
@@ -127,6 +127,12 @@ def test_summarize_of_bad_input_is_one_clear_error(name: str, data: bytes | None
 def test_summarize_of_another_csv_names_the_missing_column() -> None:
     Path("talk.csv").write_text("fname,text\n1,2\n", encoding="utf-8")
     assert "talk.csv: line 1: no column dialogue" in error_of("summarize", "talk.csv", "--output", "out.csv")
+
+
+@pytest.mark.usefixtures("root")
+def test_a_wrong_value_of_an_option_names_the_option() -> None:
+    text = error_of("summarize", "-S", "generation.num_beams=many", "-S", "training.seed=1")
+    assert text.startswith("error: params.yaml with -S generation.num_beams=many -S training.seed=1: 1 error")
 
 
 @pytest.mark.usefixtures("root", "no_model")

@@ -352,12 +352,13 @@ def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
         (TEXT.replace("noise: moderate", "noise: moderate\n  noise: minimal").encode(), "duplicate key"),
         (b"data: [", "not readable as YAML"),
         (b"\tdata: 1", "not readable as YAML"),
-        (TEXT.encode() + b"\0", "not readable as YAML"),
-        (TEXT.encode("utf-16"), "not readable as YAML"),
-        ("data: {dir: 자료}".encode("cp949"), "not readable as YAML"),
+        (TEXT.encode() + b"\0", "a NUL byte; this is not a text file"),
+        (TEXT.encode("utf-16"), "this is UTF-16; save it as UTF-8"),
+        (b"# \n" + "data: {dir: 자료}".encode("cp949"), "line 2: not UTF-8"),
+        ("data: {dir: 자료}".encode("cp949"), "iconv -f CP949 -t UTF-8 params.yaml > new.yaml"),
         (TEXT.replace("revision:", "revision: 2024-13-45").encode(), "not readable as YAML"),
-        (b"", "must be a mapping with the keys data, preprocess"),
-        (b"# nothing\n", "must be a mapping with the keys data, preprocess"),
+        (b"", "is empty; restore it: git checkout "),
+        (b"# nothing\n", "is empty; restore it: git checkout "),
         (b"- data\n", "must be a mapping with the keys data, preprocess"),
         (b"--- {}\n--- {}\n", "not readable as YAML"),
         (b"!!python/object/apply:os.getcwd []", "not readable as YAML"),
@@ -370,6 +371,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> N
         load_params(path)
     assert str(error.value).startswith(f"{path}: ")
     assert said in str(error.value)
+    assert "suppress" not in str(error.value)
 
 
 def test_the_message_for_a_missing_file_says_where_to_run(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ def load_params(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()
         YoyakError: naming the file or the key, if the file cannot be read or the values are not valid.
     """
     values = read_yaml(path)
+    if values is None:
+        raise YoyakError(f"{path}: is empty; restore it: git checkout {path}")
+    source = str(path)
+    if changes:
+        source += " with " + printable(" ".join(f"-S {change}" for change in changes), 300)
     for name, value in map(parse_change, changes):
         *sections, key = name.split(".")
         target = values
@@ -33,7 +38,7 @@ def load_params(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()
         if not isinstance(target, dict):
             raise YoyakError(f"{path}: section {'.'.join(sections)} is missing")
         target[key] = value
-    return parse_params(values, source=str(path))
+    return parse_params(values, source=source)
 
 
 def parse_params(values: object, *, source: str) -> Params:

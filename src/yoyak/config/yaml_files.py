@@ -1,11 +1,12 @@
 """Reading of YAML 1.2 files, with limits on what a small file can cost."""
 
+import codecs
 import itertools
 import re
 from pathlib import Path
 
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import first_bytes, printable
+from yoyak.system.text_files import first_bytes, printable, read_lines
 
 # Our files stay far below these limits. Without a limit, deeply nested brackets exhaust the stack, and aliases of aliases
 # multiply: a few hundred bytes can expand to gigabytes.
@@ -20,13 +21,17 @@ def read_yaml(path: Path) -> object:
     """
     if not path.exists():
         raise YoyakError(f"{path}: there is no such file here; run from the repository's root")
-    first_bytes(path)  # raises a clear error for a folder or a pipe
+    # first_bytes raises a clear error for a folder or a pipe.
+    if first_bytes(path)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise YoyakError(f"{path}: not readable as YAML: this is UTF-16; save it as UTF-8")
     if path.stat().st_size > MAX_BYTES:
         raise YoyakError(f"{path}: more than {MAX_BYTES:,} bytes; this is not a file of params")
     try:
-        return parse_yaml(path.read_text(encoding="utf-8"))
+        return parse_yaml("".join(read_lines(path)))
     except ValueError as error:
-        raise YoyakError(f"{path}: not readable as YAML: {printable(' '.join(str(error).split()), 500)}") from None
+        # ruamel ends the message about a duplicate key with advice for programmers.
+        message = " ".join(str(error).partition("To suppress this check")[0].split())
+        raise YoyakError(f"{path}: not readable as YAML: {printable(message, 500)}") from None
 
 
 def parse_yaml(text: str) -> object:

@@ -23,6 +23,7 @@ from yoyak.system.errors import YoyakError
 from yoyak.training.study_storage import open_study_storage
 
 MAX_BEST = 10  # trials in the table of the best ones
+NO_STUDIES = "there are no studies yet; `yoyak search NAME` begins one"
 COMMON_CHOICE = 0.7  # The best trials have a choice in common if more than this share of them has it.
 COMMON_VARIATION = 0.2  # They have a number in common if its coefficient of variation is below this value.
 
@@ -46,7 +47,7 @@ def list_studies() -> list[str]:
     storage = open_study_storage(storage_url(None))
     names = sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage))
     lines = [f"{name}: {count_states(optuna.load_study(study_name=name, storage=storage))}" for name in names]
-    return lines or ["there are no studies yet; `yoyak search NAME` begins one"]
+    return lines or [NO_STUDIES]
 
 
 def count_states(study: optuna.Study) -> str:
@@ -120,7 +121,9 @@ def _load_study(name: str) -> optuna.Study:
     study = find_study(name, url)
     if study is None:
         address = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-        lines = [f"no study {name} in {address}; studies there:", *list_studies()]
+        studies = list_studies()
+        heading = "" if studies == [NO_STUDIES] else "; studies there:"
+        lines = [f"no study {name} in {address}{heading}", *studies]
         lines.append(f"If the search file sets `storage`, set the environment variable {ADDRESS_VARIABLE} to the same address.")
         raise YoyakError("\n  ".join(lines))
     if PLAN not in study.user_attrs:

@@ -19,11 +19,12 @@ MAX_ROW_BYTES = 10_000_000
 csv.field_size_limit(MAX_ROW_BYTES)  # the default limit, 131,072 characters per cell, fails with a message of its own
 # A cell that starts with one of these runs as a formula in a spreadsheet. Some spreadsheets also accept full-width characters.
 FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r")
+_SAVE_AS_UTF8 = "save it as UTF-8 without a byte order mark"
 _SIGNATURES = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"\xef\xbb\xbf": "UTF-8 with a byte order mark",
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xff\xfe": f"UTF-16; {_SAVE_AS_UTF8}",
+    b"\xfe\xff": f"UTF-16; {_SAVE_AS_UTF8}",
+    b"\xef\xbb\xbf": f"UTF-8 with a byte order mark; {_SAVE_AS_UTF8}",
+    b"PK\x03\x04": "an Excel workbook or a zip archive; export it as CSV (UTF-8)",
 }
 
 
@@ -74,9 +75,9 @@ def check_text_file(path: Path) -> None:
     head = first_bytes(path)
     if not head:
         raise YoyakError(f"{path}: the file is empty")
-    for signature, name in _SIGNATURES.items():
+    for signature, message in _SIGNATURES.items():
         if head.startswith(signature):
-            raise YoyakError(f"{path}: line 1: this is {name}; save it as UTF-8 without a byte order mark")
+            raise YoyakError(f"{path}: line 1: this is {message}")
 
 
 def ends_with_newline(path: Path) -> bool:
@@ -132,7 +133,7 @@ def _read_lines(path: Path, budget: _RowBudget) -> Iterator[str]:
             except UnicodeDecodeError as error:
                 raise YoyakError(
                     f"{path}: line {number}: not UTF-8 (byte {error.start} of the line); if the file came from Excel or "
-                    f"an older Windows program it is probably CP949: iconv -f CP949 -t UTF-8 {path.name} > new.csv"
+                    f"an older Windows program it is probably CP949: iconv -f CP949 -t UTF-8 {path.name} > new{path.suffix}"
                 ) from None
 
 
@@ -181,7 +182,8 @@ def _check_header(header: list[str], path: Path, required: Sequence[str]) -> Non
     columns = printable(", ".join(header), 300)
     missing = [name for name in required if name not in header]
     if missing:
-        raise YoyakError(f"{path}: line 1: no column {', '.join(missing)}; the columns are: {columns}")
+        advice = '; is the file separated by ";"? Separate the columns by commas' if any(";" in name for name in header) else ""
+        raise YoyakError(f"{path}: line 1: no column {', '.join(missing)}; the columns are: {columns}{advice}")
     if len(set(header)) < len(header):
         raise YoyakError(f"{path}: line 1: a column occurs twice: {columns}")
 
@@ -215,7 +217,7 @@ def _parse_json(text: bytes, where: str) -> Any:
     try:
         return json.loads(text.decode("utf-8"))  # json.loads would also accept UTF-16 and UTF-32 bytes
     except (ValueError, RecursionError):  # also a number with too many digits, and brackets that are nested too deeply
-        raise YoyakError(f"{where}: not JSON; the file is damaged") from None
+        raise YoyakError(f"{where}: not JSON; it is another kind of file, or damaged") from None
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
