@@ -65,7 +65,7 @@ def leak(values: dict[str, Any]) -> None:
     [
         (lambda v: Path(v["data"]["dir"], "test.csv").unlink(), "data", "test.csv: no such file"),
         (break_data, "data", "dev.csv: line 2: a: no_speaker"),
-        (leak, "data", "occur in two splits"),
+        (leak, "data", "1 dialogue occurs in two splits"),
         (lambda v: Path(v["model"]["kobart"]["checkpoint"], "model.safetensors").unlink(), "checkpoint", "no file named"),
         (lambda v: v["model"]["kobart"].update(checkpoint="nowhere/at-all"), "checkpoint", "no such folder"),
         (lambda v: v["tokenizer"].update(max_input_length=500), "checkpoint", "more than the 256 positions"),
