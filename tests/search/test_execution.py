@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -101,9 +102,10 @@ def test_params_that_are_invalid_together_are_pruned_without_an_experiment(root:
 def test_memory_is_estimated_before_any_training(root: Path, clone: type[FakeClone], monkeypatch: Any) -> None:
     from yoyak.models import memory_estimate
 
-    monkeypatch.setattr(
-        memory_estimate, "peak_of", lambda params: params.training.per_device_train_batch_size * memory_estimate.GIB
-    )
+    def estimate(params: Any) -> Any:
+        return SimpleNamespace(peak=params.training.per_device_train_batch_size * memory_estimate.GIB)
+
+    monkeypatch.setattr(memory_estimate, "estimate_for_params", estimate)
     key = "training.per_device_train_batch_size"
     plan = plan_of({key: {"choices": [4, 32]}}, None, sampler={"name": "grid"}, constraints={"memory_gib": 16})
     opened = run(root, plan)

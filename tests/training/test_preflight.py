@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def leak(values: dict[str, Any]) -> None:
         (lambda v: Path(v["model"]["kobart"]["checkpoint"], "model.safetensors").unlink(), "checkpoint", "no file named"),
         (lambda v: v["model"]["kobart"].update(checkpoint="nowhere/at-all"), "checkpoint", "no such folder"),
         (lambda v: v["tokenizer"].update(max_input_length=500), "checkpoint", "more than the 256 positions"),
-        (lambda v: v["training"].update(precision="float16"), "precision", "float16 needs a GPU"),
+        (lambda v: v["training"].update(precision="float16"), "checkpoint", "float16 needs a GPU"),
     ],
 )
 def test_a_fault_is_named_and_the_other_checks_still_run(
@@ -104,7 +105,7 @@ def test_too_little_memory_or_disk_fails(ready: dict[str, Any], capsys: Any, mon
     monkeypatch.setattr(memory_checks, "available_memory_bytes", lambda: 1000)
     assert "are free; choose a smaller checkpoint" in report(ready, capsys, step=False)[1]["memory"]
     monkeypatch.undo()
-    monkeypatch.setattr(memory_estimate, "peak_of", lambda params: 2**50)
+    monkeypatch.setattr(memory_estimate, "estimate_for_params", lambda params: SimpleNamespace(peak=2**50))
     assert report(ready, capsys, step=False)[1]["memory"].startswith("ok"), "a CPU reads a batch in parts"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(memory_checks, "available_memory_bytes", lambda: 2**40)
