@@ -270,14 +270,8 @@ def limits_hold() -> bool:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize(
-    ("family", "stage"),
-    [
-        ("kobart", "train_kobart"),
-        pytest.param("kobart", "predict", marks=pytest.mark.very_slow),
-        pytest.param("qlora", "train_qlora", marks=pytest.mark.very_slow),
-    ],
-)
+@pytest.mark.very_slow
+@pytest.mark.parametrize(("family", "stage"), [("kobart", "train_kobart"), ("kobart", "predict"), ("qlora", "train_qlora")])
 def test_too_little_memory_is_reported(repository: Callable[[str], Path], family: str, stage: str) -> None:
     """At several limits, since what fails first differs, also from machine to machine; libraries die of some by a signal."""
     if not limits_hold():

@@ -252,6 +252,7 @@ PRUNED = {
 }
 
 
+@pytest.mark.very_slow  # each trial imports transformers
 def test_a_pruned_trial_stops_early_and_leaves_no_model(root: Path) -> None:
     write_search(root, PRUNED)
     clear_log(root)

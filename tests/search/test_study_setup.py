@@ -12,10 +12,12 @@ from tests.search.fakes import (
     CONTINUOUS,
     RATE,
     FakeClone,
+    open_only,
     plan_of,
     run,
     trials,
 )
+from yoyak.search import study_setup
 from yoyak.system.errors import YoyakError
 
 
@@ -67,6 +69,18 @@ def test_a_study_that_yoyak_did_not_begin_is_left_alone(root: Path, clone: type[
     with pytest.raises(YoyakError, match="that yoyak did not begin"):
         run(root, plan_of(CONTINUOUS))
     assert len(theirs.trials) == 1
+
+
+def test_a_study_that_another_worker_begins_at_the_same_moment_is_joined(
+    root: Path, clone: type[FakeClone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On another machine, after this worker has looked and found nothing."""
+    begun = run(root, plan_of(CONTINUOUS))
+    monkeypatch.setattr(study_setup, "_load_begun_study", lambda *_: None)
+    subprocess.run(["git", "commit", "-qm", "later", "--allow-empty"], cwd=root, check=True)
+    joined = open_only(root, plan_of(CONTINUOUS))
+    assert len(joined.study.trials) == len(begun.study.trials) > 0
+    assert joined.snapshot == begun.snapshot, "the files that the study began with stay"
 
 
 def test_no_study_begins_with_an_unknown_parameter(root: Path, clone: type[FakeClone]) -> None:

@@ -152,6 +152,8 @@ def _begin_study(
         StudyDirection.MAXIMIZE if HIGHER_IS_BETTER[objective] else StudyDirection.MINIMIZE for objective in plan.objectives
     ]
     study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
+    if START in study.user_attrs:  # a worker on another machine began it since this one looked
+        return study
     if study.get_trials(deepcopy=False):
         raise YoyakError(f"the database has a study {name} that yoyak did not begin; choose another name with --name")
     if git(root, "for-each-ref", f"{snapshot.experiments_ref}/{name}-t[0-9]*"):
