@@ -48,6 +48,8 @@ def command(folder: Path, *args: str) -> str:
 def make_repository(folder: Path, *, rows: int, dev: int) -> None:
     """Make a clone with the first rows of the sample, and run its pipeline once."""
     command(ROOT, "git", "clone", "--quiet", str(ROOT), str(folder))
+    for key, value in {"user.name": "bench", "user.email": "bench@example.invalid"}.items():  # a machine may have no identity
+        command(folder, "git", "config", key, value)
     for split, count in (("train", rows), ("dev", dev), ("test", dev)):
         path = folder / f"data/sample/{split}.csv"
         with open(path, encoding="utf-8", newline="") as file:
