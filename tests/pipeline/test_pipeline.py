@@ -108,6 +108,7 @@ def test_a_second_repro_finds_nothing_to_do(repository: Path) -> None:
 
 
 @in_kobart
+@pytest.mark.very_slow
 def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / "다른 곳"
     copy_repository(folder)
@@ -116,6 +117,7 @@ def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> 
 
 
 @in_kobart
+@pytest.mark.very_slow
 def test_a_learning_rate_reaches_the_trainer(repository: Path) -> None:
     """test_dvc_experiments.py has the other spellings of it."""
     printed = command(repository, "dvc", "exp", "run", "-S", "training.learning_rate=2.0e-5", "train_kobart")
@@ -207,6 +209,7 @@ def test_the_other_family_and_back_without_training_again(finished_kobart: Path,
 
 
 @in_qlora
+@pytest.mark.very_slow
 def test_the_merged_model_summarizes_as_the_adapter_does(qlora: Path, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
     command(qlora, "python", "-m", "yoyak", "merge", "--output", str(merged))

@@ -289,6 +289,7 @@ def check_report(root: Path) -> None:
     assert "studies there:\n  s: 1 complete" in command(root, sys.executable, "-m", "yoyak", "search-report", "x", fails=True)
 
 
+@pytest.mark.very_slow
 def test_a_crashed_trial_is_not_pruned_and_shows_no_score(root: Path) -> None:
     write_search(root, {"parameters": {RATE: {"choices": [0.5, 1e-2]}}, "sampler": {"name": "grid"}})
     output = search(root)
@@ -325,7 +326,8 @@ def stage_processes(folder: Path) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("most_kills", [2, pytest.param(5, marks=pytest.mark.very_slow)])
+@pytest.mark.very_slow
+@pytest.mark.parametrize("most_kills", [2, 5])
 @pytest.mark.parametrize("seed", range(int(os.environ.get("YOYAK_KILL_SEEDS", "1"))))
 def test_a_search_that_is_killed_at_random_moments_ends_like_one_that_is_not(
     seed: int, most_kills: int, root: Path, tmp_path: Path
@@ -403,6 +405,7 @@ def test_a_search_stops_on_a_signal_and_continues_later(root: Path) -> None:
     assert len(finished(root)) == 4
 
 
+@pytest.mark.very_slow
 def test_two_processes_of_one_clone_share_a_study(root: Path) -> None:
     # Each rate has a score of its own, so that nothing after training comes from the cache.
     write_search(root, {"parameters": {RATE: {"choices": [1e-2, 2e-3, 7e-4, 4e-4]}}, "sampler": {"name": "grid"}})
@@ -451,6 +454,7 @@ def everything_below(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.very_slow
 def test_clones_on_several_machines_share_a_study(root: Path, tmp_path: Path, address: str) -> None:
     """The second one is killed and never comes back: its trial is tried again by the first."""
     write_search(root, {"parameters": {RATE: {"choices": [1e-2, 2e-3, 1e-3, 5e-4]}}, "sampler": {"name": "grid"}})
@@ -490,6 +494,7 @@ def test_clones_on_several_machines_share_a_study(root: Path, tmp_path: Path, ad
     assert "hunter2" not in output
 
 
+@pytest.mark.very_slow
 def test_a_clone_with_other_files_is_refused(root: Path, tmp_path: Path, address: str) -> None:
     write_search(root, GRID, name="differ")
     commit(root, "the search")

@@ -141,7 +141,14 @@ def test_gradient_checkpointing_changes_no_number(base: Path, values: dict[str, 
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("optim", ["paged_adamw_32bit", "paged_adamw_8bit", "adamw_bnb_8bit"])
+@pytest.mark.parametrize(
+    "optim",
+    [
+        "paged_adamw_8bit",
+        pytest.param("paged_adamw_32bit", marks=pytest.mark.very_slow),
+        pytest.param("adamw_bnb_8bit", marks=pytest.mark.very_slow),
+    ],
+)
 def test_optimizers_of_bitsandbytes(base: Path, values: dict[str, Any], tmp_path: Path, optim: str) -> None:
     _, _, _, log = run(base, values, tmp_path / "a", optim=optim, num_train_epochs=4)
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
