@@ -34,6 +34,14 @@ TEST = [f"test_{n}" for n in range(6)]
         ("두 사람은 내일 \ufffd 만나기로 합니다.", ["damaged text"]),
         ("두 사람은 내일\x08 만나기로 합니다.", ["damaged text"]),
         ("두 사람은 내일\n만나기로 합니다.", ["newline"]),
+        ("nan", ["no text (nan, None, null)"]),
+        ("NaN", ["no text (nan, None, null)"]),
+        (" None", ["no text (nan, None, null)"]),
+        ("null", ["no text (nan, None, null)"]),
+        (f"<think>두 사람</think> {GOOD}", ["artefact: reasoning"]),
+        (f"```{GOOD}```", ["artefact: code_fence"]),
+        (f"요약: {GOOD}", ["artefact: prefix"]),
+        (f'"{GOOD}"', ["artefact: quotes"]),
         ("두 사람은 1번# 문을 지나 # 3호로 갑니다.", []),
     ],
 )
@@ -76,6 +84,8 @@ def test_a_fit_submission(test_csv: Path) -> None:
         ({name: text for name, text in fit().items() if name != "test_2"}, ["5 rows; the test file has 6", "test_2"]),
         (fit() | {"test_9": GOOD}, ["7 rows; the test file has 6", "not in the test file: 1 (test_9)"]),
         (dict(reversed(fit().items())), ["another order", "row 1 is test_5; expected test_0"]),
+        (fit() | {"test_3": "nan"}, ["no text (nan, None, null): 1 rows (line 5 test_3)"]),
+        (fit() | {"test_3": f"<think>음</think>{GOOD}"}, ["artefact: reasoning: 1 rows (line 5 test_3)"]),
         (fit() | {"test_3": ""}, ["empty: 1 rows (line 5 test_3)"]),
         (
             fit() | {"test_3": "내일 아침 열 시에 학교 앞 카페에서 만나서 같이 갈까?"},

@@ -18,6 +18,7 @@ from yoyak.inference import blocked_scripts, decoding
 from yoyak.inference.backends import transformers as transformers_backend
 from yoyak.inference.backends.transformers import TransformersWriter
 from yoyak.inference.outputs import Output, count_faults, decode_tokens
+from yoyak.inference.postprocessing import without_artefacts
 from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.models.families.base import LoadedModel
 
@@ -425,7 +426,8 @@ def test_faults_are_counted(texts: list[str], expected: dict[str, Any]) -> None:
     outputs = [Output("", hit_limit=index == 1) for index in range(3)]
     counts = count_faults(outputs, texts, DIALOGUES[:3])
     assert set(counts) == {
-        *("rows", "distinct", "empty", "hit_limit", "broken", "copied", "foreign_share", "with_foreign", "mean_characters")
+        *("rows", "distinct", "empty", "hit_limit", "broken", "artefacts", "copied"),
+        *("foreign_share", "with_foreign", "mean_characters"),
     }
     assert counts | expected | {"rows": 3, "hit_limit": 1, "foreign_share": 0, "with_foreign": 0} == counts
 
@@ -442,3 +444,12 @@ def test_foreign_letters_are_counted_except_in_tags_and_words_of_the_dialogue() 
 def test_different_numbers_of_texts_and_dialogues_raise() -> None:
     with pytest.raises(ValueError, match="shorter"):
         count_faults([Output("가", hit_limit=False)] * 2, ["가", "나"], DIALOGUES[:1])
+
+
+def test_artefacts_are_removed_and_counted() -> None:
+    outputs = [Output("<think>음</think>요약: 비가 온다.", hit_limit=True), Output('"간다."', False), Output("온다.", False)]
+    cleaned = without_artefacts(outputs)
+    assert [output.text for output in cleaned] == ["비가 온다.", "간다.", "온다."]
+    assert cleaned[0].hit_limit and cleaned[2] is outputs[2]
+    counts = count_faults(cleaned, [output.text for output in cleaned], DIALOGUES[:3])
+    assert counts["artefacts"] == {"prefix": 1, "quotes": 1, "reasoning": 1}

@@ -29,7 +29,7 @@ class FirstSpeakerWriter:
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         self.encoded += encoded
-        return [Output(f"요약: {text.split(':')[0]}", hit_limit=False) for text in dialogues]
+        return [Output(f"처음: {text.split(':')[0]}", hit_limit=False) for text in dialogues]
 
 
 def summarizer_with_writer(
@@ -116,14 +116,14 @@ def test_post_processing_follows_the_setting_and_then_the_decision_of_predict(
         parse_params(values, source="test"), tokenizer, "kobart", Decisions(postprocess=decided)
     )
     assert summarizer.postprocesses is expected
-    assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#" + ("." if expected else "")
+    assert summarizer.summarize(DIALOGUES[0]) == "처음: #Person1#" + ("." if expected else "")
 
 
 def test_speaker_tags_are_replaced_for_the_model_and_restored(values: dict[str, Any], tiny: Path) -> None:
     values["preprocess"]["person_tags"] = "abstract"
     tokenizer = load_tokenizer(str(tiny), None, ())
     summarizer, writer = summarizer_with_writer(parse_params(values, source="test"), tokenizer, "kobart")
-    assert summarizer.summarize(DIALOGUES[0]) == "요약: #Person1#"
+    assert summarizer.summarize(DIALOGUES[0]) == "처음: #Person1#"
     assert tokenizer.decode(writer.encoded[0]).startswith(
         DIALOGUES[0].replace("#Person1#", "화자1").replace("#Person2#", "화자2")
     )

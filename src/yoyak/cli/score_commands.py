@@ -145,7 +145,8 @@ COMMANDS = (
         name="check-submission",
         summary="Check a submission file against the test file.",
         description="Check that a submission has exactly the rows of the test file in the same order, and look for empty, "
-        "copied, overlong or damaged summaries. The exit status is 1 if there is an error; warnings do not count.",
+        "copied, overlong or damaged summaries, missing values such as nan, and artefacts such as <think>. The exit status is "
+        "1 if there is an error; warnings do not count.",
         examples=(
             "yoyak check-submission data/predictions/submission.csv",
             "yoyak check-submission mine.csv --test data/sample/test.csv",

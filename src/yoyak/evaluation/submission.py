@@ -7,13 +7,24 @@ from pathlib import Path
 
 from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies
 from yoyak.data.text_repair import repair
+from yoyak.evaluation.artefacts import is_no_text, remove_artefacts
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import Row, printable, read_csv
 
 MIN_CHARACTERS, MAX_CHARACTERS = 10, 500  # the summaries of the real data have 13 to 315 characters
 MIN_DISTINCT_SHARE = 0.5
 MAX_NAMED_ROWS = 5  # rows that a message names for one kind of fault
-_ERRORS = {"empty", "copies the dialogue", "too long", "half-written tag", "damaged text"}  # other faults are warnings
+_ERRORS = {  # other faults are warnings
+    "empty",
+    "no text (nan, None, null)",
+    "copies the dialogue",
+    "too long",
+    "half-written tag",
+    "damaged text",
+    "artefact: reasoning",
+    "artefact: code_fence",
+    "artefact: prefix",
+}
 
 
 def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
@@ -90,6 +101,8 @@ def summary_faults(summary: str, dialogue: str) -> list[str]:
     """The kinds of fault of one summary. `dialogue` is the raw text, or empty if it is not known."""
     if not summary.strip():
         return ["empty"]
+    if is_no_text(summary):
+        return ["no text (nan, None, null)"]
     try:
         repaired, _ = repair(dialogue)
     except BadDialogueError:
@@ -107,7 +120,9 @@ def summary_faults(summary: str, dialogue: str) -> list[str]:
         "damaged text": bool(re.search(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]", summary)),
         "newline": "\n" in summary,
     }
-    return [fault for fault, present in checks.items() if present]
+    # A line break of its own has the fault "newline".
+    artefacts = [f"artefact: {name}" for name in remove_artefacts(summary)[1] if name != "line_breaks"]
+    return [fault for fault, present in checks.items() if present] + artefacts
 
 
 def _has_half_written_tag(summary: str) -> bool:

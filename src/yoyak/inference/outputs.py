@@ -1,5 +1,6 @@
-"""Generated texts: decoding token ids, how a text ended, and counts that show a broken model."""
+"""Generated texts: decoding token ids, how a text ended, artefacts, and counts that show a broken model."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ class Output:
     text: str
     hit_limit: bool  # generation stopped at max_new_tokens, not at an end-of-text token
     broken: bool = False  # it had bytes that form no character; they are removed from `text`
+    artefacts: tuple[str, ...] = ()  # kinds that post-processing removed from `text`
 
 
 def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -55,14 +57,17 @@ def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Seq
 
     Returns:
         Numbers of rows, and of rows that are distinct, empty, at the length limit, broken, or copied from their dialogue;
-        foreign letters as `count_foreign_letters` counts them; the mean number of characters.
+        for each kind of artefact the rows from which it was removed; foreign letters as `count_foreign_letters` counts them;
+        the mean number of characters.
     """
+    artefacts = Counter(name for output in outputs for name in output.artefacts)
     return {
         "rows": len(texts),
         "distinct": len(set(texts)),
         "empty": sum(not text for text in texts),
         "hit_limit": sum(output.hit_limit for output in outputs),
         "broken": sum(output.broken for output in outputs),
+        "artefacts": dict(sorted(artefacts.items())),
         "copied": sum(copies(text, dialogue) for text, dialogue in zip(texts, dialogues, strict=True)),
         **count_foreign_letters(texts, dialogues),
         "mean_characters": round(sum(map(len, texts)) / len(texts), 2),

@@ -1,12 +1,17 @@
-"""Completing the end of a summary that was cut off, and deciding on the dev split whether that raises the score."""
+"""Post-processing: removing what chat models write around a summary, and completing the end of one that was cut off.
+
+The first always happens. The second happens if it raises the score on the dev split (`decide`).
+"""
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from yoyak.data.dialogue import TAG
 from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
+from yoyak.evaluation.artefacts import remove_artefacts
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.outputs import Output
 
@@ -14,6 +19,15 @@ _HALF_TAG = re.compile(r"#[A-Za-z0-9]*$")
 _WHOLE_TAG_AT_END = re.compile(rf"{TAG.pattern}$")
 _CLOSED = r"[.!?…][\"'”’」』)\]]*"  # the end of a sentence, with the quotation mark or bracket that it closes
 _SENTENCE_END = re.compile(rf"{_CLOSED}$")
+
+
+def without_artefacts(outputs: Sequence[Output]) -> list[Output]:
+    """The outputs with the summary alone: without reasoning, code fences, "요약:" and similar (`evaluation.artefacts`)."""
+    cleaned = [remove_artefacts(output.text) for output in outputs]
+    return [
+        replace(output, text=text, artefacts=rules) if rules else output
+        for output, (text, rules) in zip(outputs, cleaned, strict=True)
+    ]
 
 
 def complete_ending(output: Output) -> str:

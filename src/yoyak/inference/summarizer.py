@@ -14,7 +14,7 @@ from yoyak.data.raw_dialogues import prepare_row
 from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
 from yoyak.inference.decoding import generate
 from yoyak.inference.outputs import Output
-from yoyak.inference.postprocessing import complete_ending
+from yoyak.inference.postprocessing import complete_ending, without_artefacts
 from yoyak.models.checkpoints import check_positions
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
@@ -243,7 +243,7 @@ class Summarizer:
         progress: str,
         kept: BatchStore | None = None,
     ) -> list[Output]:
-        """Generate one output for each row.
+        """Generate one output for each row, without what chat models write around a summary (`without_artefacts`).
 
         Args:
             encoded: what the model reads for each row (`encode`).
@@ -253,7 +253,8 @@ class Summarizer:
         """
         writer = self.choose_backend().writer
         dialogues = [row["dialogue"] for row in rows]
-        return generate(writer, encoded, dialogues, settings=self.params.generation, progress=progress, kept=kept)
+        outputs = generate(writer, encoded, dialogues, settings=self.params.generation, progress=progress, kept=kept)
+        return without_artefacts(outputs)
 
     def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:
         """Return the summaries of outputs: post-processed if `postprocess` is true, with speaker tags restored."""
