@@ -161,7 +161,8 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     else:
         model, tokenizer = adapters.load(args.adapter)
     settings, dev = params.generation.model_copy(update={"num_beams": 1, "batch_size": 32, "max_new_tokens": 60}), rows["dev"]
-    ids = family_named("qlora").encode(dev, LoadedModel("qlora", model, tokenizer), params, names_topic=False)
+    family = family_named("qlora")
+    ids = [row.ids for row in family.encode(dev, LoadedModel("qlora", model, tokenizer), params, names_topic=False)]
 
     def write_in_file_order() -> list[str]:
         model.generation_config = transformers.generation_config(settings, tokenizer, model)

@@ -31,6 +31,9 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
+    for split in rows:
+        if cuts := summarizer.describe_cuts(encoded[split]):
+            print(f"{split}: {cuts}", flush=True)
     settings, family = params.generation, summarizer.family
     sections, checkpoints = summarizer.depends_on()
     with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
@@ -51,6 +54,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             report[split] = count_faults(
                 outputs[split], texts, summarizer.restore_tags([row["dialogue"] for row in split_rows])
             )
+            report[split]["input"] = summarizer.count_cuts(encoded[split])
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
             table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, texts, strict=True)]

@@ -7,6 +7,7 @@ from yoyak.config.params import load_params
 from yoyak.data import tokenized_data
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
+from yoyak.models.length_report import describe_lengths
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
@@ -28,7 +29,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     checkpoint = Path(chosen.checkpoint).resolve()
     if checkpoint.is_dir() and not checkpoint.is_relative_to(Path("models/base").resolve()):
         print(f"WARNING: {chosen.checkpoint} is outside models/base: DVC does not notice when it changes", flush=True)
-    check_token_limits(chosen.checkpoint, chosen.revision, family.token_limits(params.tokenizer, None))
+    lengths, limits = params.tokenizer, family.token_limits(params.tokenizer, None)
+    positions = check_token_limits(chosen.checkpoint, chosen.revision, limits)
     verify_checksums(processed)
     tokenizer = family.load_tokenizer(params)
     with atomic_folder(output) as folder:
@@ -39,9 +41,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
             workers=os.cpu_count() or 1,
         )
     for split, counts in report.items():
-        for kind, removed in (("dialogue", "its end is"), ("summary", "its end is"), ("prompt", "turns from its middle are")):
-            if cut := counts.get(kind, {}).get("truncated"):
-                print(f"{split}: {cut} of {counts['rows']} rows have a {kind} longer than the limit; {removed} left out")
+        for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions):
+            print(f"{split}: {message}", flush=True)
     write_json(metrics, report)
 
 

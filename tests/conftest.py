@@ -232,4 +232,4 @@ def encode_for_prediction(family: str, rows: Sequence[Any], tokenizer: Any, leng
 
     sections: Any = SimpleNamespace(tokenizer=lengths, prompt=prompt)
     loaded = LoadedModel(family, None, tokenizer)
-    return family_named(family).encode(rows, loaded, sections, names_topic=uses_topic(prompt, rows))
+    return [row.ids for row in family_named(family).encode(rows, loaded, sections, names_topic=uses_topic(prompt, rows))]

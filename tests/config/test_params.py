@@ -25,7 +25,7 @@ SECTIONS = {
         "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision qlora.quantization "
         "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder"
     ),
-    "tokenizer": "max_input_length max_target_length special_tokens",
+    "tokenizer": "max_input_length max_target_length truncation special_tokens",
     "prompt": "style system topic augmentation",
     "training": (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "

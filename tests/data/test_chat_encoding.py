@@ -30,7 +30,7 @@ def prompt_settings(**changes: Any) -> Prompt:
 
 
 def length_limits(prompt: int = 2000, answer: int = 100) -> Tokenizer:
-    return Tokenizer(max_input_length=prompt, max_target_length=answer, special_tokens=[])
+    return Tokenizer(max_input_length=prompt, max_target_length=answer, truncation="middle", special_tokens=[])
 
 
 def rows(*more: str, topics: bool = True, summaries: bool = True) -> list[dict[str, Any]]:
@@ -191,13 +191,18 @@ def test_truncated_prompts_and_summaries_are_counted(chat_tokenizer: Any, tmp_pa
         {"fname": str(index), "dialogue": dialogue, "topic": "", "summary": summary}
         for index, (dialogue, summary) in enumerate(zip(dialogues, summaries, strict=True))
     ]
-    unlimited = prompts.PromptBuilder(chat_tokenizer, prompt_settings(), max_length=10**6, names_topic=False)
+    unlimited = prompts.PromptBuilder(chat_tokenizer, prompt_settings(), 10**6, names_topic=False, truncation="middle")
     lengths = [len(chat_tokenizer(unlimited.render(dialogue), add_special_tokens=False).input_ids) for dialogue in dialogues]
     targets = [len(chat_tokenizer(summary, add_special_tokens=False).input_ids) + 1 for summary in summaries]
     longest = sorted(targets)[-2]  # one summary is longer
     limits = length_limits(prompt=lengths[3] + 5, answer=longest)
     report, splits = encode(tmp_path, chat_tokenizer, {"train": examples, "test": examples[:1]}, lengths=limits)
+    kept_tokens = [sum(label == -100 for label in labels) for labels in splits["train"]["labels"]]
     assert report["train"]["prompt"] == {
+        "tokens": sum(lengths),
+        "tokens_left_out": sum(lengths) - sum(kept_tokens),
+        "tokens_left_out_share": round(1 - sum(kept_tokens) / sum(lengths), 6),
+        "turns": 1 + 5 + 1 + 3 + 2,
         "tokens_mean": round(sum(lengths) / 5, 2),
         "tokens_p95": max(lengths),
         "tokens_max": max(lengths),
@@ -209,6 +214,9 @@ def test_truncated_prompts_and_summaries_are_counted(chat_tokenizer: Any, tmp_pa
         "unknown_share": 0,
     }
     assert report["train"]["summary"] == {
+        "tokens": sum(targets),
+        "tokens_left_out": max(targets) - longest,
+        "tokens_left_out_share": round((max(targets) - longest) / sum(targets), 6),
         "tokens_mean": round(sum(targets) / 5, 2),
         "tokens_p95": max(targets),
         "tokens_max": max(targets),

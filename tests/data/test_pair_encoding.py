@@ -35,11 +35,37 @@ def test_exact_ids_of_a_short_source(tiny_tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("limit", [2, 3, 5, 8])
-def test_a_truncated_text_ends_with_eos(tiny_tokenizer: Any, limit: int) -> None:
+def test_a_summary_that_is_cut_ends_with_eos(tiny_tokenizer: Any, limit: int) -> None:
     text = SUMMARIES[3]
     whole = tiny_tokenizer(text).input_ids
-    for encode_texts in (pair_encoding.encode_sources, pair_encoding.encode_targets):
-        assert encode_texts(tiny_tokenizer, [text], limit) == [[*whole[: limit - 1], EOS]]
+    assert pair_encoding.encode_targets(tiny_tokenizer, [text], limit) == [[*whole[: limit - 1], EOS]]
+
+
+@pytest.mark.parametrize(("truncation", "kept"), [("middle", [0, 3, 4]), ("start", [2, 3, 4]), ("end", [0, 1, 2])])
+def test_a_dialogue_that_is_too_long_loses_whole_turns(tiny_tokenizer: Any, truncation: Any, kept: list[int]) -> None:
+    turns = [f"#Person{number}#: {letter * 5}" for number, letter in enumerate("가나다라마", 1)]
+    expected = [*tiny_tokenizer("\n".join(turns[place] for place in kept)).input_ids, EOS]
+    text = "\n".join(turns)
+    for room in (0, 3):
+        (row,) = pair_encoding.encode_dialogues(tiny_tokenizer, [text], len(expected) + room, truncation)
+        assert row.ids == expected
+        assert (row.turns, row.turns_left_out, row.turn_cut) == (5, 2, False)
+        assert row.tokens == len(tiny_tokenizer(text).input_ids) + 1
+
+
+def test_the_end_of_a_single_long_turn_stays(tiny_tokenizer: Any) -> None:
+    text = f"#Person1#: {' '.join(f'{number}번' for number in range(100))}"
+    (row,) = pair_encoding.encode_dialogues(tiny_tokenizer, [text], 30, "middle")
+    kept = tiny_tokenizer.decode(row.ids)
+    assert kept.startswith("#Person1#: ") and kept.endswith("98번 99번</s>")
+    assert 27 <= len(row.ids) <= 30
+    assert (row.turns_left_out, row.turn_cut) == (0, True)
+
+
+def test_even_a_speaker_that_does_not_fit_stays_within_the_limit(tiny_tokenizer: Any) -> None:
+    (row,) = pair_encoding.encode_dialogues(tiny_tokenizer, ["#PersonWithoutToken#: 가"], 8, "middle")
+    assert len(row.ids) == 8 and row.ids[-1] == EOS
+    assert row.is_shortened
 
 
 def test_a_text_of_exactly_the_limit_is_not_truncated(tiny_tokenizer: Any) -> None:
@@ -53,8 +79,8 @@ def test_a_tokenizer_that_adds_eos_itself_still_gives_one_eos(eos_adding_tokeniz
         (ids,) = encode_texts(eos_adding_tokenizer, [SUMMARIES[0]], 100)
         assert ids.count(EOS) == 1
         assert eos_adding_tokenizer.decode(ids) == SUMMARIES[0] + "</s>"
-        (cut,) = encode_texts(eos_adding_tokenizer, [SUMMARIES[0]], 5)
-        assert cut == [*ids[:4], EOS]
+    (cut,) = pair_encoding.encode_targets(eos_adding_tokenizer, [SUMMARIES[0]], 5)
+    assert cut == [*ids[:4], EOS]
 
 
 def test_truncation_and_padding_stored_in_the_tokenizer_have_no_effect(tiny_tokenizer: Any) -> None:

@@ -11,6 +11,7 @@ from tokenizers import processors
 from tests.conftest import DIALOGUES, SHARED, SUMMARIES
 from yoyak.config.sections import Prompt
 from yoyak.data import chat_encoding, prompts
+from yoyak.data.truncation import EncodedDialogue
 from yoyak.system.errors import YoyakError
 
 LLAMA = SHARED / "tokenizers" / "llama-3.2-korean-3b"
@@ -34,7 +35,9 @@ def prompt_settings(style: Style = "structured", **changes: Any) -> Prompt:
 def make_builder(
     tokenizer: Any, style: Style = "structured", *, limit: int = 10**6, topic: bool = True, **changes: Any
 ) -> prompts.PromptBuilder:
-    return prompts.PromptBuilder(tokenizer, prompt_settings(style, **changes), max_length=limit, names_topic=topic)
+    return prompts.PromptBuilder(
+        tokenizer, prompt_settings(style, **changes), max_length=limit, names_topic=topic, truncation="middle"
+    )
 
 
 def ids_of(builder: prompts.PromptBuilder, dialogue: str, topic: str = "", instruction: int = 0) -> list[int]:
@@ -263,7 +266,7 @@ def test_other_errors_of_a_template_do_not_mention_the_system_message(chat_token
 def test_a_prompt_of_exactly_the_limit_is_not_shortened(tokenizer: Any, style: Style) -> None:
     whole = ids_of(make_builder(tokenizer, style), LONG)
     row = {"dialogue": LONG}
-    assert make_builder(tokenizer, style, limit=len(whole)).encode([row]) == [prompts.EncodedPrompt(whole, len(whole))]
+    assert make_builder(tokenizer, style, limit=len(whole)).encode([row]) == [EncodedDialogue(whole, len(whole), 30)]
     (cut,) = make_builder(tokenizer, style, limit=len(whole) - 1).encode([row])
     assert len(cut.ids) < len(whole) == cut.tokens
     assert cut.turns_left_out >= 1
@@ -328,21 +331,26 @@ def test_a_dialogue_that_is_too_long_keeps_its_first_and_last_turns(
     assert encoded.tokens == len(ids_of(builder, row["dialogue"], topic, instruction))
     kept = dialogue_of(builder, encoded.ids, topic, instruction).split("\n")
     assert len(kept) == len(turns) - encoded.turns_left_out
-    if encoded.turn_cut:
-        (last,) = kept
-        speaker, utterance = turns[-1].split(": ", 1)
-        rest = last.removeprefix(f"{speaker}: ")
-        assert last == f"{speaker}: {rest}"
+    order = [index for pair in zip(reversed(range(len(turns))), range(len(turns)), strict=True) for index in pair]
+    order = order[: len(turns)]  # in which turns are kept
+
+    def ids_with(count: int, further: str = "") -> list[int]:
+        texts = {index: turns[index] for index in order[:count]} | ({order[count]: further} if further else {})
+        return ids_of(builder, "\n".join(texts[index] for index in sorted(texts)), topic, instruction)
+
+    whole = len(kept) - encoded.turn_cut
+    cut = sorted(order[: len(kept)]).index(order[whole]) if encoded.turn_cut else None
+    assert [text for place, text in enumerate(kept) if place != cut] == [turns[index] for index in sorted(order[:whole])]
+    if cut is not None:
+        speaker, utterance = turns[order[whole]].split(": ", 1)
+        rest = kept[cut].removeprefix(f"{speaker}: ")
+        assert kept[cut] == f"{speaker}: {rest}"
         assert utterance.endswith(rest)
         assert len(rest) < len(utterance)
-        more = utterance[len(utterance) - len(rest) - 1 :]
-        assert len(ids_of(builder, f"{speaker}: {more}", topic, instruction)) > limit
-    else:
-        head, tail = len(kept) // 2, (len(kept) + 1) // 2
-        assert kept == [*turns[:head], *turns[len(turns) - tail :]]
-        head, tail = (len(kept) + 2) // 2, (len(kept) + 3) // 2
-        more = "\n".join([*turns[:head], *turns[len(turns) - tail :]])
-        assert head + tail > len(turns) or len(ids_of(builder, more, topic, instruction)) > limit
+        assert len(ids_of(builder, turns[order[whole]], topic, instruction)) > limit, "a turn that fits alone is not cut"
+        assert len(ids_with(whole, f"{speaker}: {utterance[len(utterance) - len(rest) - 1 :]}")) > limit
+    elif whole < len(turns):
+        assert len(ids_with(whole + 1)) > limit
     if encoded.tokens <= limit:
         assert (encoded.turns_left_out, encoded.turn_cut) == (0, False)
     else:
@@ -364,13 +372,16 @@ def test_a_last_turn_that_is_too_long_keeps_its_end(tokenizer: Any, style: Style
         assert utterance.endswith(rest)
 
 
-def test_another_turn_that_is_too_long_is_left_out(chat_tokenizer: Any) -> None:
+def test_another_turn_that_is_too_long_fills_the_room_that_is_left(chat_tokenizer: Any) -> None:
     builder = make_builder(chat_tokenizer)
     limit = max(empty_prompt_tokens(builder)) + 60
     turns = ["#Person1#: 가", f"#Person2#: {'나 ' * 300}다", "#Person1#: 라"]
     (encoded,) = make_builder(chat_tokenizer, limit=limit).encode([{"dialogue": "\n".join(turns)}])
-    assert dialogue_of(builder, encoded.ids).split("\n") == [turns[0], turns[2]]
-    assert (encoded.turns_left_out, encoded.turn_cut) == (1, False)
+    first, middle, last = dialogue_of(builder, encoded.ids).split("\n")
+    assert (first, last) == (turns[0], turns[2])
+    assert middle.startswith("#Person2#: ") and middle.endswith("나 나 다")
+    assert limit - 4 <= len(encoded.ids) <= limit
+    assert (encoded.turns_left_out, encoded.turn_cut) == (0, True)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -23,7 +23,9 @@ PROMPT = Prompt(style="structured", system=None, topic="auto", augmentation="non
 
 def length_limits(max_input_length: int = 64, max_target_length: int = 32) -> Tokenizer:
     """The section tokenizer with these limits."""
-    return Tokenizer(max_input_length=max_input_length, max_target_length=max_target_length, special_tokens=[*TAGS])
+    return Tokenizer(
+        max_input_length=max_input_length, max_target_length=max_target_length, truncation="middle", special_tokens=[*TAGS]
+    )
 
 
 def rows(*, summaries: Sequence[str] | None = SUMMARIES) -> list[dict[str, Any]]:
@@ -82,7 +84,16 @@ def test_truncation_is_counted(tiny_tokenizer: Any, tmp_path: Path) -> None:
     limit = sorted(lengths)[-3]  # two texts are longer
     report = encode(tmp_path, tiny_tokenizer, {"train": rows(), "test": rows(summaries=None)}, max_input_length=limit)
     assert report["train"]["rows"] == 8
+    sources = tokenized_data.load_tokenized(tmp_path / "out")["train"]["input_ids"]
+    kept = [len(ids) for ids in sources]
+    turns = sum(text.count("\n") + 1 for text in DIALOGUES)
     assert report["train"]["dialogue"] == {
+        "tokens": sum(lengths),
+        "tokens_left_out": sum(lengths) - sum(kept),
+        "tokens_left_out_share": round(1 - sum(kept) / sum(lengths), 6),
+        "turns": turns,
+        "turns_left_out": turns - sum(tiny_tokenizer.decode(ids).count("\n") + 1 for ids in sources),
+        "turns_cut": 0,
         "tokens_mean": round(sum(lengths) / 8, 2),
         "tokens_p95": max(lengths),
         "tokens_max": max(lengths),
@@ -93,7 +104,7 @@ def test_truncation_is_counted(tiny_tokenizer: Any, tmp_path: Path) -> None:
     }
     assert set(report["train"]) == {"rows", "dialogue", "summary"}
     assert set(report["test"]) == {"rows", "dialogue"}
-    assert max(tokenized_data.load_tokenized(tmp_path / "out")["train"]["length"]) == limit
+    assert max(kept) <= limit
 
 
 def test_unknown_tokens_are_counted(kobart_tokenizer: Any, tmp_path: Path) -> None:

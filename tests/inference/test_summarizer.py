@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,30 @@ def test_params_are_searched_in_all_folders_above_the_model(tiny: Path, tmp_path
     text = text.replace("max_input_length: 512", "max_input_length: 128")
     (tmp_path / "repository/params.yaml").write_text(text, encoding="utf-8")
     assert Summarizer.load(base).params.tokenizer.max_input_length == 128
+
+
+def test_turns_that_are_left_out_are_told(params: Params, tiny: Path) -> None:
+    """A long dialogue with another last turn gives another input, and the warning says how much is missing."""
+    summarizer, writer = summarizer_with_writer(params, load_tokenizer(str(tiny), None, ("#Person1#",)), "kobart")
+    turns = [f"#Person1#: {number}번째 말입니다." for number in range(300)]
+    said = r"^1 of 1 dialogues \(100\.0%\) are longer than tokenizer\.max_input_length \(128 tokens\): \d+ of 300 turns"
+    for last in ("#Person1#: 가", "#Person1#: 나"):
+        with pytest.warns(UserWarning, match=said):
+            summarizer.summarize("\n".join([*turns, last][-300:]))
+    first, second = writer.encoded
+    assert first != second
+    counts = summarizer.count_cuts(summarizer.encode([{"dialogue": "\n".join(turns), "topic": ""}]))
+    assert counts["truncated"] == 1 and 280 < counts["turns_left_out"] < 300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        summarizer.summarize(DIALOGUES[0])
+
+
+def test_rows_can_tell_it_elsewhere(params: Params, tiny: Path) -> None:
+    summarizer, _ = summarizer_with_writer(params, load_tokenizer(str(tiny), None, ()), "kobart")
+    said: list[str] = []
+    summarizer.summarize_rows([{"dialogue": "#Person1#: 가\n" * 300 + "#Person1#: 나", "topic": ""}], tell=said.append)
+    assert len(said) == 1 and "turns are left out from the middle" in said[0]
 
 
 @pytest.mark.parametrize("report", [None, {"pruned": "rouge_sum 1 after epoch 1"}])
@@ -155,7 +180,8 @@ def test_prompts_name_topics_as_predict_decided_or_if_every_row_has_one(
 
 def test_a_dialogue_longer_than_the_limit_is_accepted(params: Params, tiny: Path) -> None:
     long = "#Person1#: " + "안녕하세요 " * 2000
-    assert len(Summarizer.load(tiny, params=params).summarize_many([long, DIALOGUES[0]])) == 2
+    with pytest.warns(UserWarning, match="turns cut because they do not fit even alone: 1; in all"):
+        assert len(Summarizer.load(tiny, params=params).summarize_many([long, DIALOGUES[0]])) == 2
 
 
 def test_a_text_that_is_not_a_dialogue_is_an_error_that_names_its_position(params: Params, tiny: Path) -> None:

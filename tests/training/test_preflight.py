@@ -13,7 +13,7 @@ from yoyak.training import memory_checks, preflight
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 
 BEFORE_LOADING = ["params", "versions", "trackers", "device", "score", "data"]
-NAMES = [*BEFORE_LOADING, "checkpoint", "precision", "memory", "one step"]
+NAMES = [*BEFORE_LOADING, "checkpoint", "lengths", "precision", "memory", "one step"]
 
 
 @pytest.fixture
@@ -45,6 +45,20 @@ def test_all_checks_pass(ready: dict[str, Any], capsys: pytest.CaptureFixture[st
     first, after = (float(part.split()[-1]) for part in lines["one step"].split(","))
     assert 0 < after != first > 0  # with dropout, one step may raise it
     assert "float32" in lines["precision"]
+
+
+def test_texts_that_are_too_long_are_told_with_the_value_that_keeps_all(
+    ready: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready["tokenizer"] |= {"max_input_length": 40, "max_target_length": 8}
+    assert preflight.run_checks(parse_params(ready, source="test"), step=False)
+    found = capsys.readouterr().out.partition("ok    lengths: ")[2].partition("ok    precision")[0]
+    assert found.startswith("the first 1,000 rows of each split\n        train: ")
+    dialogues, summaries = (line for line in found.split("\n") if "train: " in line)
+    assert "tokenizer.max_input_length (40 tokens)" in dialogues and "left out from the middle" in dialogues
+    assert "of 4 summaries" in summaries and "tokenizer.max_target_length (8 tokens) and lose their end" in summaries
+    assert dialogues.endswith("would keep all; the model allows up to 256")
+    assert "test: " in found and "of 2 summaries" not in found.partition("test: ")[2]
 
 
 def test_the_step_can_be_left_out(ready: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +106,8 @@ def test_a_fault_is_named_and_the_other_checks_still_run(
     assert message in "\n".join(lines.values())
     # Checks that need a model are left out without one. All others run.
     expected = [*BEFORE_LOADING, "checkpoint"] if check == "checkpoint" else NAMES[:-1]
+    if check == "data":
+        expected = [name for name in expected if name != "lengths"]  # this check reads the data too
     assert [name for name in NAMES if name in lines] == expected
     assert all(lines[name].startswith("ok    ") for name in expected if name != check)
 
@@ -174,7 +190,7 @@ def chats(ready: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 def test_all_checks_pass_for_a_decoder_only_model(chats: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     passed, lines = report(chats, capsys)
     assert passed
-    assert list(lines) == [*BEFORE_LOADING, "memory", "checkpoint", "precision", "one step"]
+    assert list(lines) == [*BEFORE_LOADING, "memory", "checkpoint", "lengths", "precision", "one step"]
     assert "(llama)" in lines["checkpoint"] and "LoRA on down_proj" in lines["checkpoint"]
     assert "estimated peak" in lines["memory"]
     first, after = (float(part.split()[-1]) for part in lines["one step"].split(","))

@@ -74,8 +74,12 @@ def _summarize(args: argparse.Namespace) -> None:
     decisions = Decisions.read(PREDICT_REPORT)
     if args.model is not None:  # the backend was chosen for another model
         decisions = replace(decisions, backend=None)
-    summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows)
+    summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows, tell=_tell)
     _write_summaries(rows, summaries, args.output, is_csv=is_csv)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _write_summaries(rows: list[dict[str, str]], summaries: list[str], output: Path | None, *, is_csv: bool) -> None:

@@ -106,11 +106,15 @@ class Tokenizer(Section):
     """Tokenization; all lengths are in tokens."""
 
     max_input_length: Annotated[int, Field(ge=8)] = Field(
-        description="Longest input of the model, in tokens. `kobart` drops the end of a longer dialogue; `qlora` drops turns "
-        "from its middle, and the prompt counts too."
+        description="Longest input of the model, in tokens. For `qlora` the prompt counts too. `truncation` says what a longer "
+        "dialogue loses."
     )
     max_target_length: Annotated[int, Field(ge=4)] = Field(
         description="Longest summary in training, in tokens. The end of a longer one is dropped."
+    )
+    truncation: Literal["middle", "start", "end"] = Field(
+        description="Where a dialogue that is too long loses whole turns. `middle` and `start` keep its last turn, `end` keeps "
+        "its first. A turn is cut only if it does not fit even alone."
     )
     special_tokens: list[Tag] = Field(
         description="Tags that are one token each. A tag that the tokenizer does not have is added."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.encoding_checks import Columns, count_unknown, require_targets
+from yoyak.data.truncation import cut_columns
 
 if TYPE_CHECKING:
     from yoyak.data.prompts import PromptBuilder
@@ -43,10 +44,7 @@ def encode_chats(
     columns: Columns = {"fname": [fname for fname in batch["fname"] for _ in instructions]}
     by_instruction = (prompt_builder.encode(rows, instruction=index) for index in instructions)
     prompts = [prompt for of_one_row in zip(*by_instruction, strict=True) for prompt in of_one_row]
-    columns["_prompt_tokens"] = [prompt.tokens for prompt in prompts]
-    columns["_prompt_truncated"] = [prompt.tokens > len(prompt.ids) or prompt.turn_cut for prompt in prompts]
-    columns["_prompt_turns_left_out"] = [prompt.turns_left_out for prompt in prompts]
-    columns["_prompt_turns_cut"] = [prompt.turn_cut for prompt in prompts]
+    columns |= cut_columns("prompt", prompts)
     columns["_prompt_unknown_tokens"] = [count_unknown(tokenizer, prompt.ids) for prompt in prompts]
     columns["input_ids"] = [prompt.ids for prompt in prompts]
     if "summary" in batch:
@@ -56,6 +54,7 @@ def encode_chats(
         tokens = [count for count in tokens for _ in instructions]
         columns["_summary_tokens"] = tokens
         columns["_summary_truncated"] = [count > max_target_length for count in tokens]
+        columns["_summary_tokens_left_out"] = [max(0, count - max_target_length) for count in tokens]
         columns["_summary_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in targets]
         columns["labels"] = [[-100] * len(prompt.ids) + ids for prompt, ids in zip(prompts, targets, strict=True)]
         columns["input_ids"] = [prompt.ids + ids for prompt, ids in zip(prompts, targets, strict=True)]

@@ -1,30 +1,59 @@
 """Rows as token ids for encoder-decoders: the dialogue is the source, the summary is the target."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Tokenizer
 from yoyak.data.encoding_checks import Columns, count_unknown, require_targets
+from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, cut_columns, shorten
 
 NO_LIMIT = 10**9
 
 
-def encode_sources(tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], max_length: int) -> list[list[int]]:
-    """Token ids of each dialogue, at most `max_length` with the final EOS. Longer ones lose their end."""
-    return [_cut(tokenizer, ids, max_length) for ids in tokenizer(list(dialogues)).input_ids]
+def encode_dialogues(
+    tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], max_length: int, truncation: Truncation
+) -> list[EncodedDialogue]:
+    """Token ids of each dialogue, at most `max_length` with the final EOS. Longer ones lose turns (`truncation.shorten`)."""
+
+    def encode(dialogue: str) -> list[int]:
+        return _end(tokenizer, tokenizer(dialogue).input_ids)
+
+    rows = []
+    for dialogue, tokens in zip(dialogues, tokenizer(list(dialogues)).input_ids, strict=True):
+        ids = _end(tokenizer, tokens)
+        row = EncodedDialogue(ids, len(ids), count_turns(dialogue))
+        if len(ids) > max_length:
+            row = shorten(dialogue, encode=encode, tokens=len(ids), max_length=max_length, truncation=truncation)
+            if len(row.ids) > max_length:  # not even a speaker fits
+                row = replace(row, ids=[*row.ids[: max_length - 1], row.ids[-1]])
+        rows.append(row)
+    return rows
+
+
+def encode_sources(
+    tokenizer: PreTrainedTokenizerBase, dialogues: Sequence[str], max_length: int, truncation: Truncation = "middle"
+) -> list[list[int]]:
+    """The token ids alone of `encode_dialogues`."""
+    return [row.ids for row in encode_dialogues(tokenizer, dialogues, max_length, truncation)]
 
 
 def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int) -> list[list[int]]:
     """Token ids of each summary, at most `max_length` with the final EOS, which also ends summaries that are cut."""
-    return [_cut(tokenizer, ids, max_length) for ids in tokenizer(text_target=list(summaries)).input_ids]
+    whole = (_end(tokenizer, ids) for ids in tokenizer(text_target=list(summaries)).input_ids)
+    return [_cut(ids, max_length) for ids in whole]
 
 
-def _cut(tokenizer: PreTrainedTokenizerBase, ids: list[int], max_length: int) -> list[int]:
-    """Cut a row and end it with EOS. T5's tokenizer adds EOS, KoBART's does not. Without EOS in its labels, a model never
-    learns to stop."""
-    body = ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
-    return [*body[: max_length - 1], tokenizer.eos_token_id]
+def _end(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """End a row with EOS. T5's tokenizer adds EOS, KoBART's does not. Without EOS in its labels, a model never learns to
+    stop."""
+    return ids if ids and ids[-1] == tokenizer.eos_token_id else [*ids, tokenizer.eos_token_id]
+
+
+def _cut(ids: list[int], max_length: int) -> list[int]:
+    """Cut a row, and keep the EOS at its end."""
+    return ids if len(ids) <= max_length else [*ids[: max_length - 1], ids[-1]]
 
 
 def encode_pairs(batch: Columns, tokenizer: PreTrainedTokenizerBase, lengths: Tokenizer) -> Columns:
@@ -33,27 +62,28 @@ def encode_pairs(batch: Columns, tokenizer: PreTrainedTokenizerBase, lengths: To
     Args:
         batch: columns fname, dialogue and, except for test, summary.
         tokenizer: the model's tokenizer.
-        lengths: section tokenizer of params.yaml: max_input_length and max_target_length.
+        lengths: section tokenizer of params.yaml: max_input_length, max_target_length and truncation.
 
     Returns:
         Columns fname, input_ids, length (of input_ids) and labels where there are summaries. Columns that begin with an
-        underscore hold lengths before cutting, whether a row was cut, and unknown tokens.
+        underscore hold lengths before cutting, what was left out, and unknown tokens.
 
     Raises:
         YoyakError: naming the row, if a summary has no token.
     """
     columns: Columns = {"fname": batch["fname"]}
-    kinds = (
-        ("dialogue", "input_ids", encode_sources, lengths.max_input_length),
-        ("summary", "labels", encode_targets, lengths.max_target_length),
-    )
-    for kind, name, encode, limit in kinds:
-        if kind in batch:
-            whole = encode(tokenizer, batch[kind], NO_LIMIT)
-            columns[name] = [_cut(tokenizer, ids, limit) for ids in whole]
-            columns[f"_{kind}_tokens"] = [len(ids) for ids in whole]
-            columns[f"_{kind}_truncated"] = [len(ids) > limit for ids in whole]
-            columns[f"_{kind}_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in whole]
+    dialogues = encode_dialogues(tokenizer, batch["dialogue"], lengths.max_input_length, lengths.truncation)
+    columns["input_ids"] = [row.ids for row in dialogues]
+    columns |= cut_columns("dialogue", dialogues)
+    columns["_dialogue_unknown_tokens"] = [count_unknown(tokenizer, row.ids) for row in dialogues]
+    if "summary" in batch:
+        limit = lengths.max_target_length
+        whole = encode_targets(tokenizer, batch["summary"], NO_LIMIT)
+        columns["labels"] = [_cut(ids, limit) for ids in whole]
+        columns["_summary_tokens"] = [len(ids) for ids in whole]
+        columns["_summary_truncated"] = [len(ids) > limit for ids in whole]
+        columns["_summary_tokens_left_out"] = [max(0, len(ids) - limit) for ids in whole]
+        columns["_summary_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in whole]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     if "labels" in columns:
         require_targets(columns["fname"], columns["labels"])

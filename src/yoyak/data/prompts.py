@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Prompt
+from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, shorten
 from yoyak.system.errors import YoyakError
 
 INSTRUCTIONS = (  # the first one is always used; the others are the augmentation `templates`
@@ -21,16 +21,6 @@ MIN_DIALOGUE_TOKENS = 16  # that the rest of a prompt must leave for the dialogu
 
 
 @dataclass(frozen=True)
-class EncodedPrompt:
-    """A prompt as token ids, and what was left out so that it fits."""
-
-    ids: list[int]
-    tokens: int  # before anything was left out
-    turns_left_out: int = 0
-    turn_cut: bool = False  # the last turn alone was too long, so its beginning was cut off
-
-
-@dataclass(frozen=True)
 class PromptBuilder:
     """Makes prompts for one tokenizer.
 
@@ -39,12 +29,14 @@ class PromptBuilder:
         settings: section prompt of params.yaml.
         max_length: tokens of a prompt.
         names_topic: whether the structured question names the topic of a dialogue (`uses_topic`).
+        truncation: where turns of a dialogue that is too long are left out.
     """
 
     tokenizer: PreTrainedTokenizerBase
     settings: Prompt
     max_length: int
     names_topic: bool
+    truncation: Truncation
 
     def render(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
         """The text of a prompt, up to the place where the model continues. `instruction` is an index into INSTRUCTIONS."""
@@ -60,11 +52,10 @@ class PromptBuilder:
         system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
         return render_chat(self.tokenizer, [*system, {"role": "user", "content": message}])
 
-    def encode(self, rows: Sequence[Mapping[str, str]], *, instruction: int = 0) -> list[EncodedPrompt]:
+    def encode(self, rows: Sequence[Mapping[str, str]], *, instruction: int = 0) -> list[EncodedDialogue]:
         """The prompts of rows with dialogue and topic, each at most `max_length` tokens.
 
-        A dialogue that is too long loses whole turns from its middle until it fits. Its last turn and the question always
-        stay. If the last turn alone is too long, the beginning of its utterance is cut off.
+        A dialogue that is too long loses whole turns until its prompt fits (`truncation.shorten`). The question always stays.
 
         Raises:
             YoyakError: if a prompt without a dialogue leaves no room for one.
@@ -72,7 +63,9 @@ class PromptBuilder:
         self._check_room(rows)
         texts = [self.render(row["dialogue"], row.get("topic", ""), instruction) for row in rows]
         return [
-            EncodedPrompt(ids, len(ids)) if len(ids) <= self.max_length else self._shorten(row, len(ids), instruction)
+            EncodedDialogue(ids, len(ids), count_turns(row["dialogue"]))
+            if len(ids) <= self.max_length
+            else self._shorten(row, len(ids), instruction)
             for row, ids in zip(rows, self._token_ids(texts), strict=True)
         ]
 
@@ -97,33 +90,14 @@ class PromptBuilder:
                 f"tokens, and a dialogue needs at least {MIN_DIALOGUE_TOKENS} more"
             )
 
-    def _shorten(self, row: Mapping[str, str], tokens: int, instruction: int) -> EncodedPrompt:
-        turns, topic = row["dialogue"].split("\n"), row.get("topic", "")
-        render = partial(self.render, topic=topic, instruction=instruction)
-        # The order in which turns are kept: from both ends to the middle, the last turn first.
-        from_ends = [index for pair in zip(reversed(range(len(turns))), range(len(turns)), strict=True) for index in pair]
-        order = from_ends[: len(turns)]
-
-        def with_turns(count: int) -> list[int]:
-            return self._token_ids([render("\n".join(turns[index] for index in sorted(order[:count])))])[0]
-
-        kept, too_many = 0, len(turns)
-        best: list[int] = []
-        while too_many - kept > 1:  # binary search
-            middle = (kept + too_many) // 2
-            ids = with_turns(middle)
-            kept, too_many, best = (middle, too_many, ids) if len(ids) <= self.max_length else (kept, middle, best)
-        if kept:
-            return EncodedPrompt(best, tokens, turns_left_out=len(turns) - kept)
-
-        speaker, _, utterance = turns[-1].partition(": ")
-        kept, too_many = 0, len(utterance)  # characters from the end of the utterance
-        best = self._token_ids([render(f"{speaker}: ")])[0]
-        while too_many - kept > 1:
-            middle = (kept + too_many) // 2
-            (ids,) = self._token_ids([render(f"{speaker}: {utterance[len(utterance) - middle :]}")])
-            kept, too_many, best = (middle, too_many, ids) if len(ids) <= self.max_length else (kept, middle, best)
-        return EncodedPrompt(best, tokens, turns_left_out=len(turns) - 1, turn_cut=True)
+    def _shorten(self, row: Mapping[str, str], tokens: int, instruction: int) -> EncodedDialogue:
+        return shorten(
+            row["dialogue"],
+            encode=lambda dialogue: self._token_ids([self.render(dialogue, row.get("topic", ""), instruction)])[0],
+            tokens=tokens,
+            max_length=self.max_length,
+            truncation=self.truncation,
+        )
 
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:

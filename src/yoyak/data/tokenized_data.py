@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 
 from yoyak.data.encoding_checks import Columns
+from yoyak.data.truncation import share
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_jsonl
 
@@ -49,7 +50,7 @@ def encode_files(
 
     Returns:
         For each split the number of rows, and for each kind of text (dialogue, prompt, summary) its lengths in tokens before
-        cutting, how many rows were cut, and the unknown tokens. This is the content of metrics/tokenize.json.
+        cutting, what was cut and left out, and the unknown tokens. This is the content of metrics/tokenize.json.
     """
     splits, report = datasets.DatasetDict(), {}
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,9 @@ def encode_files(
                 new_fingerprint=f"yoyak-{split}",  # the library's own hash differs from run to run
                 desc=f"tokenize {split}",
             )
-            report[split] = {"rows": len(encoded)} | _count_tokens(encoded)
+            report[split] = {"rows": len(encoded)} | count_tokens(
+                {name: encoded.data.column(name).to_numpy() for name in encoded.column_names if name.startswith("_")}
+            )
             kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])
             # A new object: the result of several processes does not know its split, and the written files would show that.
             splits[split] = datasets.Dataset(kept.data, split=datasets.NamedSplit(split), fingerprint=f"yoyak-{split}-ids")
@@ -80,24 +83,22 @@ def _encode_batch(batch: Mapping[str, list[Any]], encode: Callable[[Columns], Co
     return encode({name: list(batch[name]) for name in batch})
 
 
-def _count_tokens(encoded: datasets.Dataset) -> dict[str, dict[str, Any]]:
+def count_tokens(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """For each kind of text that has columns `_<kind>_…`: its lengths before cutting, and the sums of the other columns."""
     report = {}
     for kind in ("dialogue", "prompt", "summary"):
-        if f"_{kind}_tokens" in encoded.column_names:
-            lengths = encoded.data.column(f"_{kind}_tokens").to_numpy()
-            sums = {
-                name.removeprefix(f"_{kind}_"): int(encoded.data.column(name).to_numpy().sum())
-                for name in encoded.column_names
-                if name.startswith(f"_{kind}_") and name != f"_{kind}_tokens"
-            }
+        lengths = columns.get(f"_{kind}_tokens")
+        if lengths is not None:
+            prefix = f"_{kind}_"
+            sums = {name.removeprefix(prefix): int(cells.sum()) for name, cells in columns.items() if name.startswith(prefix)}
             report[kind] = {
                 "tokens_mean": round(float(lengths.mean()), 2),
                 "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
                 "tokens_max": int(lengths.max()),
                 **sums,
-                "truncated_share": round(sums["truncated"] / len(lengths), 6),
-                "unknown_share": round(sums["unknown_tokens"] / int(lengths.sum()), 6),
+                "truncated_share": share(sums["truncated"], len(lengths)),
+                "tokens_left_out_share": share(sums["tokens_left_out"], sums["tokens"]),
+                "unknown_share": share(sums["unknown_tokens"], sums["tokens"]),
             }
     return report
 

@@ -130,6 +130,8 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
     generation = params.generation.model_copy(update={"backend": "transformers"})
     summarizer = Summarizer(family.load_untrained(params), family, params.model_copy(update={"generation": generation}))
     encoded = summarizer.encode(data.dev, names_topic=uses_topic(params.prompt, data.test))
+    if cuts := summarizer.describe_cuts(encoded):
+        print(f"{params.model.chosen.checkpoint}: {cuts}", file=sys.stderr, flush=True)
     start = time.perf_counter()
     outputs = summarizer.write(encoded, data.dev, progress=params.model.chosen.checkpoint)
     seconds = time.perf_counter() - start
@@ -151,6 +153,7 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
         **(failed if faults["empty"] else {"status": "scored"}),
         "seconds_a_dialogue": round(seconds / len(texts), 3),
         "outputs": faults,
+        "input": summarizer.count_cuts(encoded),
         "examples": texts[:3],
         "scores": scores,
     }

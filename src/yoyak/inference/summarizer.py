@@ -1,6 +1,7 @@
 """Summaries by a trained model, exactly as the pipeline makes them: load, encode, choose a backend, decode, post-process."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,11 +12,12 @@ from yoyak.config.sections import Params
 from yoyak.data import prompts
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.data.raw_dialogues import prepare_row
+from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
 from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
 from yoyak.inference.decoding import generate
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending, without_artefacts
-from yoyak.models.checkpoints import check_positions
+from yoyak.models.checkpoints import check_positions, largest_length
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
 from yoyak.system import hardware
@@ -40,9 +42,18 @@ class Decisions:
         return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))
 
 
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
+
+
 def _repository_of(folder: Path) -> Path | None:
     """The nearest folder above `folder` that has a params.yaml, or None."""
     return next((parent for parent in folder.absolute().parents if (parent / "params.yaml").is_file()), None)
+
+
+def _inputs(encoded: Sequence[Any]) -> list[Any]:
+    """What a backend reads: token ids, or the items of a family that shortens nothing."""
+    return [row.ids if isinstance(row, EncodedDialogue) else row for row in encoded]
 
 
 class Summarizer:
@@ -71,8 +82,10 @@ class Summarizer:
         self.decisions = decisions or Decisions()
         self._choice: Choice | None = None
         config = getattr(loaded.model, "config", None)
+        self._positions: int | None = None
         if config is not None:
-            check_positions(config, str(config.name_or_path), family.token_limits(params.tokenizer, params.generation))
+            limits = family.token_limits(params.tokenizer, params.generation)
+            self._positions = check_positions(config, str(config.name_or_path), limits)
 
     @classmethod
     def load(cls, folder: str | Path, *, params: Params | None = None, decisions: Decisions | None = None) -> Self:
@@ -119,7 +132,7 @@ class Summarizer:
         return cls(family.load_trained(models / family.name, params), family, params, decisions)
 
     def summarize(self, dialogue: str, *, topic: str = "") -> str:
-        """Summarize one raw dialogue.
+        """Summarize one raw dialogue. A dialogue that is too long loses whole turns, and a warning says how many.
 
         Args:
             dialogue: one turn on each line, such as "#Person1#: …".
@@ -132,6 +145,8 @@ class Summarizer:
 
     def summarize_many(self, dialogues: Sequence[str], *, topics: Sequence[str] | None = None) -> list[str]:
         """Summarize raw dialogues, in batches.
+
+        Dialogues that are too long lose whole turns (`tokenizer.truncation`). A Python warning says how many.
 
         Args:
             dialogues: the texts, with one turn on each line, such as "#Person1#: …".
@@ -156,17 +171,39 @@ class Summarizer:
         ]
         return self.summarize_rows(rows)
 
-    def summarize_rows(self, rows: Sequence[Mapping[str, str]], *, progress: str = "summarize") -> list[str]:
+    def summarize_rows(
+        self, rows: Sequence[Mapping[str, str]], *, progress: str = "summarize", tell: Callable[[str], None] = _warn
+    ) -> list[str]:
         """Summarize rows that are already cleaned (`raw_dialogues.prepare_row`).
 
         Args:
             rows: with `dialogue` and `topic`.
             progress: the label of the progress bar.
+            tell: gets a sentence on dialogues that were too long and lost turns. By default it is a Python warning.
 
         Returns:
             One summary for each row, with speaker tags restored.
         """
-        return self.finish(self.write(self.encode(rows), rows, progress=progress), postprocess=self.postprocesses)
+        encoded = self.encode(rows)
+        if cuts := self.describe_cuts(encoded):
+            tell(cuts)
+        return self.finish(self.write(encoded, rows, progress=progress), postprocess=self.postprocesses)
+
+    def count_cuts(self, encoded: Sequence[Any]) -> dict[str, Any]:
+        """How many of the encoded rows were too long, and what was left out of them (`truncation.count_cuts`)."""
+        return count_cuts(encoded, self.params.tokenizer.truncation)
+
+    def describe_cuts(self, encoded: Sequence[Any]) -> str | None:
+        """A sentence on the encoded rows that were too long, or None if all of them fit."""
+        lengths = self.params.tokenizer
+        limits = self.family.token_limits(lengths, self.params.generation)
+        return describe_cuts(
+            self.count_cuts(encoded),
+            rows=len(encoded),
+            truncation=lengths.truncation,
+            max_length=lengths.max_input_length,
+            largest=largest_length("max_input_length", lengths.max_input_length, limits, self._positions),
+        )
 
     @property
     def postprocesses(self) -> bool:
@@ -175,7 +212,7 @@ class Summarizer:
         return setting == "always" or (setting == "auto" and bool(self.decisions.postprocess))
 
     def encode(self, rows: Sequence[Mapping[str, str]], *, names_topic: bool | None = None) -> list[Any]:
-        """Return what the model reads for each row.
+        """Return what the model reads for each row, and what was left out of it (`Family.encode`).
 
         Args:
             rows: with `dialogue` and `topic`.
@@ -220,7 +257,7 @@ class Summarizer:
             settings, scores = self.params.generation, None
             if encoded_dev is not None and dev_rows is not None:
                 scores = dev_scorer(
-                    encoded_dev,
+                    _inputs(encoded_dev),
                     dev_rows,
                     settings=settings,
                     person_tags=self.params.preprocess.person_tags,
@@ -253,7 +290,7 @@ class Summarizer:
         """
         writer = self.choose_backend().writer
         dialogues = [row["dialogue"] for row in rows]
-        outputs = generate(writer, encoded, dialogues, settings=self.params.generation, progress=progress, kept=kept)
+        outputs = generate(writer, _inputs(encoded), dialogues, settings=self.params.generation, progress=progress, kept=kept)
         return without_artefacts(outputs)
 
     def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:

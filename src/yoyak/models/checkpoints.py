@@ -68,7 +68,7 @@ def load_config(arguments: dict[str, Any]) -> PreTrainedConfig:
         raise YoyakError(f"{name}: its config.json cannot be loaded: {one_line(error)}") from error
 
 
-def check_token_limits(checkpoint: str, revision: str | None, limits: Mapping[str, int]) -> None:
+def check_token_limits(checkpoint: str, revision: str | None, limits: Mapping[str, int]) -> int | None:
     """Check that a checkpoint has a position for every token.
 
     Args:
@@ -76,18 +76,35 @@ def check_token_limits(checkpoint: str, revision: str | None, limits: Mapping[st
         revision: the commit or tag on the hub.
         limits: the numbers of tokens that must fit, by the params that set them (`Family.token_limits`).
 
+    Returns:
+        The number of positions, or None if the checkpoint states none.
+
     Raises:
         YoyakError: naming the param, if the model has fewer positions.
     """
-    check_positions(load_config(from_pretrained_arguments(checkpoint, revision)), checkpoint, limits)
+    return check_positions(load_config(from_pretrained_arguments(checkpoint, revision)), checkpoint, limits)
 
 
-def check_positions(config: PreTrainedConfig, checkpoint: str, limits: Mapping[str, int]) -> None:
+def check_positions(config: PreTrainedConfig, checkpoint: str, limits: Mapping[str, int]) -> int | None:
     """The same as `check_token_limits`, for a config that is already loaded."""
-    positions = getattr(config, "max_position_embeddings", None)
+    positions: int | None = getattr(config, "max_position_embeddings", None)
     for name, limit in limits.items():
         if positions is not None and limit > positions:
             raise YoyakError(f"{name}: {limit} is more than the {positions} positions of {checkpoint}")
+    return positions
+
+
+def largest_length(name: str, value: int, limits: Mapping[str, int], positions: int | None) -> int | None:
+    """The largest value of a param that the positions of a model allow, or None if any value is possible.
+
+    Args:
+        name: the param without its section, such as "max_input_length".
+        value: its value now.
+        limits: of `Family.token_limits`.
+        positions: of the model (`check_token_limits`).
+    """
+    used = [tokens for param, tokens in limits.items() if name in param]
+    return value + positions - max(used) if positions is not None and used else None
 
 
 def one_line(error: BaseException) -> str:

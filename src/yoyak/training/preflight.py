@@ -1,22 +1,25 @@
 """`yoyak doctor`: checks that find within a minute what would stop a long run."""
 
 import importlib.metadata
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from yoyak.config.sections import Params
-from yoyak.data import collation
+from yoyak.data import collation, tokenized_data
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.models import checkpoints
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.families.lookup import family_named
+from yoyak.models.length_report import describe_lengths
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_csv
@@ -38,6 +41,9 @@ PACKAGES = (
     "rouge-score",
     "python-mecab-ko",
 )
+
+
+LENGTH_ROWS = 1000  # of each split; enough to see what the limits cut
 
 
 @dataclass
@@ -113,6 +119,28 @@ def check_checkpoint(subject: Subject) -> str:
     return f"{chosen.checkpoint} ({setup.model.config.model_type}), {len(setup.tokenizer)} tokens; {details}"
 
 
+def check_lengths(subject: Subject) -> str:
+    """Encodes the first rows of each split as the pipeline does, and says what the limits leave out."""
+    params, setup = subject.params, _loaded(subject)
+    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    rows = {split: list(itertools.islice(cleaner.clean(split), LENGTH_ROWS)) for split in cleaner.paths}
+    encoders = subject.family.batch_encoders(setup.tokenizer, params, rows["test"])
+    limits = subject.family.token_limits(params.tokenizer, params.generation)
+    positions = getattr(setup.model.config, "max_position_embeddings", None)
+    found = []
+    for split, split_rows in rows.items():
+        names = [name for name in ("fname", "dialogue", "summary", "topic") if name in split_rows[0]]
+        columns = encoders[split]({name: [row[name] for row in split_rows] for name in names})
+        arrays = {name: np.array(cells) for name, cells in columns.items() if name.startswith("_")}
+        counts = {"rows": len(columns["fname"])} | tokenized_data.count_tokens(arrays)
+        found += [
+            f"{split}: {sentence}"
+            for sentence in describe_lengths(counts, lengths=params.tokenizer, limits=limits, positions=positions)
+        ]
+    heading = f"the first {LENGTH_ROWS:,} rows of each split"
+    return "\n        ".join([heading, *found]) if found else f"{heading} fit"
+
+
 def check_precision(subject: Subject) -> str:
     parameters = _loaded(subject).model.num_parameters()
     quantized = subject.family.trains_adapter
@@ -171,6 +199,7 @@ CHECKS_OF_EVERY_FAMILY = (
 FULL_TRAINING_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,
     Check("checkpoint", check_checkpoint),
+    Check("lengths", check_lengths, needs=("data", "checkpoint")),
     Check("precision", check_precision, needs=("checkpoint",)),
     Check("memory", check_memory_of_full_training, needs=("checkpoint",)),
     Check("one step", check_one_step, needs=("checkpoint",)),
@@ -179,6 +208,7 @@ ADAPTER_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,
     Check("memory", check_memory_of_adapter),
     Check("checkpoint", check_checkpoint, needs=("memory",)),  # a model that does not fit is not loaded
+    Check("lengths", check_lengths, needs=("data", "checkpoint")),
     Check("precision", check_precision, needs=("checkpoint",)),
     Check("one step", check_one_step, needs=("checkpoint",)),
 )

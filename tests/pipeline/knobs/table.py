@@ -43,6 +43,10 @@ def without(part: Any) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and part not in value
 
 
+def lacks(part: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and part not in value
+
+
 def ends_a_sentence(value: Any) -> bool:
     return isinstance(value, str) and value[-1:] in {".", "!", "?"}
 
@@ -128,6 +132,13 @@ def knobs_of(family: str) -> dict[str, Knob]:
         ),
         "tokenizer.max_target_length": Knob(
             6, {"tokenize.longest_target": 6, "train.generate.0.config.max_new_tokens": 6, "train.generate.0.stop_after": 6}
+        ),
+        "tokenizer.truncation": Knob(
+            "end",
+            {
+                "tokenize.texts.test.0": lacks("test 0번"),  # its last turn
+                "predict.metrics.test.input.truncation": "end",
+            },
         ),
         "tokenizer.special_tokens": Knob(
             [*LISTED_TAGS, "#Extra#"],

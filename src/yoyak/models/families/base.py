@@ -71,6 +71,8 @@ class Family(ABC):
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[Any]:
         """Return what the model reads for each row. Batches are sorted by the length of the items.
 
+        A family that shortens long dialogues returns an `EncodedDialogue` for each row, which counts what was left out.
+
         Args:
             rows: processed rows, as preprocess writes them.
             loaded: the model from `load_trained` or `load_untrained`.

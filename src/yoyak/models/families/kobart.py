@@ -7,7 +7,8 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Generation, Params, Tokenizer
-from yoyak.data.pair_encoding import encode_pairs, encode_sources
+from yoyak.data.pair_encoding import encode_dialogues, encode_pairs
+from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
 from yoyak.models.tokenizer_loading import load_tokenizer
@@ -41,9 +42,9 @@ class KobartFamily(Family):
         encode = partial(encode_pairs, tokenizer=tokenizer, lengths=params.tokenizer)
         return dict.fromkeys(("train", "dev", "test"), encode)
 
-    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[list[int]]:
-        dialogues = [row["dialogue"] for row in rows]
-        return encode_sources(loaded.tokenizer, dialogues, params.tokenizer.max_input_length)
+    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
+        dialogues, lengths = [row["dialogue"] for row in rows], params.tokenizer
+        return encode_dialogues(loaded.tokenizer, dialogues, lengths.max_input_length, lengths.truncation)
 
     def prepare_training(self, params: Params) -> TrainingSetup:
         from yoyak.data.collation import collate_pairs

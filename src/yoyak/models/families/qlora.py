@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from yoyak.config.sections import Generation, Params, Tokenizer
 from yoyak.data import prompts
 from yoyak.data.chat_encoding import encode_chats
+from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
 from yoyak.models.tokenizer_loading import load_tokenizer
@@ -44,7 +45,7 @@ class QloraFamily(Family):
         self, tokenizer: PreTrainedTokenizerBase, params: Params, test_rows: Iterable[Row]
     ) -> dict[str, BatchEncoder]:
         names_topic = prompts.uses_topic(params.prompt, test_rows)
-        builder = prompts.PromptBuilder(tokenizer, params.prompt, params.tokenizer.max_input_length, names_topic)
+        builder = self._prompt_builder(tokenizer, params, names_topic=names_topic)
         instructions = {
             "train": len(prompts.INSTRUCTIONS) if params.prompt.augmentation == "templates" else 1,
             "dev": 1,
@@ -60,9 +61,14 @@ class QloraFamily(Family):
             for split, count in instructions.items()
         }
 
-    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[list[int]]:
-        builder = prompts.PromptBuilder(loaded.tokenizer, params.prompt, params.tokenizer.max_input_length, names_topic)
-        return [prompt.ids for prompt in builder.encode(rows)]
+    def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
+        return self._prompt_builder(loaded.tokenizer, params, names_topic=names_topic).encode(rows)
+
+    def _prompt_builder(
+        self, tokenizer: PreTrainedTokenizerBase, params: Params, *, names_topic: bool
+    ) -> prompts.PromptBuilder:
+        lengths = params.tokenizer
+        return prompts.PromptBuilder(tokenizer, params.prompt, lengths.max_input_length, names_topic, lengths.truncation)
 
     def prepare_training(self, params: Params) -> TrainingSetup:
         from yoyak.data.collation import collate_chats
