@@ -198,7 +198,7 @@ def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, h
 @pytest.mark.parametrize("spelling", ["2e-5", "2e-05", "2.0e-5", "0.00002"])
 def test_a_learning_rate_is_a_number_in_every_spelling(spelling: str, tmp_path: Path) -> None:
     """As `dvc exp run -S` writes it into params.yaml. test_pipeline.py shows that it reaches the trainer."""
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
+    from dvc.utils.hydra import apply_overrides
 
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     apply_overrides(tmp_path / "params.yaml", [f"training.learning_rate={spelling}"])

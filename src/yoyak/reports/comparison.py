@@ -1,0 +1,171 @@
+"""Comparison of runs over the same dev dialogues: scores with paired tests, params that differ, costs; as data and as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yoyak.evaluation.paired_tests import ALPHA, SAMPLES, PairedResult, compare_systems
+from yoyak.reports.runs import Run
+from yoyak.system.errors import YoyakError
+
+MAX_VALUE = 40  # characters of a param's value in the table
+MIN_ROWS = 30  # with fewer rows the table says that the tests can hardly show anything
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside a base run.
+
+    Attributes:
+        base: name of the run that the others are compared with.
+        results: the paired result of each metric (outer key) and each other run (inner key).
+        params: the values of each param that differs, for the base and then the other runs. None: the run lacks the param.
+        costs: what each run costs, by name of the run; see `_costs`.
+        rows: number of dialogues.
+    """
+
+    base: str
+    results: dict[str, dict[str, PairedResult]]
+    params: dict[str, list[Any]]
+    costs: dict[str, dict[str, float | None]]
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file that `yoyak compare --json` writes."""
+        names = list(self.costs)
+        return {
+            "base": self.base,
+            "rows": self.rows,
+            "metrics": {
+                metric: {name: result.to_json() for name, result in results.items()} for metric, results in self.results.items()
+            },
+            "params": {name: dict(zip(names, values, strict=True)) for name, values in self.params.items()},
+            "costs": self.costs,
+        }
+
+
+def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) -> Comparison:
+    """Compare all runs with the first one.
+
+    Args:
+        runs: at least two, with different names.
+        samples: number of resamplings of each test.
+        seed: of the resampling.
+
+    Raises:
+        YoyakError: if a run has no score, or two runs were scored on other dialogues, references or by another scorer.
+    """
+    base, *others = runs
+    _check_comparable(base, others)
+    _, base_scores = base.row_scores
+    metrics = [metric for metric in base_scores if all(metric in run.row_scores[1] for run in others)]
+    results = {
+        metric: compare_systems(
+            {run.name: run.row_scores[1][metric] for run in others}, base_scores[metric], samples=samples, seed=seed
+        )
+        for metric in metrics
+    }
+    return Comparison(
+        base=base.name,
+        results=results,
+        params=_differing_params(runs),
+        costs={run.name: _costs(run) for run in runs},
+        rows=len(base.row_scores[0]),
+    )
+
+
+def _check_comparable(base: Run, others: Sequence[Run]) -> None:
+    fnames, _ = base.row_scores
+    for run in others:
+        if _scorer(run) != _scorer(base):
+            raise YoyakError(
+                f"{run.name}: scored otherwise than {base.name}:\n  {_scorer(run)}\n  {_scorer(base)}\n"
+                "Score both with the same packages and the same score.references (`dvc repro score`)."
+            )
+        its_fnames = run.row_scores[0]
+        if its_fnames != fnames:
+            only_here, only_there = (len(set(a) - set(b)) for a, b in ((its_fnames, fnames), (fnames, its_fnames)))
+            raise YoyakError(
+                f"{run.name}: other dev dialogues than in {base.name}: {only_here} are only in {run.name}, {only_there} only "
+                f"in {base.name}{'' if only_here or only_there else ', and the order differs'}; compare runs on one dev.csv"
+            )
+        if changed := [name for name in fnames if run.references[name] != base.references[name]]:
+            raise YoyakError(
+                f"{run.name}: {len(changed)} dialogues have other references than in {base.name} (the first is "
+                f"{changed[0]}); compare runs on one dev.csv"
+            )
+
+
+def _scorer(run: Run) -> str:
+    """The signature without the part that describes the model's decoding."""
+    return str(run.scores["signature"]).partition("|decoding:")[0]
+
+
+def _differing_params(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for run in runs for name in run.params)  # in the order of params.yaml
+    values = {name: [run.params.get(name) for run in runs] for name in names}
+    return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _costs(run: Run) -> dict[str, float | None]:
+    """Megabytes of the trained model. Times are in no file of a run, because they would differ each time."""
+    return {"model_megabytes": None if run.model_bytes is None else round(run.model_bytes / 1e6, 1)}
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """The comparison as text for a terminal of 100 columns."""
+    width = max(map(len, comparison.costs))
+    lines = [
+        f"{comparison.rows} dev dialogues, each run against {comparison.base}. Intervals: paired bootstrap. p: approximate "
+        "randomization" + (", corrected for the number of runs (Holm)." if len(comparison.costs) > 2 else ".")
+    ]
+    if comparison.rows < MIN_ROWS:
+        lines.append(f"WARNING: only {comparison.rows} dialogues; so few can hardly show a difference.")
+    lines += ["", f"{'metric':14}{'run':{width}}{'mean':>9}{'difference':>12}  {'95 % interval':^18}{'p':>8}  verdict"]
+    for metric, results in comparison.results.items():
+        base_mean = next(iter(results.values())).other_mean
+        lines.append(f"{metric:14}{comparison.base:{width}}{base_mean:9.2f}")
+        for name, result in results.items():
+            low, high = result.interval
+            lines.append(
+                f"{'':14}{name:{width}}{result.mean:9.2f}{result.difference:+12.2f}  {f'{low:+.2f} to {high:+.2f}':^18}"
+                f"{result.p_corrected:8.4f}  {result.verdict}"
+            )
+    lines += ["", *_wins(comparison, width), "", *_params_table(comparison), "", *_costs_table(comparison, width)]
+    lines.append(f'"better" and "worse": p < {ALPHA}. "no difference shown" does not mean that the runs are equal.')
+    return "\n".join(lines)
+
+
+def _wins(comparison: Comparison, width: int) -> list[str]:
+    metric = "rouge_sum" if "rouge_sum" in comparison.results else next(iter(comparison.results))
+    return [
+        f"dialogues by {metric}: {name:{width}} higher in {result.wins}, lower in {result.losses}, equal in {result.ties}"
+        for name, result in comparison.results[metric].items()
+    ]
+
+
+def _params_table(comparison: Comparison) -> list[str]:
+    if not comparison.params:
+        return ["params: all equal"]
+    shown = {name: [_short(value) for value in values] for name, values in comparison.params.items()}
+    columns = [list(comparison.costs), *shown.values()]
+    widths = [max(len(column[index]) for column in columns) for index in range(len(comparison.costs))]
+    first = max(map(len, shown), default=0)
+    rows = [("params that differ", columns[0]), *shown.items()]
+    first = max(first, len(rows[0][0]))
+    return [
+        f"{name:{first}}  " + "  ".join(f"{cell:{size}}" for cell, size in zip(cells, widths, strict=True)).rstrip()
+        for name, cells in rows
+    ]
+
+
+def _costs_table(comparison: Comparison, width: int) -> list[str]:
+    return [
+        f"model: {name:{width}}  " + ("no size recorded" if (size := cost["model_megabytes"]) is None else f"{size:,.1f} MB")
+        for name, cost in comparison.costs.items()
+    ]
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else " ".join(str(value).split())
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
