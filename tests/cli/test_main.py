@@ -81,7 +81,7 @@ def test_every_argument_is_explained(name: str) -> None:
 
 def _least_arguments(name: str) -> list[str]:
     required = {"score": ["--predictions", "a", "--references", "b"], "completion": ["bash"]}
-    return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search") else [])
+    return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search", "compare") else [])
 
 
 @pytest.mark.parametrize(("words", "same"), [(["help"], ["--help"]), (["help", "use"], ["use", "--help"])])
