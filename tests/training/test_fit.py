@@ -115,8 +115,24 @@ def test_a_loss_that_is_not_a_number_is_an_error(params: Params, tmp_path: Path)
     def spoil(model: Any) -> None:
         model.model.encoder.layers[0].fc1.weight.data.fill_(float("nan"))
 
-    with pytest.raises(YoyakError, match=r"the loss became nan; lower training\.learning_rate"):
+    with pytest.raises(YoyakError, match=r"the loss became nan in step 1; lower training\.learning_rate$"):
         train_tiny(params, tmp_path, spoil, num_train_epochs=1)
+
+
+@pytest.mark.slow
+def test_a_weight_that_becomes_nan_ends_the_training_at_once(params: Params, tmp_path: Path) -> None:
+    def spoil_the_gradient_of_the_third_step(model: Any) -> None:
+        gradients: list[torch.Tensor] = []
+
+        def spoil(gradient: torch.Tensor) -> torch.Tensor:
+            gradients.append(gradient)
+            return gradient * float("inf") if len(gradients) == 3 else gradient
+
+        model.model.encoder.layers[0].fc1.weight.register_hook(spoil)
+
+    alone: dict[str, Any] = {"per_device_train_batch_size": 8, "max_grad_norm": 0.0}  # one gradient in each step
+    with pytest.raises(YoyakError, match="the norm of the gradient became inf after step 3"):
+        train_tiny(params, tmp_path, spoil_the_gradient_of_the_third_step, num_train_epochs=9, logging_steps=100, **alone)
 
 
 @pytest.mark.slow

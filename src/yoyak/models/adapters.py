@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from yoyak.config.sections import QuantizedCheckpoint
 from yoyak.models import causal_lm
 from yoyak.models.checkpoints import fingerprint, one_line, verify_checkpoint
+from yoyak.models.finite_weights import check_finite
 from yoyak.models.lora import compute_trained_rows_only, silence_known_warnings
 from yoyak.models.tokenizer_loading import load_tokenizer
 from yoyak.system import hardware
@@ -136,9 +137,11 @@ def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
     except Exception as error:  # safetensors, json, torch and peft raise exceptions of their own classes
         raise YoyakError(f"{folder}: the adapter cannot be loaded: {one_line(error)}") from error
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        missing = set(get_peft_model_state_dict(tuned, save_embedding_layers=False)) - set(file.keys())
+        weights = get_peft_model_state_dict(tuned, save_embedding_layers=False)
+        missing = set(weights) - set(file.keys())
     if missing:  # peft would keep their initial values
         raise YoyakError(f"{folder}: {len(missing)} weights of the adapter are missing, first {min(missing)}")
+    check_finite(str(folder), weights.items())
     compute_trained_rows_only(tuned)
     tuned.eval()
     return tuned

@@ -15,6 +15,7 @@ from transformers import (
 
 from yoyak.config.sections import QuantizedCheckpoint
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
+from yoyak.models.finite_weights import check_finite
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 
@@ -108,6 +109,7 @@ def load(
         raise YoyakError(f"{name}: the model cannot be loaded: {one_line(error)}") from error
     if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise YoyakError(f"{name}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
+    check_finite(name, model.named_parameters())
     new_tokens = _add_token_embeddings(model, settings, tokenizer)
     model.generation_config = _generation_config(model, tokenizer)
     return model, new_tokens

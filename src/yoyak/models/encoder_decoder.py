@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
+from yoyak.models.finite_weights import check_finite
 from yoyak.system.errors import YoyakError
 
 
@@ -40,6 +41,7 @@ def load(
         raise YoyakError(f"{checkpoint}: the model cannot be loaded: {one_line(error)}") from error
     if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise YoyakError(f"{checkpoint}: {len(missing)} weights of the model are missing from its files, first {missing[0]}")
+    check_finite(checkpoint, model.named_parameters())
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         _resize_embeddings(model, len(tokenizer))
     for correction in correct_special_ids(model, tokenizer):

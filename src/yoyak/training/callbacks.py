@@ -9,21 +9,47 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from yoyak.system.errors import YoyakError
 from yoyak.training.row_order import RowOrder
 
+# With float16, a single batch can exceed the range of numbers. The trainer then skips the step and goes on.
+INVALID_LOSSES_IN_A_ROW, INVALID_LOSSES_IN_A_ROW_OF_FLOAT16 = 1, 10
+
+
+class LossCheck:
+    """Ends a run whose training loss is not a number. The trainer itself would leave such losses out of its log and go on."""
+
+    def __init__(self, args: TrainingArguments) -> None:
+        self.float16 = bool(args.fp16)
+        self.allowed = INVALID_LOSSES_IN_A_ROW_OF_FLOAT16 if self.float16 else INVALID_LOSSES_IN_A_ROW
+        self.in_a_row = 0
+
+    def check(self, loss: float, *, step: int) -> None:
+        """Look at the loss of a batch.
+
+        Raises:
+            YoyakError: if it is not a finite number, with float16 for the tenth time in a row.
+        """
+        self.in_a_row = 0 if math.isfinite(loss) else self.in_a_row + 1
+        if self.in_a_row >= self.allowed:
+            raise invalid_loss(f"the loss became {loss} in step {step}", float16=self.float16)
+
 
 class StopOnInvalidLoss(TrainerCallback):  # type: ignore[misc]
-    """Ends a run whose dev loss is not a number. The training loss cannot show that: the trainer leaves such steps out of it.
+    """Ends a run whose dev loss, or norm of the gradient, is not a number.
 
     Raises:
-        YoyakError: from the evaluation that finds it.
+        YoyakError: from the log entry that shows it.
     """
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        loss = kwargs["logs"].get("eval_loss", 0.0)
-        if not math.isfinite(loss):
-            raise YoyakError(
-                f"training: the loss became {loss}; lower training.learning_rate"
-                + (", or choose training.precision: float32" if args.fp16 else "")
-            )
+        names = {"eval_loss": "dev loss"} if args.fp16 else {"eval_loss": "dev loss", "grad_norm": "norm of the gradient"}
+        for key, name in names.items():
+            value = float(kwargs["logs"].get(key, 0.0))
+            if not math.isfinite(value):
+                raise invalid_loss(f"the {name} became {value} after step {state.global_step}", float16=bool(args.fp16))
+
+
+def invalid_loss(what: str, *, float16: bool) -> YoyakError:
+    advice = ", or choose training.precision: float32" if float16 else ""
+    return YoyakError(f"training: {what}; lower training.learning_rate{advice}")
 
 
 class ResumeExactly(TrainerCallback):  # type: ignore[misc]

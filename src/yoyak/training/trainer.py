@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, Trainer
 from yoyak.data.collation import Batch
 from yoyak.training import packing, training_checkpoints
 from yoyak.training.batch_splitting import split_packed, split_padded
+from yoyak.training.callbacks import LossCheck
 from yoyak.training.row_order import RowOrder
 
 
@@ -35,11 +36,12 @@ def smoothed_loss(
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with four changes.
+    """transformers' Trainer with five changes.
 
     - The order of the rows depends on seed and epoch alone (`RowOrder`).
     - An evaluation adds metrics of the model, such as ROUGE of what it writes, to the loss.
     - On a CPU an encoder-decoder reads a batch in parts with little or no padding. The gradient is the same.
+    - A loss that is not a number ends the training at once (`LossCheck`).
     - A checkpoint is complete or not there. Old ones are deleted only after the next one is complete. With
       `args.save_total_limit`, the Trainer would delete them before, and the last one at the end of the training.
     """
@@ -55,6 +57,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         """
         super().__init__(**kwargs)
         self.keep_checkpoints, self.dev_metrics = keep_checkpoints, dev_metrics
+        self.loss_check = LossCheck(self.args)
         args, is_encoder_decoder = self.args, self.model.config.is_encoder_decoder
         if is_encoder_decoder:
             self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
@@ -72,6 +75,11 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
 
     def training_step(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         """Adds the gradients of one batch to the model's, and returns the share of the step's loss that the batch has."""
+        loss = self._train_on(model, inputs, num_items_in_batch)
+        self.loss_check.check(loss.item(), step=self.state.global_step + 1)  # the Trainer looks at each loss too
+        return loss
+
+    def _train_on(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any) -> torch.Tensor:
         train_on: Callable[..., torch.Tensor] = super().training_step
         if not self.splits_batches:
             return train_on(model, inputs, num_items_in_batch)
