@@ -6,10 +6,10 @@ from yoyak.config.params import load_params
 from yoyak.system.errors import exit_with_message
 from yoyak.system.skip_note import write_skip_note
 
-SECTIONS = ("model", "tokenizer", "training", "hardware", "search")
+SECTIONS = ("preprocess", "model", "tokenizer", "training", "hardware", "search")
 
 
-def main(tokenized: Path, output: Path, metrics: Path) -> None:
+def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS)
     if params.model.family != "kobart":
         hint = f"nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
@@ -22,9 +22,9 @@ def main(tokenized: Path, output: Path, metrics: Path) -> None:
     from yoyak.models.families.kobart import FAMILY
     from yoyak.training.train_family import train_family
 
-    train_family(FAMILY, params, tokenized=tokenized, output=output, metrics=metrics)
+    train_family(FAMILY, params, processed=processed, tokenized=tokenized, output=output, metrics=metrics)
 
 
 if __name__ == "__main__":
     with exit_with_message():
-        main(Path("data/tokenized"), Path("models/kobart"), Path("metrics/train/kobart"))
+        main(Path("data/processed"), Path("data/tokenized"), Path("models/kobart"), Path("metrics/train/kobart"))

@@ -98,7 +98,7 @@ def test_score_warns_of_a_collapsed_model(capsys: pytest.CaptureFixture[str]) ->
     save_predictions(["#Person1# #Person2#"] * len(SUMMARIES))
     main([*SCORE, "data/dev.csv"])
     printed = capsys.readouterr().out
-    assert "WARNING: NOT BETTER than the baseline constant" in printed
+    assert "WARNING: nothing shows whether the model is better than a baseline: too few rows" in printed
     assert "only 1 distinct outputs in 8 rows" in printed
 
 

@@ -1,5 +1,7 @@
 """Resampled means, their intervals, and the paired comparison."""
 
+from typing import Any
+
 import numpy as np
 
 from yoyak.evaluation import bootstrap
@@ -37,6 +39,9 @@ def test_the_interval_of_equal_rows_is_a_point() -> None:
 
 
 def test_a_difference_is_above_zero_if_almost_all_samples_are() -> None:
-    assert bootstrap.is_above_zero(np.array([*[-1.0] * 2, *[1.0] * 98]))
-    assert not bootstrap.is_above_zero(np.array([*[-1.0] * 3, *[1.0] * 97]))
-    assert not bootstrap.is_above_zero(np.zeros(100))
+    def is_above_zero(differences: Any) -> bool:
+        return bootstrap.is_above_zero(bootstrap.interval(differences))
+
+    assert is_above_zero(np.array([*[-1.0] * 2, *[1.0] * 98]))
+    assert not is_above_zero(np.array([*[-1.0] * 3, *[1.0] * 97]))
+    assert not is_above_zero(np.zeros(100))

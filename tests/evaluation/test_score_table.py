@@ -11,6 +11,8 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table, score_warnings
 from yoyak.evaluation.scoring import score
 
+LOST = {"lead1": {"all": False, "content": True}}
+
 
 def with_numbers(**changes: Any) -> dict[str, Any]:
     numbers = {"rouge1": 40.0, "rouge2": 20.0, "rougeL": 30.0, "rouge_sum": 90.0, "rouge_mean": 30.0}
@@ -20,6 +22,7 @@ def with_numbers(**changes: Any) -> dict[str, Any]:
         "interval": {**{key: [1.0, 2.0] for key in numbers}, "content": {key: [1.0, 2.0] for key in numbers}},
         "baselines": {"lead1": {**numbers, "content": numbers}},
         "beaten": {"lead1": {"all": True, "content": True}},
+        "difference": {"lead1": {"all": [1.0, 2.0], "content": [1.0, 2.0]}},
         "rows": 10,
         "distinct": 10,
         "signature": "signature",
@@ -30,7 +33,12 @@ def with_numbers(**changes: Any) -> dict[str, Any]:
     ("changes", "expected"),
     [
         ({}, []),
-        ({"beaten": {"lead1": {"all": False, "content": True}}}, ["NOT BETTER than the baseline lead1"]),
+        (
+            {"beaten": LOST, "difference": {"lead1": {"all": [-1.0, 2.0]}}},
+            ["NO DIFFERENCE SHOWN to the baseline lead1 in rouge_sum: no difference shown with tags (90.00 against 90.00"],
+        ),
+        ({"beaten": LOST, "difference": {"lead1": {"all": [-3.0, -2.0]}}}, ["WORSE than the baseline lead1 in rouge_sum"]),
+        ({"beaten": LOST, "difference": {}}, ["NO DIFFERENCE SHOWN"]),  # a file of an earlier version
         ({"beaten": {"lead1": {"all": True, "content": False}}}, ["without tags"]),
         ({"rougeL": 19.9}, ["ROUGE-L is below ROUGE-2"]),
         ({"distinct": 5}, []),

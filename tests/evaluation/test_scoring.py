@@ -7,12 +7,19 @@ from typing import Any
 import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES
+from yoyak.evaluation import bootstrap
 from yoyak.evaluation.baselines import BASELINES, baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.rouge import Aggregation
-from yoyak.evaluation.score_table import score_warnings
+from yoyak.evaluation.score_table import score_table, score_warnings
 from yoyak.evaluation.scoring import score
+
+
+@pytest.fixture(autouse=True)
+def _eight_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "MIN_ROWS", 8)
+
 
 KEYS = {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"}
 
@@ -34,7 +41,9 @@ def scored(
 
 def test_shape_of_the_scores(mecab: Morphemes) -> None:
     result, per_row = scored(mecab, list(SUMMARIES))
-    assert set(result) == KEYS | {"content", "interval", "baselines", "rows", "distinct", "beaten", "signature"}
+    assert set(result) == KEYS | {
+        *("content", "interval", "baselines", "rows", "distinct", "distinct_dialogues", "beaten", "difference", "signature")
+    }
     assert set(result["content"]) == KEYS
     assert set(result["interval"]) == KEYS | {"content"}
     assert set(result["interval"]["content"]) == KEYS
@@ -85,9 +94,10 @@ def test_a_model_that_is_a_baseline_does_not_beat_it(mecab: Morphemes, name: str
     assert result["baselines"][name]["rouge_sum"] == result["rouge_sum"]
     told = [line for line in score_warnings(result) if name in line]
     assert len(told) == 1
-    assert told[0].startswith("NOT BETTER")
-    assert "with tags" in told[0]
-    assert "without tags" in told[0]
+    assert told[0].startswith("NO DIFFERENCE SHOWN to the baseline")
+    assert "no difference shown with tags" in told[0]
+    assert "no difference shown without tags" in told[0]
+    assert result["difference"][name] == {"all": [0, 0], "content": [0, 0]}
 
 
 def test_a_difference_within_the_noise_is_not_beaten(mecab: Morphemes) -> None:
@@ -96,7 +106,30 @@ def test_a_difference_within_the_noise_is_not_beaten(mecab: Morphemes) -> None:
     result, _ = scored(mecab, slightly_better, baselines={"medoid": weak})
     assert result["rouge_sum"] > result["baselines"]["medoid"]["rouge_sum"]
     assert result["beaten"]["medoid"] == {"all": False, "content": False}
-    assert any("within the noise" in line for line in score_warnings(result))
+    low, high = result["difference"]["medoid"]["all"]
+    assert low == 0 < high
+    (told,) = score_warnings(result)[:1]
+    assert told.startswith("NO DIFFERENCE SHOWN") and "95 % interval of the difference +0.00 to +" in told
+
+
+def test_a_model_that_loses_is_worse(mecab: Morphemes) -> None:
+    result, _ = scored(mecab, ["비"] * len(SUMMARIES), baselines={"medoid": list(SUMMARIES)})
+    assert result["difference"]["medoid"]["all"][1] < 0
+    assert score_warnings(result)[0].startswith("WORSE than the baseline medoid in rouge_sum: worse with tags (")
+
+
+def test_few_rows_have_neither_interval_nor_verdict(mecab: Morphemes) -> None:
+    """One row would have an interval of width zero."""
+    few: dict[str, Any] = {"references": [[SUMMARIES[0]]], "dialogues": DIALOGUES[:1], "baselines": {"lead1": ["비"]}}
+    result, _ = scored(mecab, [SUMMARIES[0]], **few)
+    leaves = [*result["interval"].values(), *result["interval"]["content"].values()]
+    assert all(leaf is None for leaf in leaves if not isinstance(leaf, dict))
+    assert result["beaten"] == result["difference"] == {"lead1": {"all": None, "content": None}}
+    table = score_table(result)
+    assert "95 % interval of rouge_sum: none (too few rows, at least 8 are needed) (1 rows" in table
+    assert [line for line in table.split("\n") if line.startswith("WARNING")] == [
+        "WARNING: nothing shows whether the model is better than a baseline: too few rows, at least 8 are needed"
+    ]
 
 
 def test_rows_are_paired_when_compared(mecab: Morphemes) -> None:
@@ -142,6 +175,12 @@ def test_a_collapsed_model_is_seen(mecab: Morphemes) -> None:
     assert any("collapsed" in line for line in score_warnings(result))
 
 
+def test_equal_dialogues_do_not_make_a_collapsed_model(mecab: Morphemes) -> None:
+    result, _ = scored(mecab, [SUMMARIES[0]] * len(SUMMARIES), dialogues=DIALOGUES[:1] * len(SUMMARIES))
+    assert (result["distinct"], result["distinct_dialogues"]) == (1, 1)
+    assert not any("collapsed" in line for line in score_warnings(result))
+
+
 @pytest.mark.parametrize("aggregation", ["mean", "max"])
 def test_scores_are_byte_for_byte_those_of_the_first_release(mecab: Morphemes, aggregation: Aggregation) -> None:
     """golden_scores.json was written by the code before metrics became a seam (commit 6cdf5e8)."""
@@ -156,6 +195,7 @@ def test_scores_are_byte_for_byte_those_of_the_first_release(mecab: Morphemes, a
         seed=7,
         decoding="num_beams=4",
     )
+    del result["distinct_dialogues"], result["difference"]  # added later
     golden = json.loads((Path(__file__).parent / "golden_scores.json").read_text(encoding="utf-8"))[aggregation]
     assert json.dumps(result, indent=2) == json.dumps(golden["scores"], indent=2)  # also the order of the keys
     assert json.dumps(per_row) == json.dumps(golden["per_dialogue"])

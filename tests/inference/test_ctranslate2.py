@@ -277,12 +277,12 @@ def test_a_full_disk_is_not_reported_as_a_fault_of_the_model(monkeypatch: pytest
 class FixedScores:
     """Gives the scores of two writers in the order of the calls: float32, then int8."""
 
-    def __init__(self, *means: float, noise: float = 0.0) -> None:
-        self.means, self.noise = list(means), noise
+    def __init__(self, *means: float, noise: float = 0.0, rows: int = 64) -> None:
+        self.means, self.noise, self.rows = list(means), noise, rows
 
     def __call__(self, writer: Any) -> Any:
         rng = np.random.default_rng(len(self.means))
-        return np.full((64, 3), self.means.pop(0) / 3) + self.noise * rng.standard_normal((64, 3))
+        return np.full((self.rows, 3), self.means.pop(0) / 3) + self.noise * rng.standard_normal((self.rows, 3))
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,8 @@ class FixedScores:
         (FixedScores(90, 89.9), "ctranslate2"),  # every row loses the same, so this is not noise
         (FixedScores(90, 89.9, noise=1), "ctranslate2-int8"),
         (FixedScores(90, 85, noise=20), "ctranslate2"),  # within the noise, but the loss is too large
+        (FixedScores(90, 90, rows=9), "ctranslate2"),  # too few rows to say so
+        (FixedScores(90, 90, rows=10), "ctranslate2-int8"),
         (None, "ctranslate2"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SUMMARIES
+from yoyak.evaluation import bootstrap
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending, decide
 from yoyak.system.errors import YoyakError
@@ -78,6 +79,11 @@ def test_a_clean_end_does_not_change_again(hit_limit: bool) -> None:
         assert not once or once[-1] in ".…”", text
 
 
+@pytest.fixture(autouse=True)
+def _eight_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "MIN_ROWS", 8)
+
+
 def rows() -> list[dict[str, Any]]:
     return [{"references": [text]} for text in SUMMARIES]
 
@@ -113,6 +119,13 @@ def test_auto_does_not_post_process_if_the_score_falls() -> None:
     use, report = decide("auto", WITHOUT_FULL_STOP, references, "keep_original")
     assert not use
     assert report["postprocess"]["dev_rouge_sum_with"] < report["postprocess"]["dev_rouge_sum_without"] == 300
+
+
+def test_few_rows_do_not_decide() -> None:
+    use, report = decide("auto", WITHOUT_FULL_STOP[:7], rows()[:7], "keep_original")
+    assert not use
+    assert report["postprocess"]["why"] == "too few dev rows to judge it by (7, at least 8 are needed)"
+    assert decide("always", WITHOUT_FULL_STOP[:7], rows()[:7], "keep_original")[0]
 
 
 def test_tags_are_restored_before_scoring() -> None:

@@ -24,10 +24,12 @@ from yoyak.data.collation import collate_pairs
 from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
+from yoyak.training.dev_rouge import DevReferences
 from yoyak.training.trackers.dvclive import DvcLiveTracker
 from yoyak.training.tracking import TrackingCallback
 
 TAGS = ("#Person1#", "#Person2#", "#Person3#", "#PhoneNumber#")
+REFERENCES = DevReferences([[text] for text in SUMMARIES], "keep_original")  # of `tokenized_splits`
 TABLES = Path("live", "plots", "metrics")  # of DVCLive, in the folder of `train_tiny`
 
 
@@ -92,6 +94,7 @@ def train_tiny(
         collate=collate_pairs(tokenizer, model),
         args=args,
         training=training,
+        references=REFERENCES,
         max_target_length=48,
         callbacks=[TrackingCallback([tracker])],
     )

@@ -6,24 +6,25 @@ import pytest
 import torch
 
 from tests.conftest import DIALOGUES, SUMMARIES, generate_with_transformers
-from tests.training.helpers import load_tiny_model, load_tiny_tokenizer, tokenized_splits, train_tiny
+from tests.training.helpers import REFERENCES, load_tiny_model, load_tiny_tokenizer, tokenized_splits, train_tiny
 from yoyak.config.sections import Params
 from yoyak.data import pair_encoding
+from yoyak.data.person_tags import replace_person_tags
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.backends.ctranslate2 import CTranslate2Writer
 from yoyak.inference.backends.transformers import TransformersBackend
 from yoyak.inference.outputs import Output
 from yoyak.training import dev_rouge
-from yoyak.training.dev_rouge import dev_rouge_function
+from yoyak.training.dev_rouge import DevReferences, dev_rouge_function
 
 
-def dev_rouge_of(params: Params, dev: Any, *, beams: int = 1) -> Any:
+def dev_rouge_of(params: Params, dev: Any, *, beams: int = 1, references: DevReferences = REFERENCES) -> Any:
     training = params.training.model_copy(update={"generation_num_beams": beams})
-    return dev_rouge_function(dev, load_tiny_tokenizer(params), training, max_target_length=48)
+    return dev_rouge_function(dev, load_tiny_tokenizer(params), training, references=references, max_target_length=48)
 
 
-def test_rouge_compares_what_the_model_writes_with_the_labels(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rouge_compares_what_the_model_writes_with_the_references(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(SUMMARIES)
     monkeypatch.setattr(dev_rouge, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in texts])
     tokenizer = load_tiny_tokenizer(params)
@@ -76,9 +77,25 @@ def test_it_does_not_touch_the_training(params: Params) -> None:
     assert rouge_of(model) == first
 
 
-def test_a_decoder_only_model_reads_the_prompt_and_is_compared_with_the_target(
-    params: Params, generate_calls: list[dict[str, Any]]
-) -> None:
+def test_references_are_whole_and_have_the_tags_of_the_data(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are cut at max_target_length. The model writes P1, the references have #Person1#. There can be several."""
+    tokenizer = load_tiny_tokenizer(params)
+    dev = tokenized_splits(tokenizer)["dev"]
+    cut = [row[:3] for row in dev["labels"]]
+    dev = dev.remove_columns("labels").add_column("labels", cut)
+    model = load_tiny_model(params, tokenizer)
+    written = [replace_person_tags(text, "simplify") for text in SUMMARIES]
+    monkeypatch.setattr(dev_rouge, "generate", lambda *_, **__: [Output(text, hit_limit=False) for text in written])
+    whole = DevReferences([[text] for text in SUMMARIES], "simplify")
+    assert dev_rouge_of(params, dev, references=whole)(model)["rouge_sum"] == 300
+    two = DevReferences([[text, "전혀 다른 말"] for text in SUMMARIES], "simplify")
+    assert dev_rouge_of(params, dev, references=two)(model)["rouge_sum"] == pytest.approx(150, abs=10)
+    few = dev.select(range(3))  # training.debug
+    written[:] = written[:3]
+    assert dev_rouge_of(params, few, references=whole)(model)["rouge_sum"] == 300
+
+
+def test_a_decoder_only_model_reads_the_prompt(params: Params, generate_calls: list[dict[str, Any]]) -> None:
     """Its rows hold both. The labels show where the target starts."""
     tokenizer = load_tiny_tokenizer(params)
     prompts = pair_encoding.encode_sources(tokenizer, DIALOGUES[:3], 128)
@@ -91,9 +108,8 @@ def test_a_decoder_only_model_reads_the_prompt_and_is_compared_with_the_target(
         }
     )
     rouge_of = dev_rouge_of(params, dev)
-    found = rouge_of(load_tiny_model(params, tokenizer))
+    rouge_of(load_tiny_model(params, tokenizer))
     assert generate_calls[0]["ids"] == prompts
-    assert found["rouge_mean"] == pytest.approx(100 / 3, abs=5)  # the second summary is the one that is written
 
 
 def test_the_settings_of_generation_come_from_the_section_training(

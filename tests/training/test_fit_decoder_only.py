@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, load_trained
 from tests.models.test_lora import TOKENS, make_base, settings
+from tests.training.helpers import REFERENCES
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.data.collation import collate_chats
@@ -28,7 +29,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def run(
-    base: Path, values: dict[str, Any], folder: Path, **changes: Any
+    base: Path, values: dict[str, Any], folder: Path, *, padding_free: bool = False, **changes: Any
 ) -> tuple[Any, Any, dict[str, Any], list[dict[str, Any]]]:
     """Train as the stage does, on the eight dialogues: (model, tokenizer, the result of `fit.train`, the trainer's log)."""
     values["model"]["family"] = "qlora"
@@ -59,9 +60,10 @@ def run(
         model,
         tokenizer,
         datasets.DatasetDict(train=rows, dev=rows),
-        collate=collate_chats(tokenizer.pad_token_id, padding_free=False),
+        collate=collate_chats(tokenizer.pad_token_id, padding_free=padding_free),
         args=training_arguments(params.training, folder=folder, precision="float32"),
         training=params.training,
+        references=REFERENCES,
         max_target_length=24,
         callbacks=[Log()],
     )
@@ -70,6 +72,25 @@ def run(
 
 def frozen_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+
+
+def test_the_dev_loss_is_the_same_for_any_batch_size(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
+    losses = []
+    for number, (batch_size, padding_free) in enumerate([(8, False), (3, False), (3, True)]):
+        log = run(
+            base,
+            values,
+            tmp_path / str(number),
+            padding_free=padding_free,
+            num_train_epochs=1,
+            learning_rate=1e-9,
+            label_smoothing_factor=0.1,
+            per_device_eval_batch_size=batch_size,
+            predict_with_generate=False,
+            metric_for_best_model="loss",
+        )[3]
+        losses += [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
 def test_it_learns_and_only_the_adapter_changes(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
@@ -90,7 +111,7 @@ def test_rouge_after_each_epoch_does_not_touch_the_training(
 ) -> None:
     """The losses would differ if an evaluation repacked the 4-bit layers, or used random numbers that dropout needs."""
     values["lora"]["lora_dropout"] = 0.1
-    same = {"num_train_epochs": 3, "metric_for_best_model": "loss", "seed": 3}
+    same: dict[str, Any] = {"num_train_epochs": 3, "metric_for_best_model": "loss", "seed": 3}
     evaluated = run(base, values, tmp_path / "a", predict_with_generate=rouge, **same)
     once = run(base, values, tmp_path / "b", predict_with_generate=False, per_device_eval_batch_size=1, **same)
     losses = [[entry["loss"] for entry in result[3] if "loss" in entry] for result in (evaluated, once)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import set_seed
 
-from tests.training.helpers import file_contents, load_tiny_tokenizer, read_points, tokenized_splits
+from tests.training.helpers import REFERENCES, file_contents, load_tiny_tokenizer, read_points, tokenized_splits
 from yoyak.config.sections import Params
 from yoyak.data.collation import collate_pairs
 from yoyak.models import encoder_decoder
@@ -103,6 +103,7 @@ def fit_tiny(
         tokenized_splits(tokenizer),
         collate=collate_pairs(tokenizer, model),
         training=training,
+        references=REFERENCES,
         max_target_length=48,
         precision="float32",
         checkpoints=folder / "work",

@@ -5,8 +5,16 @@ import pytest
 import torch
 from transformers import Trainer, TrainingArguments
 
-from tests.training.helpers import load_tiny_tokenizer, make_arguments, padded_batch, tokenized_splits, train_tiny
+from tests.training.helpers import (
+    load_tiny_tokenizer,
+    make_arguments,
+    model_without_dropout,
+    padded_batch,
+    tokenized_splits,
+    train_tiny,
+)
 from yoyak.config.sections import Params
+from yoyak.data.collation import collate_pairs
 from yoyak.training import batch_splitting, packing
 from yoyak.training.trainer import SummaryTrainer
 
@@ -80,6 +88,24 @@ def test_processes_that_train_together_do_not_split_a_batch(
     monkeypatch.setattr(batch_splitting, "PACKED_TOKENS", 1)
     trainer_of(model, params, tmp_path).training_step(model, dict(batch), (batch["labels"] != -100).sum())
     assert len(inner_steps) == steps
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_dev_loss_is_the_mean_over_all_targets_for_any_batch_size(params: Params, tmp_path: Path, smoothing: float) -> None:
+    """A mean of means of batches would depend on their size: the last batch is smaller, and its rows weigh more."""
+    tokenizer = load_tiny_tokenizer(params)
+    model = model_without_dropout("bart", params, tokenizer)
+    collate = collate_pairs(tokenizer, model)
+    rows = tokenized_splits(tokenizer)["train"]
+    losses = []
+    for batch_size in (8, 7, 3, 1):
+        trainer = trainer_of(model, params, tmp_path, per_device_eval_batch_size=batch_size, label_smoothing_factor=smoothing)
+        trainer.data_collator = collate
+        losses += [trainer.evaluate()["eval_loss"] for _ in range(2)]
+    batch = collate([dict(row) for row in rows])
+    expected = loss_by_formula(model.eval(), [batch], smoothing) / (batch["labels"] != -100).sum()
+    assert losses == pytest.approx([expected.item()] * len(losses), rel=1e-5)
+    assert losses[0] == losses[1], "a second evaluation starts anew"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""params.yaml as typed, frozen sections. All errors are reported at once, by dotted name, before any work starts."""
+"""params.yaml as typed, frozen sections. All errors are reported at once, by dotted name."""
 
 import functools
 from collections.abc import Sequence

@@ -4,11 +4,16 @@ Efron (1979) for the intervals; Koehn (2004), "Statistical Significance Tests fo
 paired use.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 CONFIDENCE = (2.5, 97.5)  # percentiles: a 95 % interval
+# With fewer rows nothing is claimed. A percentile interval of few rows is too narrow: beside the t interval its width is
+# sqrt((n - 1) / n) * 1.96 / t(n - 1), which is 82 % for 10 rows, 63 % for 5 and 0 % for one row.
+MIN_ROWS = 10
 
 
 def resampled_means(rows: Values, *, samples: int, seed: int) -> Values:
@@ -32,6 +37,6 @@ def interval(means: Values) -> list[float]:
     return [round(float(low), 4), round(float(high), 4)]
 
 
-def is_above_zero(differences: Values) -> bool:
-    """Whether resampled differences (samples,) are above 0 in 97.5 % of the samples: one side of a 95 % interval."""
-    return bool(np.percentile(differences, CONFIDENCE[0]) > 0)
+def is_above_zero(ends: Sequence[float]) -> bool:
+    """Whether a 95 % interval of resampled differences lies above 0: in 97.5 % of the samples they are positive."""
+    return ends[0] > 0

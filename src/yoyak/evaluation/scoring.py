@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -43,8 +44,10 @@ def score(
     Returns:
         The content of scores.json, and for each row the content of per_dialogue.csv (without fname).
 
-        `beaten` says for each baseline whether the model's rouge_sum is higher by more than the noise, with tags (`all`) and
-        without (`content`): the 95 % interval of the paired difference over resampled rows lies above 0.
+        `difference` has for each baseline the 95 % interval of the paired difference in rouge_sum over resampled rows, with
+        tags (`all`) and without (`content`). `beaten` says whether that interval lies above 0.
+
+        With fewer than bootstrap.MIN_ROWS rows, intervals, `difference` and `beaten` have None in place of each value.
 
     Raises:
         ValueError: if the lengths differ, or a row has no reference.
@@ -64,6 +67,7 @@ def score(
     }
     per_row = [dict(chain.from_iterable(cells)) for cells in zip(*(_cells(each) for each in scored.values()), strict=True)]
     rouge = scored.pop(TOP_LEVEL)
+    differences = {name: _difference(rouge.metric, means, rows=len(predictions)) for name, means in rouge.differences.items()}
     result = {
         **rouge.summary,
         "baselines": {
@@ -72,7 +76,12 @@ def score(
         },
         "rows": len(predictions),
         "distinct": len(set(predictions)),
-        "beaten": {name: _comparison(rouge.metric, differences) for name, differences in rouge.differences.items()},
+        "distinct_dialogues": None if dialogues is None else len(set(dialogues)),
+        "beaten": {
+            name: {part: ends and bootstrap.is_above_zero(ends) for part, ends in parts.items()}
+            for name, parts in differences.items()
+        },
+        "difference": differences,
         "signature": f"{rouge.metric.signature()}|decoding:{decoding}",
         **{name: {**each.summary, "signature": each.metric.signature()} for name, each in scored.items()},
     }
@@ -117,7 +126,7 @@ def _score_metric(
     return _Scored(
         metric=metric,
         rows=rows,
-        summary=_summary(metric, rows) | {"interval": _map_values(bootstrap.interval, metric.summarize(means))},
+        summary=_summary(metric, rows) | {"interval": _map_values(partial(_interval, rows=len(rows)), metric.summarize(means))},
         baselines={name: _summary(metric, values) for name, values in baseline_rows.items()},
         differences={name: means - resampled(values) for name, values in baseline_rows.items()},
     )
@@ -132,12 +141,17 @@ def _cells(scored: _Scored) -> list[list[tuple[str, float]]]:
     ]
 
 
-def _comparison(metric: Metric, differences: Rows) -> dict[str, bool]:
-    """Whether resampled differences (samples, keys) of ROUGE are above zero in rouge_sum, with and without tags."""
-    values = metric.summarize(differences)
+def _interval(means: Rows, *, rows: int) -> list[float] | None:
+    """The 95 % interval of resampled means (samples,) over `rows` rows, or None for too few rows."""
+    return bootstrap.interval(means) if rows >= bootstrap.MIN_ROWS else None
+
+
+def _difference(metric: Metric, means: Rows, *, rows: int) -> dict[str, list[float] | None]:
+    """The 95 % intervals of resampled differences (samples, keys) of ROUGE in rouge_sum, with and without tags."""
+    values = metric.summarize(means)
     return {
-        "all": bootstrap.is_above_zero(values["rouge_sum"]),
-        "content": bootstrap.is_above_zero(values["content"]["rouge_sum"]),
+        "all": _interval(values["rouge_sum"], rows=rows),
+        "content": _interval(values["content"]["rouge_sum"], rows=rows),
     }
 
 

@@ -107,16 +107,23 @@ def _compare(
     threads: int | None,
     dev_scores: Callable[[Writer], rouge.Scores],
 ) -> Choice:
-    """Return the approximate backend, or the exact one if the approximate one lowers the score on dev."""
-    writers = [backend.open(loaded, settings, threads=threads) for backend in (exact, approximate)]
-    before, after = (dev_scores(writer).sum(axis=1) for writer in writers)
-    change = after - before
+    """Return the approximate backend, or the exact one if the approximate one lowers the score on dev.
+
+    With too few dev rows to say so, the exact one.
+    """
+    name = approximate.name.rpartition("-")[2]
+    exact_writer = exact.open(loaded, settings, threads=threads)
+    before = dev_scores(exact_writer).sum(axis=1)
+    if len(before) < bootstrap.MIN_ROWS:
+        few = f"too few dev rows to judge {name} by ({len(before)}, at least {bootstrap.MIN_ROWS} are needed)"
+        return Choice(exact_writer, exact.name, few)
+    approximate_writer = approximate.open(loaded, settings, threads=threads)
+    change = dev_scores(approximate_writer).sum(axis=1) - before
     means = bootstrap.resampled_means(change[:, None], samples=1000, seed=settings.seed)
     low, high = np.percentile(means, [2.5, 97.5])
     is_worse = high < 0 or change.mean() < -LARGEST_LOSS * before.mean()
-    name = approximate.name.rpartition("-")[2]
     why = f"{name} changes rouge_sum by {change.mean():+.2f} [{low:+.2f}, {high:+.2f}] on {len(change)} dev rows"
-    return Choice(writers[0], exact.name, why) if is_worse else Choice(writers[1], approximate.name, why)
+    return Choice(exact_writer, exact.name, why) if is_worse else Choice(approximate_writer, approximate.name, why)
 
 
 def dev_scorer(

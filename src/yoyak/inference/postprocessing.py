@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from yoyak.data.dialogue import TAG
 from yoyak.data.person_tags import PersonTags, restore_person_tags
-from yoyak.evaluation import rouge
+from yoyak.evaluation import bootstrap, rouge
 from yoyak.evaluation.artefacts import remove_artefacts
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.outputs import Output
@@ -55,7 +55,8 @@ def decide(
     """Decide whether to post-process.
 
     Args:
-        setting: `generation.postprocess`. "auto" post-processes only if that raises rouge_sum on dev.
+        setting: `generation.postprocess`. "auto" post-processes only if that raises rouge_sum on dev. With fewer than
+            bootstrap.MIN_ROWS rows it does not.
         outputs: what the model wrote for dev.
         rows: the processed rows of dev.
         person_tags: how speaker tags were replaced; they are restored before scoring.
@@ -78,5 +79,9 @@ def decide(
 
     without = rouge_sum([output.text for output in outputs])
     with_ = rouge_sum([complete_ending(output) for output in outputs])
-    use = setting == "always" or (setting == "auto" and with_ > without)
-    return use, {"postprocess": {"used": use, "dev_rouge_sum_without": without, "dev_rouge_sum_with": with_}}
+    enough = len(rows) >= bootstrap.MIN_ROWS
+    use = setting == "always" or (setting == "auto" and enough and with_ > without)
+    report: dict[str, Any] = {"used": use, "dev_rouge_sum_without": without, "dev_rouge_sum_with": with_}
+    if setting == "auto" and not enough:
+        report["why"] = f"too few dev rows to judge it by ({len(rows)}, at least {bootstrap.MIN_ROWS} are needed)"
+    return use, {"postprocess": report}

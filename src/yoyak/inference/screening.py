@@ -172,10 +172,11 @@ def table(results: dict[str, Any]) -> list[str]:
         if "scores" in model:
             scores = model["scores"]
             medoid = scores["baselines"]["medoid"]
-            low, high = scores["interval"]["rouge_sum"]
+            ends = scores["interval"]["rouge_sum"]
+            interval = f"[{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "too few rows"
             figures = " ".join(f"{scores[name_]:6.2f}" for name_ in rouge.KEYS)
             lines.append(
-                f"{name:26} {figures} {scores['rouge_sum']:7.2f} {f'[{low:.1f}, {high:.1f}]':>16} "
+                f"{name:26} {figures} {scores['rouge_sum']:7.2f} {interval:>16} "
                 f"{scores['content']['rouge_sum']:8.2f} {model['outputs']['foreign_share']:8.2%} "
                 f"{model['seconds_a_dialogue']:6.2f} {scores['rows']:5}"
                 + (f"  FAILED: {model['why']}" if model["status"] == "failed" else "")

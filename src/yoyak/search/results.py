@@ -34,8 +34,9 @@ def tie_margin(trial: FrozenTrial, objective: str) -> float:
     if not scores or objective not in ROUGE_OBJECTIVES:
         return 0.0
     values = [get_value(experiment, objective) for experiment in scores]
-    lower_ends = [get_value(experiment["interval"], objective)[0] for experiment in scores]
-    over_dialogues = statistics.mean(value - lower for value, lower in zip(values, lower_ends, strict=True))
+    intervals = [get_value(experiment["interval"], objective) for experiment in scores]  # None for too few rows
+    margins = [value - ends[0] for value, ends in zip(values, intervals, strict=True) if ends]
+    over_dialogues = statistics.mean(margins) if margins else 0.0
     over_seeds = 2 * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return float(max(over_dialogues, over_seeds))
 

@@ -1,6 +1,7 @@
 """ROUGE of what a model writes for the dev split, after each epoch of its training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import datasets
 import torch
@@ -8,25 +9,46 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from yoyak.config.sections import Generation
 from yoyak.config.training_section import Training
+from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.backend_choice import choose_backend
 from yoyak.inference.decoding import generate
-from yoyak.inference.outputs import decode_tokens
 from yoyak.models.families.base import LoadedModel
 
 
+@dataclass(frozen=True)
+class DevReferences:
+    """What the summaries of dev are compared with: the same texts as in the stage score.
+
+    The labels cannot be used. They are cut at `tokenizer.max_target_length`, and cleaned.
+
+    Attributes:
+        texts: all reference summaries of each row of dev, as the data has them (`references` of the processed rows).
+        person_tags: how speaker tags were replaced; they are restored before scoring.
+    """
+
+    texts: Sequence[Sequence[str]]
+    person_tags: PersonTags
+
+
 def dev_rouge_function(
-    dev: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, training: Training, *, max_target_length: int
+    dev: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    training: Training,
+    *,
+    references: DevReferences,
+    max_target_length: int,
 ) -> Callable[[PreTrainedModel], dict[str, float]]:
     """A function that writes summaries for `dev` with a model, and gives their ROUGE (F1 x 100) by name.
 
     It leaves the model and torch's random numbers as they are, so that the training does not depend on it.
 
     Args:
-        dev: tokenized rows with input_ids and labels. The references are the decoded labels.
+        dev: tokenized rows with input_ids and labels.
         tokenizer: the model's.
         training: `generation_num_beams`, `per_device_eval_batch_size` and `seed` are used.
+        references: of at least the rows of `dev`, in the same order. With several references of a row, the mean counts.
         max_target_length: the largest number of tokens of a summary.
     """
     morphemes = Morphemes()
@@ -35,7 +57,6 @@ def dev_rouge_function(
         ids[: labels.count(-100)] if -100 in labels else ids
         for ids, labels in zip(dev["input_ids"], dev["labels"], strict=True)
     ]
-    references = decode_tokens(tokenizer, [[id_ for id_ in labels if id_ != -100] for labels in dev["labels"]])
     settings = _generation_settings(training, max_target_length=max_target_length)
 
     def dev_rouge(model: PreTrainedModel) -> dict[str, float]:
@@ -48,8 +69,8 @@ def dev_rouge_function(
             outputs = generate(writer, inputs, [""] * len(inputs), settings=settings, progress="write dev")
         model.generation_config = generation_config
         rows = rouge.score_rows(
-            predictions=[output.text for output in outputs],
-            references=[[text] for text in references],
+            predictions=[restore_person_tags(output.text, references.person_tags) for output in outputs],
+            references=references.texts[: len(dev)],
             tokenizer=morphemes,
         )
         return rouge.summarize(rows)

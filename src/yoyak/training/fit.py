@@ -24,7 +24,7 @@ from yoyak.system.text_files import write_json
 from yoyak.training import search_reporting
 from yoyak.training.arguments import recorded_arguments, training_arguments
 from yoyak.training.callbacks import ResumeExactly, StopOnInvalidLoss
-from yoyak.training.dev_rouge import dev_rouge_function
+from yoyak.training.dev_rouge import DevReferences, dev_rouge_function
 from yoyak.training.trackers.lookup import further_trackers
 from yoyak.training.tracking import TrackingCallback, start_trackers
 from yoyak.training.trainer import SummaryTrainer
@@ -40,6 +40,7 @@ def fit(
     *,
     collate: Collator,
     training: Training,
+    references: DevReferences,
     max_target_length: int,
     precision: str,
     checkpoints: Path,
@@ -57,6 +58,7 @@ def fit(
         splits: train and dev with columns input_ids, labels and length.
         collate: makes a batch of tensors from tokenized rows.
         training: the section of params.yaml.
+        references: what the summaries of dev are compared with.
         max_target_length: tokens of a summary that the evaluation writes at most.
         precision: "float32", "bfloat16" or "float16".
         checkpoints: the folder of this work alone (`resumable.work_folder`). An unfinished training in it is resumed.
@@ -79,6 +81,7 @@ def fit(
             collate=collate,
             args=args,
             training=training,
+            references=references,
             max_target_length=max_target_length,
             callbacks=callbacks,
         )
@@ -113,6 +116,7 @@ def train(
     collate: Collator,
     args: TrainingArguments,
     training: Training,
+    references: DevReferences,
     max_target_length: int,
     callbacks: Sequence[TrainerCallback],
 ) -> dict[str, Any]:
@@ -136,6 +140,7 @@ def train(
         collate=collate,
         args=args,
         training=training,
+        references=references,
         max_target_length=max_target_length,
         callbacks=callbacks,
     )
@@ -165,6 +170,7 @@ def _make_trainer(
     collate: Collator,
     args: TrainingArguments,
     training: Training,
+    references: DevReferences,
     max_target_length: int,
     callbacks: Sequence[TrainerCallback],
 ) -> SummaryTrainer:
@@ -174,7 +180,7 @@ def _make_trainer(
     patience = training.early_stopping_patience
     trainer = SummaryTrainer(
         keep_checkpoints=training.save_total_limit,
-        dev_metrics=dev_rouge_function(dev, tokenizer, training, max_target_length=max_target_length)
+        dev_metrics=dev_rouge_function(dev, tokenizer, training, references=references, max_target_length=max_target_length)
         if training.predict_with_generate
         else None,
         model=model,

@@ -1,24 +1,31 @@
 """Training a model of any family, from tokenized rows to the model's folder: what the training stages run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import set_seed
 
+from yoyak.config.fields import Section
 from yoyak.config.sections import Params
+from yoyak.data.person_tags import PersonTags
 from yoyak.data.tokenized_data import load_tokenized
 from yoyak.models.families.base import Family
 from yoyak.system import hardware
+from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.resumable import work_folder
+from yoyak.system.text_files import read_jsonl
+from yoyak.training.dev_rouge import DevReferences
 from yoyak.training.fit import fit
 
 
-def train_family(family: Family, params: Params, *, tokenized: Path, output: Path, metrics: Path) -> None:
+def train_family(family: Family, params: Params, *, processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
     """Train the checkpoint that params choose, going on from what a killed run has kept.
 
     Args:
         family: of the checkpoint.
-        params: sections model, tokenizer, training and hardware, and lora unless the family does not read it.
+        params: sections preprocess, model, tokenizer, training and hardware, and lora unless the family does not read it.
+        processed: folder of the processed rows; those of dev have the references.
         tokenized: folder of the tokenized splits.
         output: folder for the trained model.
         metrics: folder for DVCLive's files and the arguments of the run.
@@ -28,12 +35,15 @@ def train_family(family: Family, params: Params, *, tokenized: Path, output: Pat
     """
     set_seed(params.training.seed)
     hardware.configure_cpu(params.hardware.cpu_threads)
+    verify_checksums(processed)
     verify_checksums(tokenized)
     splits = load_tokenized(tokenized)
+    references = _dev_references(processed / "dev.jsonl", splits["dev"]["fname"], params.preprocess.person_tags)
     setup = family.prepare_training(params)
     print(setup.description, flush=True)
     chosen = params.model.chosen
-    result_depends_on = {
+    result_depends_on: dict[str, Section] = {
+        "preprocess": params.preprocess,
         "model": chosen,
         "tokenizer": params.tokenizer,
         "training": params.training,
@@ -41,13 +51,14 @@ def train_family(family: Family, params: Params, *, tokenized: Path, output: Pat
     }
     if family.trains_adapter:
         result_depends_on["lora"] = params.lora
-    with work_folder(f"train_{family.name}", result_depends_on, [tokenized, Path(chosen.checkpoint)]) as checkpoints:
+    with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
         fit(
             setup.model,
             setup.tokenizer,
             splits,
             collate=setup.collate,
             training=params.training,
+            references=references,
             max_target_length=params.tokenizer.max_target_length,
             precision=setup.precision,
             checkpoints=checkpoints,
@@ -55,3 +66,11 @@ def train_family(family: Family, params: Params, *, tokenized: Path, output: Pat
             output=output,
             save=setup.save,
         )
+
+
+def _dev_references(path: Path, fnames: Sequence[str], person_tags: PersonTags) -> DevReferences:
+    """The references of dev. YoyakError if the processed rows are not the tokenized ones."""
+    rows = list(read_jsonl(path))
+    if [row["fname"] for row in rows] != list(fnames):
+        raise YoyakError(f"{path}: its rows differ from the tokenized rows; run `dvc repro`")
+    return DevReferences([row["references"] for row in rows], person_tags)

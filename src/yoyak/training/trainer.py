@@ -1,5 +1,6 @@
 """The trainer of both families: transformers' Trainer with another loss, order of rows, evaluation and checkpoints."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, Trainer
 
-from yoyak.data.collation import Batch
+from yoyak.data.collation import IGNORED_LABEL, Batch
 from yoyak.training import packing, training_checkpoints
 from yoyak.training.batch_splitting import split_packed, split_padded
 from yoyak.training.callbacks import LossCheck
@@ -36,9 +37,11 @@ def smoothed_loss(
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with five changes.
+    """transformers' Trainer with six changes.
 
     - The order of the rows depends on seed and epoch alone (`RowOrder`).
+    - The loss of an evaluation is the mean over all targets of the split. transformers takes the mean of the means of batches,
+      which depends on the batch size.
     - An evaluation adds metrics of the model, such as ROUGE of what it writes, to the loss.
     - On a CPU an encoder-decoder reads a batch in parts with little or no padding. The gradient is the same.
     - A loss that is not a number ends the training at once (`LossCheck`).
@@ -58,6 +61,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         super().__init__(**kwargs)
         self.keep_checkpoints, self.dev_metrics = keep_checkpoints, dev_metrics
         self.loss_check = LossCheck(self.args)
+        self._evaluated: list[tuple[float, int]] = []  # the sum of losses and the number of targets of each evaluated batch
         args, is_encoder_decoder = self.args, self.model.config.is_encoder_decoder
         if is_encoder_decoder:
             self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
@@ -103,8 +107,27 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
                 keep=self.keep_checkpoints,
             )
 
+    def prediction_step(
+        self, model: PreTrainedModel, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> Any:
+        """As the Trainer's. It remembers the loss and the number of targets of the batch for `evaluation_loop`."""
+        labels = inputs["labels"] if self.model.config.is_encoder_decoder else inputs["labels"][..., 1:]  # as the loss shifts
+        targets = (labels != IGNORED_LABEL).sum().to(self.args.device)
+        step = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        # The loss is a mean over the targets of the batch, with several processes over those of all their batches.
+        total = int(self.accelerator.gather(targets).sum())
+        self._evaluated.append((float(self.accelerator.gather(step[0]).double().mean()) * total, total))
+        return step
+
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """As the Trainer's, with a loss in which every target weighs the same, and with `dev_metrics`.
+
+        Several processes evaluate the first rows twice if their number does not divide the rows of the split.
+        """
+        self._evaluated.clear()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        loss = math.fsum(loss for loss, _ in self._evaluated) / sum(targets for _, targets in self._evaluated)
+        output.metrics[f"{metric_key_prefix}_loss"] = loss
         if self.dev_metrics:
             metrics = self.dev_metrics(self.model)
             output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})

@@ -146,7 +146,7 @@ class Runs:
         if stage == "tokenize":
             return processed
         if stage == "train":
-            return {"tokenized": self.folder_of("tokenize", family) / "output"}
+            return processed | {"tokenized": self.folder_of("tokenize", family) / "output"}
         if stage == "predict":
             models = self.folder / "models"
             models.mkdir(exist_ok=True)

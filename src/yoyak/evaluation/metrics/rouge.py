@@ -1,4 +1,4 @@
-"""The metric ROUGE: with tags, as the competition counts, and without them (`content`)."""
+"""The metric ROUGE: with tags and without them (`content`)."""
 
 from collections.abc import Sequence
 from typing import Any
