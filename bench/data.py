@@ -23,7 +23,7 @@ from bench import ROOT, contest
 
 
 def write_csv(folder: Path, rows: int) -> None:
-    from yoyak.system.text_files import read_csv
+    from yoyak.system.csv_files import read_csv
 
     sample = ROOT / "data/sample"
     sample_rows = [cells for _, cells in read_csv(sample / "train.csv", required=["fname", "dialogue", "summary"])]

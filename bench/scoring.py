@@ -19,7 +19,7 @@ from bench import ROOT, contest
 
 
 def pairs(count: int) -> tuple[list[str], list[str]]:
-    from yoyak.system.text_files import read_csv
+    from yoyak.system.csv_files import read_csv
 
     known = [cells["summary"] for _, cells in read_csv(ROOT / "data/sample/train.csv", required=["summary"])]
     draw, seen, texts = random.Random(0), set[str](), list[str]()

@@ -39,7 +39,7 @@ from yoyak.data.cleaning import clean_row  # noqa: E402
 from yoyak.data.dialogue import LISTED_TAGS  # noqa: E402
 from yoyak.data.prompts import INSTRUCTIONS  # noqa: E402
 from yoyak.system.checksums import write_checksums  # noqa: E402
-from yoyak.system.text_files import read_csv  # noqa: E402
+from yoyak.system.csv_files import read_csv  # noqa: E402
 
 SEED = 20261120
 VOCABULARY = 4000

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from yoyak.config.params import load_params
 from yoyak.system.atomic import atomic_folder
+from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError, exit_with_message
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
-from yoyak.system.text_files import read_jsonl, write_csv, write_json
+from yoyak.system.text_files import read_jsonl, write_json
 
 SECTIONS = ("model", "preprocess", "tokenizer", "prompt", "generation", "hardware", "search")
 

@@ -20,7 +20,9 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
                 write_jsonl(folder / f"{split}.jsonl", cleaner.clean(split))
                 report = cleaner.reports[split]
                 print(f"{path}: {report.rows_in} rows, {report.rows_out} kept", flush=True)
-                if not ends_with_newline(path):
+                for message in report.messages(str(path)):
+                    print(message, flush=True)
+                if split not in cleaner.unreadable and not ends_with_newline(path):
                     print(f"WARNING: {path}: the last line has no newline at its end; is the file complete?", flush=True)
         cleaner.check()
     write_json(metrics, {split: report.counts() for split, report in cleaner.reports.items()})

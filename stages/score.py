@@ -11,9 +11,10 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
+from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
-from yoyak.system.text_files import read_jsonl, write_csv, write_json
+from yoyak.system.text_files import read_jsonl, write_json
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:

@@ -126,7 +126,7 @@ def test_summarize_of_bad_input_is_one_clear_error(name: str, data: bytes | None
 @pytest.mark.usefixtures("root")
 def test_summarize_of_another_csv_names_the_missing_column() -> None:
     Path("talk.csv").write_text("fname,text\n1,2\n", encoding="utf-8")
-    assert "talk.csv: line 1: no column dialogue" in error_of("summarize", "talk.csv", "--output", "out.csv")
+    assert "talk.csv:1: no column dialogue" in error_of("summarize", "talk.csv", "--output", "out.csv")
 
 
 @pytest.mark.usefixtures("root")

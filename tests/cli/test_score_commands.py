@@ -102,12 +102,45 @@ def test_score_warns_of_a_collapsed_model(capsys: pytest.CaptureFixture[str]) ->
     assert "only 1 distinct outputs in 8 rows" in printed
 
 
+def test_score_matches_rows_by_fname(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_predictions(PREDICTIONS)
+    main([*SCORE, "data/dev.csv", "--json", "scores.json"])
+    capsys.readouterr()
+    save_predictions(PREDICTIONS[::-1], fnames=[f"dev_{index}" for index in range(7, -1, -1)])
+    main([*SCORE, "data/dev.csv", "--json", "again.json"])
+    assert scores("again.json") == scores()
+    assert "given.csv: the rows have another order than the references; they are matched by fname" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("root")
+def test_a_prediction_is_scored_byte_by_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    """A text that starts as a formula is scored as it is, and an apostrophe before one is explained."""
+    save_csv(
+        Path("references.csv"), [{"fname": f"dev_{index}", "summary": f"- {text}"} for index, text in enumerate(SUMMARIES)]
+    )
+    save_predictions([f"- {text}" for text in SUMMARIES])
+    main([*SCORE, "references.csv", "--json", "scores.json"])
+    assert scores()["rouge_sum"] == 300
+    assert capsys.readouterr().err == ""
+    main(["spreadsheet-copy", "given.csv", "copy.csv"])
+    assert Path("copy.csv").read_text(encoding="utf-8").startswith("\ufefffname,summary\ndev_0,'- #Person1#")
+    main(["score", "--predictions", "copy.csv", "--references", "references.csv"])
+    assert "copy.csv:2 (fname dev_0): 8 summaries with an apostrophe before =, +, - or @" in capsys.readouterr().err
+
+
+def test_a_spreadsheet_copy_is_another_file(root: Path) -> None:
+    assert "name another file" in error_of("spreadsheet-copy", "data/dev.csv", "data/dev.csv")
+
+
 @pytest.mark.parametrize(
     ("fnames", "message"),
     [
-        ([f"dev_{index}" for index in range(7)], "7 rows; expected 8"),
-        ([f"dev_{index}" for index in (1, 0, 2, 3, 4, 5, 6, 7)], "line 2: fname is dev_1; expected dev_0"),
-        ([f"dev_{index}" for index in range(9)], "9 rows; expected 8"),
+        ([f"dev_{index}" for index in range(7)], "7 rows; the references have 8\n  fname is missing: 1 (dev_7)"),
+        (
+            [f"dev_{index}" for index in (0, 0, 2, 3, 4, 5, 6, 7)],
+            "occurs twice: 1 (dev_0)\n  fname is missing: 1 (dev_1)",
+        ),
+        ([f"dev_{index}" for index in range(9)], "9 rows; the references have 8\n  fname is not in the references: 1 (dev_8)"),
     ],
 )
 @pytest.mark.usefixtures("root")
@@ -120,7 +153,13 @@ def test_score_of_other_rows_is_refused(fnames: list[str], message: str) -> None
 def test_score_needs_references(root: Path) -> None:
     save_csv(root / "holes.csv", [{"fname": "dev_0", "summary": "가"}, {"fname": "dev_1", "summary": " "}])
     save_predictions(PREDICTIONS[:2])
-    assert error_of(*SCORE, "holes.csv") == "error: holes.csv: line 3: dev_1: no summary to score against"
+    assert error_of(*SCORE, "holes.csv") == (
+        "error: holes.csv: 1 fault:\n  holes.csv:3 (fname dev_1): no summary to score against"
+    )
+    save_csv(root / "twice.csv", [{"fname": "dev_0", "summary": "가"}] * 2 + [{"fname": "dev_1", "summary": "\u3164"}])
+    error = error_of(*SCORE, "twice.csv")
+    assert "twice.csv:3 (fname dev_0): this fname occurs twice" in error
+    assert "twice.csv:4 (fname dev_1): no summary" in error
 
 
 @pytest.mark.usefixtures("root")
@@ -144,17 +183,17 @@ def test_check_submission(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_submission_passes_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions([*SUMMARIES[:7], "축하합니다"], split="test")
     main(["check-submission", "given.csv"])
-    assert "warning: very short: 1 rows (line 9 test_7)" in capsys.readouterr().out
+    assert "warning: very short: 1 row: given.csv:9 (fname test_7)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ([*SUMMARIES[:7], ""], "error: empty: 1 rows (line 9 test_7)"),
+        ([*SUMMARIES[:7], ""], "error: empty: 1 row: given.csv:9 (fname test_7)"),
         (list(SUMMARIES[:7]), "error: 7 rows; the test file has 8"),
-        ([*SUMMARIES[:7], "축하하고 #Pers"], "error: half-written tag: 1 rows (line 9 test_7)"),
+        ([*SUMMARIES[:7], "축하하고 #Pers"], "error: half-written tag: 1 row: given.csv:9 (fname test_7)"),
         ([SUMMARIES[0]] * 8, "error: only 1 distinct summaries in 8 rows"),
-        ([*SUMMARIES[:6], DIALOGUES[6], SUMMARIES[7]], "error: copies the dialogue: 1 rows"),
+        ([*SUMMARIES[:6], DIALOGUES[6], SUMMARIES[7]], "error: copies the dialogue: 1 row"),
     ],
 )
 @pytest.mark.usefixtures("root")

@@ -111,10 +111,10 @@ def test_a_lazy_attribute_of_a_package_counts_only_where_it_is_imported(reposito
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("from . import b", r"src/yoyak/a\.py: line 1: relative import"),
-        ("import_module(TABLE[name])", r"src/yoyak/a\.py: line 1: import_module needs a text"),
-        ("import_module()", r"src/yoyak/a\.py: line 1: import_module needs a text"),
-        ("\ndef f(:", r"src/yoyak/a\.py: line 2: invalid syntax"),
+        ("from . import b", r"src/yoyak/a\.py:1: relative import"),
+        ("import_module(TABLE[name])", r"src/yoyak/a\.py:1: import_module needs a text"),
+        ("import_module()", r"src/yoyak/a\.py:1: import_module needs a text"),
+        ("\ndef f(:", r"src/yoyak/a\.py:2: invalid syntax"),
     ],
 )
 def test_an_import_that_cannot_be_followed_is_an_error(repository: Path, text: str, message: str) -> None:

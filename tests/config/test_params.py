@@ -354,7 +354,7 @@ def test_values_that_dvc_writes_are_read(tmp_path: Path) -> None:
         (b"\tdata: 1", "not readable as YAML"),
         (TEXT.encode() + b"\0", "a NUL byte; this is not a text file"),
         (TEXT.encode("utf-16"), "this is UTF-16; save it as UTF-8"),
-        (b"# \n" + "data: {dir: 자료}".encode("cp949"), "line 2: not UTF-8"),
+        (b"# \n" + "data: {dir: 자료}".encode("cp949"), ":2: not UTF-8"),
         ("data: {dir: 자료}".encode("cp949"), "iconv -f CP949 -t UTF-8 params.yaml > new.yaml"),
         (TEXT.replace("revision:", "revision: 2024-13-45").encode(), "not readable as YAML"),
         (b"", "is empty; restore it: git checkout "),

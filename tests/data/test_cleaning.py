@@ -14,7 +14,7 @@ from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.noise import Noise
 from yoyak.data.person_tags import PersonTags, replace_reversibly
 from yoyak.data.text_repair import MAX_CHARACTERS
-from yoyak.system.text_files import read_csv
+from yoyak.system.csv_files import read_csv
 
 TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."
 SUMMARY = "#Person2#는 밥을 먹었다고 합니다."
@@ -129,12 +129,12 @@ def test_references_may_start_at_one() -> None:
         ({"summary": "", "summary2": SUMMARY}, "empty_summary"),
         ({"summary": SUMMARY + "\x02"}, "control_character"),
         ({"fname": " "}, "no_fname"),
-        ({"fname": "=1+1"}, "formula_in_fname"),
-        ({"fname": "+1"}, "formula_in_fname"),
-        ({"fname": "-1"}, "formula_in_fname"),
-        ({"fname": "@sum"}, "formula_in_fname"),
-        ({"fname": "\t=1"}, "formula_in_fname"),
-        ({"fname": "\r=1"}, "formula_in_fname"),
+        ({"fname": "\u3164"}, "no_fname"),
+        ({"dialogue": "#Person1#: \u3164\n#Person2#: \u2800"}, "nothing_said"),
+        ({"dialogue": "\u200b" * 12}, "empty_dialogue"),
+        ({"summary": "\u3164"}, "empty_summary"),
+        ({"summary": "\u200b" * 12}, "empty_summary"),
+        ({"summary": "\ufe0f\u115f\u1160\uffa0\u180e"}, "empty_summary"),
         ({"dialogue": TALK + "\u0301" * 31}, "combining_marks"),
         ({"dialogue": TALK + "가" * 100_000}, "too_long"),
         ({"topic": "가" * (MAX_CHARACTERS + 1)}, "too_long"),
@@ -145,6 +145,36 @@ def test_a_rejection_has_its_reason(changed: dict[str, str], reason: str) -> Non
         clean(cells(**changed))
     assert str(error.value) == reason
     assert reason in REASONS
+
+
+@pytest.mark.parametrize("fname", ["=1+1", "+1", "-1", "@sum", "\t=1"])
+def test_an_fname_may_start_as_a_formula_because_files_are_written_byte_by_byte(fname: str) -> None:
+    assert clean(cells(fname=fname))[0]["fname"] == fname
+
+
+def test_emoji_of_several_parts_stay_whole() -> None:
+    text = "👨\u200d👩\u200d👧 ❤️\u200d🔥 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f 1️⃣"
+    row, changed = clean(cells(dialogue=f"#Person1#: {text}", summary=text))
+    assert row["dialogue"] == f"#Person1#: {text}"
+    assert (row["summary"], row["references"]) == (text, [text])
+    assert not changed
+    assert clean(cells(dialogue=f"#Person1#: 네 {text}"), noise="aggressive")[0]["dialogue"] == "#Person1#: 네 1"
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "found"),
+    [
+        ("민수: 네\n영희: 응", "민수:"),
+        ("[민수] [오후 3:21] 응", "[민수]"),
+        ("A: hi", "A:"),
+        ("#Person1# 네", "#Person1#"),
+        ("그냥 긴 글이 있습니다. 화자가 없습니다.", "그냥 긴 글이 있습니다. 화자가 없습…"),
+    ],
+)
+def test_a_dialogue_without_a_speaker_names_what_it_has_instead(dialogue: str, found: str) -> None:
+    with pytest.raises(BadDialogueError, match="no_speaker") as error:
+        clean(cells(dialogue=dialogue))
+    assert error.value.found == found
 
 
 @pytest.mark.parametrize("changed", [{"dialogue": TALK + "\n#Person1#: P1에 세웠어"}, {"summary": "#Person1#3은 P2"}])

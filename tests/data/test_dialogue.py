@@ -7,6 +7,7 @@ from tests.data.random_texts import QUICK, TEXTS
 from yoyak.data.dialogue import LISTED_TAGS, BadDialogueError, Turn, copies, parse, to_text, without_tags
 from yoyak.data.text_repair import repair
 
+NAMED = {"line_without_speaker": 2, "line_with_another_name": 1}
 A, B, C = "#Person1#", "#Person2#", "#Person3#"
 
 
@@ -15,7 +16,19 @@ A, B, C = "#Person1#", "#Person2#", "#Person3#"
     [
         (f"{A}: 안녕\n{B}: 그래", [(A, "안녕"), (B, "그래")], {}),
         (f"{A}: 안녕 {B}: 그래 {C}: 응", [(A, "안녕"), (B, "그래"), (C, "응")], {"two_speakers_on_a_line": 2}),
-        (f"{A}: 안녕\n잘 지내?\n\n뭐 해?\n{B}: 응", [(A, "안녕 잘 지내? 뭐 해?"), (B, "응")], {"line_without_speaker": 1}),
+        (f"{A}: 안녕\n잘 지내?\n\n뭐 해?\n{B}: 응", [(A, "안녕 잘 지내? 뭐 해?"), (B, "응")], {"line_without_speaker": 2}),
+        (
+            f"{A}: 안녕\n민수: 네\n3:30에 봐",
+            [(A, "안녕 민수: 네 3:30에 봐")],
+            NAMED,
+        ),
+        (
+            f"{A}: 안녕\n[민수] 네\nhttps://a.kr",
+            [(A, "안녕 [민수] 네 https://a.kr")],
+            NAMED,
+        ),
+        (f"{A}: \u3164\n{B}: 그래", [(B, "그래")], {"empty_turn": 1}),
+        (f"{A}﹕안녕", [(A, "안녕")], {}),
         (f"여보세요?\n{A}: 안녕", [(A, "여보세요? 안녕")], {"line_without_speaker": 1}),
         (f"{A}: {B}, 이리 와.", [(A, f"{B}, 이리 와.")], {}),  # a tag in an utterance is part of what is said
         (f"{A}: 아까 {B}이 말한 {C} 말이야", [(A, f"아까 {B}이 말한 {C} 말이야")], {}),

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tracemalloc
+import unicodedata
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from tests.conftest import ROOT
 from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS
 from yoyak.data.noise import Noise
+from yoyak.data.split_report import Rejection
 from yoyak.data.splits import REQUIRED_COLUMNS, SplitCleaner
+from yoyak.system.csv_files import Row, write_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import Row, write_csv
 
 TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."
 SUMMARY = "#Person2#는 밥을 먹었다고 합니다."
@@ -50,17 +52,78 @@ def test_report_counts_rows_not_changes() -> None:
         "rows_out": 2,
         "changed": {"noise": 2, "two_speakers_on_a_line": 2},  # rows, though each has two such places
         "rejected": {"empty_dialogue": 1},
+        "repeated_dialogues": 1,
+        "lines": 6,
+        "lines_without_speaker": 0,
+        "lines_with_another_name": 0,
     }
-    assert report.rejects == [
-        {"split": "train", "line": 30, "reason": "empty_dialogue", "cells": cells(fname="c", dialogue="")},
-    ]
+    assert report.rejects == [("d/train.csv:30 (fname c)", Rejection("empty_dialogue"))]
 
 
 @pytest.mark.parametrize("first", [TALK, ""])
 def test_an_fname_that_occurs_twice_stops(first: str) -> None:
     """Also when its first row was rejected."""
-    with pytest.raises(YoyakError, match=r"train\.csv: line 20: train_0: this fname occurs in line 10 too"):
-        run([cells(dialogue=first), cells(dialogue=TALK + "!")])
+    cleaner = cleaner_of(max_rejected=1)
+    run([cells(dialogue=first), cells(dialogue=TALK + "!")], cleaner=cleaner)
+    with pytest.raises(YoyakError, match=r"1 row has an fname that occurs before:\n  d/train\.csv:20 \(fname train_0\)"):
+        cleaner.check()
+
+
+def test_fnames_that_differ_only_in_their_unicode_form_occur_twice() -> None:
+    cleaner = cleaner_of()
+    run([cells(fname="가"), cells(fname=unicodedata.normalize("NFD", "가"), dialogue=TALK + "!")], cleaner=cleaner)
+    with pytest.raises(YoyakError, match="occurs in line 10 too in another Unicode form"):
+        cleaner.check()
+
+
+def test_rows_without_a_name_are_rejected_not_doubled() -> None:
+    cleaner = cleaner_of()
+    run([cells(fname=""), cells(fname="\u3164")], cleaner=cleaner)
+    assert cleaner.reports["train"].rejected == {"no_fname": 2}
+
+
+def test_lines_without_a_speaker_are_counted_and_told() -> None:
+    cleaner = cleaner_of()
+    glued = "#Person1#: 밥 먹었어?\n아직이지?\n민수: 네\n#Person2#: 응"
+    run([cells(dialogue=glued), *(cells(fname=f"f{n}", dialogue=f"{TALK} {n}") for n in range(9))], cleaner=cleaner)
+    report = cleaner.reports["train"]
+    assert report.counts()["lines"] == 22
+    assert (report.counts()["lines_without_speaker"], report.counts()["lines_with_another_name"]) == (2, 1)
+    told = report.messages("d/train.csv")
+    assert told[0] == (
+        "d/train.csv: 2 lines in 1 dialogue have no speaker tag and joined the turn above, such as "
+        'd/train.csv:10 (fname train_0): "민수:"'
+    )
+    assert "1 of these lines starts with a name" in told[1]
+    assert told[2].startswith("WARNING: d/train.csv: 10% of the dialogues have such lines (9% of all lines)")
+
+
+def test_few_lines_without_a_speaker_are_no_warning() -> None:
+    cleaner = cleaner_of()
+    run(
+        [cells(dialogue=TALK + "\n잘 먹었어."), *(cells(fname=f"f{n}", dialogue=f"{TALK} {n}") for n in range(30))],
+        cleaner=cleaner,
+    )
+    (told,) = cleaner.reports["train"].messages("d/train.csv")
+    assert told.startswith("d/train.csv: 1 line has no speaker tag") and '"잘 먹었어."' in told
+
+
+def test_faults_of_all_files_are_told_in_one_step(project: Path) -> None:
+    """A missing column in train, a doubled fname in dev, a bad row in test."""
+    train, dev, test = (project / "raw" / f"{split}.csv" for split in REQUIRED_COLUMNS)
+    train.write_text(train.read_text(encoding="utf-8").replace("summary", "summery"), encoding="utf-8")
+    dev.write_text(dev.read_text(encoding="utf-8").replace("dev_1,", "dev_0,"), encoding="utf-8")
+    with open(test, "a", encoding="utf-8") as file:
+        file.write("test_x,민수: 네\n")
+    with pytest.raises(YoyakError) as error:
+        run_stage()
+    for part in (
+        "raw/train.csv:1: no column summary; the columns are: fname, dialogue, summery, topic; rename summery to summary?",
+        "raw/dev.csv:5 (fname dev_0): this fname occurs in line 2 too",
+        'raw/test.csv:11 (fname test_x): no_speaker (found "민수:")',
+        f"no_speaker: {REASONS['no_speaker']}",
+    ):
+        assert part in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +140,17 @@ def test_guard_finds_a_dialogue_of_another_split_however_it_is_written(leaked: s
     cleaner = cleaner_of()
     run([cells()], cleaner=cleaner)
     run([cells(fname="dev_7", dialogue=leaked), cells(fname="dev_8", dialogue=TALK + " 너는?")], cleaner=cleaner, split="dev")
-    assert cleaner.guard.leaks == ["d/dev.csv: line 10: dev_7: the same dialogue as d/train.csv: line 10: train_0"]
+    assert cleaner.guard.leaks == ["d/dev.csv:10 (fname dev_7): the same dialogue as d/train.csv:10 (fname train_0)"]
 
 
 def test_guard_allows_repeats_within_a_split() -> None:
     cleaner = cleaner_of()
-    run([cells(), cells(fname="b")], cleaner=cleaner)
+    run([cells(), cells(fname="b"), cells(fname="c")], cleaner=cleaner)
     assert cleaner.guard.leaks == []
+    assert cleaner.reports["train"].messages("d/train.csv") == [
+        "d/train.csv: 2 dialogues repeat an earlier one, such as d/train.csv:20 (fname b): the same dialogue as "
+        "d/train.csv:10 (fname train_0)"
+    ]
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
@@ -113,7 +180,8 @@ def fill(cleaner: SplitCleaner, split: str, *, out: int = 1, rejected: int = 0) 
     report = cleaner.reports[split]
     report.rows_in, report.rows_out = out + rejected, out
     for number in range(rejected):
-        report.reject(split=split, line=number, reason="no_speaker", cells=cells(fname=f"f{number}"))
+        where = f"d/{split}.csv:{number} (fname f{number})"
+        report.reject(Rejection("no_speaker"), split=split, where=where, line=number, cells=cells(fname=f"f{number}"))
 
 
 def filled(*, max_rejected: int, out: int = 1, **rejected: int) -> SplitCleaner:
@@ -132,7 +200,7 @@ def test_more_rejects_than_allowed_stop(rejected: int, allowed: int, stops: bool
     with pytest.raises(YoyakError, match=f"^{rejected} {'row' if rejected == 1 else 'rows'} cannot be used") as error:
         cleaner.check()
     assert f"preprocess.max_rejected allows {allowed}" in str(error.value)
-    assert "d/train.csv: line 0: f0: no_speaker" in str(error.value)
+    assert "d/train.csv:0 (fname f0): no_speaker" in str(error.value)
     assert str(error.value).endswith(f"\nno_speaker: {REASONS['no_speaker']}")
 
 
@@ -142,14 +210,15 @@ def test_rejects_of_all_splits_count_together() -> None:
 
 
 def test_a_row_of_test_is_never_left_out() -> None:
-    with pytest.raises(YoyakError, match=r"a submission needs every row of test[^$]*d/test\.csv: line 0: f0"):
+    with pytest.raises(YoyakError, match=r"a submission needs every row of test[^$]*d/test\.csv:0 \(fname f0\)"):
         filled(max_rejected=100, test=1).check()
 
 
-def test_a_rejected_row_of_test_is_named_before_the_limit_which_would_not_help() -> None:
+def test_rejected_rows_of_test_are_named_first_and_those_of_train_in_the_same_step() -> None:
     with pytest.raises(YoyakError, match=r"^1 row cannot be used; a submission needs every row of test") as error:
         filled(max_rejected=0, train=1, test=1).check()
-    assert "max_rejected" not in str(error.value) and "train.csv" not in str(error.value)
+    assert "max_rejected allows 0:\n  d/train.csv:0 (fname f0): no_speaker" in str(error.value)
+    assert str(error.value).count("no_speaker: ") == 1
 
 
 def test_many_rejects_are_not_all_printed() -> None:
@@ -201,9 +270,9 @@ def test_the_rows_are_the_same_whatever_the_number_of_processes(monkeypatch: pyt
         cleaner = cleaner_of()
         rows = list(cleaner.clean_rows("train", table, processes=processes))
         report = cleaner.reports["train"]
-        results.append((rows, report.counts(), [reject["line"] for reject in report.rejects]))
+        results.append((rows, report.counts(), [where for where, _ in report.rejects]))
     assert results[0] == results[1]
-    assert results[0][2] == [35]
+    assert results[0][2] == ["d/train.csv:35 (fname t33)"]
 
 
 def test_stage_writes_all_files_and_the_same_twice(project: Path) -> None:
@@ -220,7 +289,16 @@ def test_stage_writes_all_files_and_the_same_twice(project: Path) -> None:
     }
     assert [row["fname"] for row in rows["test"]] == ["test_0", "test_1", "test_2"]
     assert all("summary" not in row for row in rows["test"])
-    assert json.loads(first["metrics/preprocess.json"])["dev"] == {"rows_in": 3, "rows_out": 3, "changed": {}, "rejected": {}}
+    assert json.loads(first["metrics/preprocess.json"])["dev"] == {
+        "rows_in": 3,
+        "rows_out": 3,
+        "changed": {},
+        "rejected": {},
+        "repeated_dialogues": 0,
+        "lines": 9,
+        "lines_without_speaker": 0,
+        "lines_with_another_name": 0,
+    }
     run_stage()
     assert written(project) == first
 
@@ -228,14 +306,15 @@ def test_stage_writes_all_files_and_the_same_twice(project: Path) -> None:
 def test_stage_leaves_out_what_max_rejected_allows_and_names_it(project: Path) -> None:
     with open(project / "raw" / "dev.csv", "a", encoding="utf-8") as file:
         file.write("dev_x,말만 있다,요약은 있다.,잡담\n")
-    with pytest.raises(YoyakError, match="dev_x: no_speaker"):
+    with pytest.raises(YoyakError, match=r"dev\.csv:11 \(fname dev_x\): no_speaker"):
         run_stage()
     assert set(written(project)) == {"out/rejects.jsonl"}
     params = project / "params.yaml"
     params.write_text(params.read_text(encoding="utf-8").replace("max_rejected: 0", "max_rejected: 1"), encoding="utf-8")
     run_stage()
     (reject,) = [json.loads(line) for line in written(project)["out/rejects.jsonl"].splitlines()]
-    assert (reject["split"], reject["line"], reject["reason"], reject["cells"]["fname"]) == ("dev", 11, "no_speaker", "dev_x")
+    assert (reject["split"], reject["line"], reject["reason"]) == ("dev", 11, "no_speaker")
+    assert (reject["found"], reject["cells"]["fname"]) == ("말만 있다", "dev_x")
     assert b"dev_x" not in written(project)["out/processed/dev.jsonl"]
     assert json.loads(written(project)["metrics/preprocess.json"])["dev"]["rejected"] == {"no_speaker": 1}
 

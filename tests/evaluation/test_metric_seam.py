@@ -21,7 +21,8 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import per_dialogue_columns, score
 from yoyak.system.atomic import atomic_folder
-from yoyak.system.text_files import write_csv, write_json, write_jsonl
+from yoyak.system.csv_files import write_csv
+from yoyak.system.text_files import write_json, write_jsonl
 
 TOY = '''
 import numpy as np

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,30 +83,32 @@ def params(old: str, new: str) -> Callable[[Path], object]:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "missing file": (lambda p: (p / "data/raw/dev.csv").unlink(), ["data/raw/dev.csv: no such file"]),
-    "missing column": (train(lambda t: t.replace(",summary,", ",abstract,")), ["train.csv: line 1: no column summary"]),
-    "CP949": (train(lambda t: t.encode("cp949")), ["train.csv: line 2: not UTF-8", "CP949", "iconv"]),
-    "UTF-16": (train(lambda t: t.encode("utf-16")), ["train.csv: line 1: this is UTF-16"]),
-    "byte order mark": (train(lambda t: t.encode("utf-8-sig")), ["train.csv: line 1", "byte order mark"]),
-    "unbalanced quote": (train(lambda t: t + '끝,"#Person1#: 안녕,요약,주제\n'), ["train.csv: line 8: an unbalanced quote"]),
-    "missing cells": (train(lambda t: t + "train_9,#Person1#: 안녕\n"), ["train.csv: line 8: 2 cells", "train_9"]),
+    "missing column": (
+        train(lambda t: t.replace(",summary,", ",abstract,")),
+        ["train.csv:1: no column summary; the columns are: fname, dialogue, abstract, topic", "rename abstract to summary?"],
+    ),
+    "CP949": (train(lambda t: t.encode("cp949")), ["train.csv:2: not UTF-8", "CP949", "iconv"]),
+    "UTF-16": (train(lambda t: t.encode("utf-16")), ["train.csv:1: this is UTF-16"]),
+    "unbalanced quote": (train(lambda t: t + '끝,"#Person1#: 안녕,요약,주제\n'), ["train.csv:8: an unbalanced quote"]),
+    "missing cells": (train(lambda t: t + "train_9,#Person1#: 안녕\n"), ["train.csv:8 (fname train_9): 2 cells"]),
     "empty file": (train(lambda _: ""), ["train.csv: the file is empty"]),
     "header only": (train(lambda _: HEAD), ["train.csv: a header, but no rows"]),
-    "NUL byte": (train(lambda t: t.replace("공부", "공\0부", 1)), ["train.csv: line 3: a NUL byte"]),
-    "empty dialogue": (train(lambda t: t + "train_9,,요약은 있다.,\n"), ["train.csv: line 8: train_9: empty_dialogue"]),
-    "empty summary": (train(lambda t: t + "train_9,#Person1#: 안녕, ,\n"), ["train.csv: line 8: train_9: empty_summary"]),
-    "no speaker": (train(lambda t: t + "train_9,안녕하세요?,인사.,\n"), ["train.csv: line 8: train_9: no_speaker"]),
+    "NUL byte": (train(lambda t: t.replace("공부", "공\0부", 1)), ["train.csv:3: a NUL byte"]),
+    "empty dialogue": (train(lambda t: t + "train_9,,요약은 있다.,\n"), ["train.csv:8 (fname train_9): empty_dialogue"]),
+    "empty summary": (train(lambda t: t + "train_9,#Person1#: 안녕, ,\n"), ["train.csv:8 (fname train_9): empty_summary"]),
+    "no speaker": (train(lambda t: t + "train_9,안녕하세요?,인사.,\n"), ["train.csv:8 (fname train_9): no_speaker"]),
     "control character": (
         train(lambda t: t + "train_9,#Person1#: 안\x1b녕,인사.,\n"),
-        ["train.csv: line 8: train_9: control_character"],
+        ["train.csv:8 (fname train_9): control_character"],
     ),
     "100,000 characters": (
         train(lambda t: t + f"train_9,#Person1#: {'가' * 100_000},인사.,\n"),
-        ["train.csv: line 8: train_9: too_long"],
+        ["train.csv:8 (fname train_9): too_long"],
     ),
-    "duplicate fname": (train(lambda t: t + "train_0,#Person1#: 안녕,인사.,\n"), ["train.csv: line 8: train_0", "line 2"]),
+    "duplicate fname": (train(lambda t: t + "train_0,#Person1#: 안녕,인사.,\n"), ["train.csv:8 (fname train_0)", "line 2"]),
     "dialogue of train in test": (
         edit("data/raw/test.csv", lambda t: t.replace("test 1번", "train 1번")),
-        ["data/raw/test.csv: line 4: test_1: the same dialogue as data/raw/train.csv: line 4: train_1"],
+        ["data/raw/test.csv:4 (fname test_1): the same dialogue as data/raw/train.csv:4 (fname train_1)"],
     ),
     "typo in the params": (params("  noise:", "  noize:"), ["preprocess.noize: unknown key (did you mean preprocess.noise?)"]),
     "wrong type in the params": (
@@ -136,6 +139,27 @@ def test_a_fault_ends_in_one_message_and_nothing_half_written(project: Path, fau
     rejects = left.pop("data/rejects/rows.jsonl", "")  # whole: each line is a row with its reason
     assert left == OLD
     assert all(json.loads(line)["reason"] for line in rejects.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda t: t.encode("utf-8-sig"), ""),
+        (lambda t: t.replace(",", ";"), 'data/raw/train.csv: the columns are separated by ";"\n'),
+        (lambda t: "sep=\t\n" + t.replace(",", "\t"), "data/raw/train.csv: the columns are separated by tab\n"),
+        (lambda t: re.sub(r"(?m)(\.|topic|공부)$", r"\1,,", t), "data/raw/train.csv: 2 columns without a name left out\n"),
+        (lambda t: t + ",,,\n\n", "data/raw/train.csv: 2 blank rows skipped\n"),
+    ],
+)
+def test_a_file_of_another_program_gives_the_same_bytes(project: Path, change: Callable[[str], str | bytes], told: str) -> None:
+    text = (project / "data/raw/train.csv").read_text(encoding="utf-8").replace("응, 풀", "응. 풀")
+    (project / "data/raw/train.csv").write_text(text, encoding="utf-8")
+    run(project)
+    expected = results(project)
+    train(change)(project)
+    ended = run(project)
+    assert (ended.returncode, ended.stderr) == (0, told)
+    assert results(project) == expected
 
 
 def test_without_a_fault_it_ends_well(project: Path) -> None:

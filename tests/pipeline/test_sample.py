@@ -14,7 +14,7 @@ from yoyak.config.sections import Preprocess
 from yoyak.data.dialogue import LISTED_TAGS, parse, without_tags
 from yoyak.data.splits import SplitCleaner
 from yoyak.data.text_repair import repair
-from yoyak.system.text_files import read_csv
+from yoyak.system.csv_files import read_csv
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 SPLITS = ("train", "dev", "test")

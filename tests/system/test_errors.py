@@ -10,8 +10,8 @@ from yoyak.system.errors import YoyakError, exit_with_message
 
 def test_a_problem_that_the_user_can_fix_ends_with_one_message() -> None:
     with pytest.raises(SystemExit) as end, exit_with_message():
-        raise YoyakError("train.csv: line 3: 망가졌음")
-    assert end.value.code == "error: train.csv: line 3: 망가졌음"  # text as code: Python prints it and exits with 1
+        raise YoyakError("train.csv:3: 망가졌음")
+    assert end.value.code == "error: train.csv:3: 망가졌음"  # text as code: Python prints it and exits with 1
     assert end.value.__suppress_context__
 
 

@@ -79,7 +79,7 @@ def leak(values: dict[str, Any]) -> None:
     ("damage", "check", "message"),
     [
         (lambda v: Path(v["data"]["dir"], "test.csv").unlink(), "data", "test.csv: no such file"),
-        (break_data, "data", "dev.csv: line 2: a: no_speaker"),
+        (break_data, "data", "dev.csv:2 (fname a): no_speaker"),
         (leak, "data", "1 dialogue occurs in two splits"),
         (lambda v: Path(v["model"]["kobart"]["checkpoint"], "model.safetensors").unlink(), "checkpoint", "no file named"),
         (lambda v: v["model"]["kobart"].update(checkpoint="nowhere/at-all"), "checkpoint", "no such folder"),

@@ -60,8 +60,10 @@ def _summarize(args: argparse.Namespace) -> None:
     from yoyak.data.raw_dialogues import prepare_row, read_dialogues
 
     params = load_params(changes=args.set)
-    is_csv = args.input is not None and args.input.suffix.lower() == ".csv"
+    is_csv = args.input is not None and args.input.suffix.lower() in (".csv", ".tsv")
     _check_summarize_files(args.input, args.output, is_csv=is_csv)
+    if args.spreadsheet_safe and not is_csv:
+        raise YoyakError("--spreadsheet-safe is for the output of a CSV file; leave it out")
     if is_csv:
         rows = read_dialogues(args.input, params.preprocess)
     else:
@@ -75,23 +77,25 @@ def _summarize(args: argparse.Namespace) -> None:
     if args.model is not None:  # the backend was chosen for another model
         decisions = replace(decisions, backend=None)
     summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows, tell=_tell)
-    _write_summaries(rows, summaries, args.output, is_csv=is_csv)
+    _write_summaries(rows, summaries, args.output, is_csv=is_csv, for_spreadsheet=args.spreadsheet_safe)
 
 
 def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _write_summaries(rows: list[dict[str, str]], summaries: list[str], output: Path | None, *, is_csv: bool) -> None:
+def _write_summaries(
+    rows: list[dict[str, str]], summaries: list[str], output: Path | None, *, is_csv: bool, for_spreadsheet: bool
+) -> None:
     from yoyak.system.atomic import atomic_file
-    from yoyak.system.text_files import write_csv
+    from yoyak.system.csv_files import write_csv
 
     if output is None:
         print(summaries[0])
         return
     if is_csv:
         table = [{"fname": row["fname"], "summary": summary} for row, summary in zip(rows, summaries, strict=True)]
-        write_csv(output, table, columns=["fname", "summary"])
+        write_csv(output, table, columns=["fname", "summary"], for_spreadsheet=for_spreadsheet)
     else:
         with atomic_file(output) as file:
             file.write(f"{summaries[0]}\n")
@@ -100,7 +104,8 @@ def _write_summaries(rows: list[dict[str, str]], summaries: list[str], output: P
 
 def _check_summarize_files(source: Path | None, output: Path | None, *, is_csv: bool) -> None:
     """Refuse input that cannot be read and output that cannot be meant, before anything slow is imported."""
-    from yoyak.system.text_files import check_text_file, read_csv
+    from yoyak.system.csv_files import read_csv
+    from yoyak.system.text_files import check_text_file
 
     if source is not None:
         if is_csv and output is None:
@@ -146,6 +151,12 @@ def _add_summarize_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help="folder of a trained model (default: models/ and model.family)"
+    )
+    parser.add_argument(
+        "--spreadsheet-safe",
+        action="store_true",
+        help="write the CSV file for people: Excel shows its Korean text, and no summary runs as a formula; do not submit or "
+        "score such a file",
     )
     add_changes(parser, "use this value instead of that in params.yaml; may be given several times")
 

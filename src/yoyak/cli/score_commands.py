@@ -11,12 +11,13 @@ from yoyak.system.errors import YoyakError
 if TYPE_CHECKING:
     from yoyak.data.noise import Noise
     from yoyak.evaluation.morphemes import Morphemes
-    from yoyak.system.text_files import Row
+    from yoyak.system.csv_files import Row
 
 
 def _score(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
-    from yoyak.system.text_files import check_text_file, read_csv, write_json
+    from yoyak.system.csv_files import read_csv
+    from yoyak.system.text_files import check_text_file, list_rows, place, write_json
 
     params = load_params()
     for path in (args.predictions, args.references, args.train):
@@ -32,9 +33,19 @@ def _score(args: argparse.Namespace) -> None:
 
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
-    for row, texts in zip(rows, references, strict=True):
-        if not texts:
-            raise YoyakError(f"{args.references}: line {row.line}: {row.cells['fname']}: no summary to score against")
+    faults = [
+        f"{place(args.references, row.line, row.cells['fname'])}: no summary to score against"
+        for row, texts in zip(rows, references, strict=True)
+        if not texts
+    ]
+    seen: set[str] = set()
+    for row in rows:
+        if row.cells["fname"] in seen:
+            faults.append(f"{place(args.references, row.line, row.cells['fname'])}: this fname occurs twice")
+        seen.add(row.cells["fname"])
+    if faults:
+        number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise YoyakError(f"{args.references}: {number}:{list_rows(faults, count=len(faults))}")
     tokenizer = Morphemes()
     train = args.train or Path(params.data.dir) / "train.csv"
     dialogues = _dialogues(rows, params.preprocess.noise)
@@ -66,7 +77,7 @@ def _baselines(dialogues: list[str], *, train: Path, tokenizer: "Morphemes", noi
     """Predictions of each baseline for `dialogues`."""
     from yoyak.data.cleaning import clean_summary
     from yoyak.evaluation.baselines import baseline_predictions, medoid
-    from yoyak.system.text_files import read_csv
+    from yoyak.system.csv_files import read_csv
 
     summaries = [_cleaned(row.cells["summary"], clean_summary, noise) for row in read_csv(train, required=["summary"])]
     return baseline_predictions(dialogues, medoid=medoid(summaries, tokenizer=tokenizer))
@@ -91,7 +102,7 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="CSV with fname,summary in the same order; summary2, summary3 … are further references; with a column dialogue, "
+        help="CSV with the same fnames and summary; summary2, summary3 … are further references; with a column dialogue, "
         "baselines are scored too",
     )
     parser.add_argument(
@@ -127,6 +138,21 @@ def _add_check_submission_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _spreadsheet_copy(args: argparse.Namespace) -> None:
+    from yoyak.system.csv_files import read_csv, write_csv
+
+    if args.output.exists() and args.file.exists() and args.output.samefile(args.file):
+        raise YoyakError(f"{args.output}: this is the file to copy; name another file")
+    rows = [row.cells for row in read_csv(args.file, required=[])]
+    write_csv(args.output, rows, columns=list(rows[0]), for_spreadsheet=True)
+    print(f"{args.output}: {len(rows)} rows, for reading in a spreadsheet; submit and score {args.file}")
+
+
+def _add_spreadsheet_copy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="any CSV file, such as data/predictions/dev.csv")
+    parser.add_argument("output", type=Path, metavar="COPY", help="the file to write")
+
+
 COMMANDS = (
     Command(
         name="score",
@@ -153,5 +179,16 @@ COMMANDS = (
         ),
         run=_check_submission,
         add_arguments=_add_check_submission_arguments,
+    ),
+    Command(
+        name="spreadsheet-copy",
+        summary="Copy a CSV file for reading in a spreadsheet.",
+        description="Copy a CSV file so that Excel and other spreadsheets show its Korean text, and run no cell as a formula: "
+        "the copy starts with a byte order mark, and a cell that starts with =, +, - or @ gets an apostrophe in front. Submit "
+        "and score the original, because the apostrophes change the text.",
+        examples=("yoyak spreadsheet-copy data/predictions/dev.csv dev-for-excel.csv",),
+        run=_spreadsheet_copy,
+        add_arguments=_add_spreadsheet_copy_arguments,
+        needs_root=False,
     ),
 )

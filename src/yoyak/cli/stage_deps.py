@@ -74,7 +74,7 @@ def _imported_names(root: Path, path: Path, *, lazy: bool = False) -> list[str]:
     try:
         tree = ast.parse((root / path).read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise YoyakError(f"{path}: line {error.lineno}: {error.msg}") from None
+        raise YoyakError(f"{path}:{error.lineno}: {error.msg}") from None
     getattr_nodes = _inside(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "__getattr__")
     typing_nodes = _inside(
         statement
@@ -101,9 +101,7 @@ def _names_of(root: Path, path: Path, node: ast.AST) -> Iterator[str]:
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         if node.level:
-            raise YoyakError(
-                f"{path}: line {node.lineno}: relative import; write the full name, such as `from yoyak.data import …`"
-            )
+            raise YoyakError(f"{path}:{node.lineno}: relative import; write the full name, such as `from yoyak.data import …`")
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.Call) and _last_name(node.func) == "import_module":
         yield from _names_of_call(root, path, node)
@@ -114,7 +112,7 @@ def _names_of_call(root: Path, path: Path, call: ast.Call) -> Iterator[str]:
     argument = call.args[0] if call.args else None
     start = argument.values[0] if isinstance(argument, ast.JoinedStr) and argument.values else argument
     if not isinstance(start, ast.Constant):
-        raise YoyakError(f"{path}: line {call.lineno}: import_module needs a text that starts with the name of a package")
+        raise YoyakError(f"{path}:{call.lineno}: import_module needs a text that starts with the name of a package")
     name = str(start.value)
     if start is argument:
         yield name

@@ -8,20 +8,19 @@ from yoyak.data.dialogue import BadDialogueError, Turn, parse, to_text
 from yoyak.data.noise import Noise, reduce_noise
 from yoyak.data.person_tags import PersonTags, replace_reversibly
 from yoyak.data.text_repair import MAX_CHARACTERS, repair
-from yoyak.system.text_files import FORMULA_STARTS
+from yoyak.system.invisible import is_blank
 
 _REFERENCE_COLUMN = re.compile(r"summary_?\d*")
 
 # For messages: what each reason of a rejection means, and what to do. The reasons themselves are values in files.
 REASONS = {
     "no_fname": "the fname is empty",
-    "formula_in_fname": "a spreadsheet would run the fname as a formula; rename it",
     "too_long": f"a cell has more than {MAX_CHARACTERS:,} characters; look for an unbalanced quote",
     "control_character": "the text has control characters or U+FFFD, so a part of it is lost; restore it from its source",
     "combining_marks": "the text has more than 30 combining marks in a row",
     "empty_dialogue": "the dialogue is empty",
     "unknown_speaker": "a speaker tag is not one of #Person1# to #Person9#",
-    "no_speaker": 'no speaker tag with a colon; write turns such as "#Person1#: 안녕하세요."',
+    "no_speaker": 'no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요."',
     "nothing_said": "no turn has any text",
     "empty_summary": "the summary is empty",
     "simplify_could_not_be_undone": "the text has P1 already, or a letter or digit next to a tag, so that P1 cannot become "
@@ -33,7 +32,7 @@ REASONS = {
 
 def references_of(cells: dict[str, str]) -> list[str]:
     """All reference summaries of a raw row (columns summary, summary2, summary_3 …) that are not blank, unchanged."""
-    return [cell for name, cell in cells.items() if _REFERENCE_COLUMN.fullmatch(name) and cell.strip()]
+    return [cell for name, cell in cells.items() if _REFERENCE_COLUMN.fullmatch(name) and not is_blank(cell)]
 
 
 def clean_dialogue(text: str, noise: Noise) -> tuple[str, Counter[str]]:
@@ -71,7 +70,7 @@ def clean_summary(text: str, noise: Noise) -> tuple[str, Counter[str]]:
         BadDialogueError: with the reason, if nothing is left of it.
     """
     repaired, changed = repair(text)
-    if not repaired:  # there were only invisible characters
+    if is_blank(repaired):
         raise BadDialogueError("empty_summary")
     line = " ".join(repaired.split())
     cleaned = reduce_noise(line, noise)
@@ -101,17 +100,15 @@ def clean_row(
     Raises:
         BadDialogueError: with the reason, if the row cannot be used.
     """
-    if not cells["fname"].strip():
+    if is_blank(cells["fname"]):
         raise BadDialogueError("no_fname")
-    if cells["fname"].startswith(FORMULA_STARTS):  # a submission must contain the fname unchanged
-        raise BadDialogueError("formula_in_fname")
     if max(len(cell) for cell in cells.values()) > MAX_CHARACTERS:
         raise BadDialogueError("too_long")
     text, changed = clean_dialogue(cells["dialogue"], noise)
     row: dict[str, Any] = {"fname": cells["fname"], "dialogue": text}
     if with_summary:
         references = references_of(cells)
-        if not references or not cells.get("summary", references[0]).strip():
+        if not references or is_blank(cells.get("summary", references[0])):
             raise BadDialogueError("empty_summary")
         row["summary"], summary_changes = clean_summary(cells.get("summary", references[0]), noise)
         changed += Counter({f"summary_{kind}": count for kind, count in summary_changes.items()})

@@ -5,8 +5,8 @@ import re
 import sqlite3
 from dataclasses import dataclass, field
 
-from yoyak.data.split_report import MAX_LISTED_ROWS, list_rows
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import MAX_LISTED_ROWS, list_rows
 
 _CACHE_KIB = 4000
 
@@ -52,21 +52,27 @@ class LeakGuard:
     count: int = 0
     _first_rows: FirstValues = field(default_factory=FirstValues)
 
-    def add(self, *, split: str, row: str, dialogue: str) -> None:
-        """Compare one cleaned dialogue with those before it. Repeats within a split are allowed.
+    def add(self, *, split: str, row: str, dialogue: str) -> str:
+        """Compare one cleaned dialogue with those before it.
 
         Args:
             split: the split of the dialogue.
             row: the place of the row for messages: file, line and fname.
             dialogue: the text with one turn on each line.
+
+        Returns:
+            The message about an earlier row of the same split with the same dialogue, which is allowed, or an empty text.
         """
         spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
         words = ("".join(re.findall(r"\w+", spoken)) or spoken).encode()
         first_split, _, first_row = self._first_rows.setdefault(words, f"{split} {row}").partition(" ")
-        if first_split != split:
-            self.count += 1
-            if len(self.leaks) < MAX_LISTED_ROWS:
-                self.leaks.append(f"{row}: the same dialogue as {first_row}")
+        message = "" if first_row == row else f"{row}: the same dialogue as {first_row}"
+        if first_split == split:
+            return message
+        self.count += 1
+        if len(self.leaks) < MAX_LISTED_ROWS:
+            self.leaks.append(message)
+        return ""
 
     def check(self) -> None:
         """YoyakError if splits share dialogues."""

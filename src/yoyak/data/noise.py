@@ -10,7 +10,10 @@ Noise = Literal["minimal", "moderate", "aggressive"]
 _LAUGHTER = re.compile(r"(?:(?<![ㄱ-ㅎ])|(?<=[ㄱ-ㅊㅌㅍ][ㅋㅎ]))[ㅋㅎ]++(?![ㄱ-ㅊㅌㅍ])")
 _TEARS = re.compile(r"[ㅠㅜ]+")
 _REPEATED = re.compile(r"([!?~,…])\1+|\.{2,}|([ㄱ-ㅎㅏ-ㅣ])\2+")
-_EMOJI = re.compile(r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\U0001f000-\U0001faff]+([.,!?~…])?")
+# With what joins the parts of an emoji: U+200D, variation selectors, the frame of a keycap, the letters of a flag.
+_EMOJI = re.compile(
+    r"[\u2190-\u21ff\u2300-\u27bf\u2b00-\u2bff\u200d\u20e3\ufe0e\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f]+([.,!?~…])?"
+)
 _FILLER = re.compile(r"^(?:(?:음|어|아|저기|저|그|뭐|에|흠|글쎄)(?:[,~…]|\.{2,})+[ \t]*)+")
 _SPACE_BEFORE_MARK = re.compile(r"(?<=웃음|슬픔) (?=[.,!?~…])")
 

@@ -4,9 +4,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from yoyak.system.text_files import to_json
+from yoyak.data.unmarked_lines import UnmarkedLines
+from yoyak.system.text_files import MAX_LISTED_ROWS, printable, to_json
 
-MAX_LISTED_ROWS = 20  # rows that a message names
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a row cannot be used: the reason in snake_case (`cleaning.REASONS`), and the part of its text that shows it."""
+
+    reason: str
+    found: str = ""
+
+    def __str__(self) -> str:
+        return f'{self.reason} (found "{printable(self.found)}")' if self.found else self.reason
 
 
 @dataclass
@@ -18,7 +28,12 @@ class SplitReport:
         rows_out: rows that can be used.
         changed: for each kind of change, the number of rows that have it.
         rejected: for each reason, the number of rows that cannot be used.
-        rejects: the first MAX_LISTED_ROWS rejected rows: split, line, reason and cells.
+        rejects: the first MAX_LISTED_ROWS rejected rows: place and Rejection.
+        doubled: messages about the first MAX_LISTED_ROWS rows whose fname occurs before.
+        doubled_count: the number of these rows.
+        repeated: rows whose dialogue occurs before in the same file.
+        first_repeat: the message about the first of them.
+        unmarked: lines without a speaker tag.
         rejects_file: where all rejected rows are written as JSON lines, if anywhere.
     """
 
@@ -26,17 +41,36 @@ class SplitReport:
     rows_out: int = 0
     changed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
-    rejects: list[dict[str, Any]] = field(default_factory=list)
+    rejects: list[tuple[str, Rejection]] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    doubled_count: int = 0
+    repeated: int = 0
+    first_repeat: str = ""
+    unmarked: UnmarkedLines = field(default_factory=UnmarkedLines)
     rejects_file: IO[str] | None = None
 
-    def reject(self, *, split: str, line: int, reason: str, cells: dict[str, str]) -> None:
+    def reject(self, rejection: Rejection, *, split: str, where: str, line: int, cells: dict[str, str]) -> None:
         """Count a row that cannot be used, and write it to `rejects_file`."""
-        row = {"split": split, "line": line, "reason": reason, "cells": cells}
-        self.rejected[reason] += 1
+        self.rejected[rejection.reason] += 1
         if self.rejects_file:
+            row = {"split": split, "line": line, "reason": rejection.reason, "found": rejection.found, "cells": cells}
             self.rejects_file.write(to_json(row) + "\n")
         if len(self.rejects) < MAX_LISTED_ROWS:
-            self.rejects.append(row)
+            self.rejects.append((where, rejection))
+
+    def double(self, message: str) -> None:
+        """Count a row whose fname occurs before."""
+        self.doubled_count += 1
+        if len(self.doubled) < MAX_LISTED_ROWS:
+            self.doubled.append(message)
+
+    def messages(self, name: str) -> list[str]:
+        """What a user should know about the rows of the file `name` that are kept."""
+        repeats = []
+        if self.repeated:
+            dialogues = "1 dialogue repeats" if self.repeated == 1 else f"{self.repeated} dialogues repeat"
+            repeats = [f"{name}: {dialogues} an earlier one, such as {self.first_repeat}"]
+        return repeats + self.unmarked.messages(name)
 
     def counts(self) -> dict[str, Any]:
         """The content of metrics/preprocess.json for this split."""
@@ -45,10 +79,8 @@ class SplitReport:
             "rows_out": self.rows_out,
             "changed": dict(sorted(self.changed.items())),
             "rejected": dict(sorted(self.rejected.items())),
+            "repeated_dialogues": self.repeated,
+            "lines": self.unmarked.lines,
+            "lines_without_speaker": self.unmarked.unmarked_lines,
+            "lines_with_another_name": self.unmarked.named_lines,
         }
-
-
-def list_rows(lines: list[str], *, count: int) -> str:
-    """The part of a message that names rows: the first MAX_LISTED_ROWS `lines`, and how many of `count` rows follow."""
-    more = [f"and {count - MAX_LISTED_ROWS} more"] if count > MAX_LISTED_ROWS else []
-    return "".join(f"\n  {line}" for line in lines[:MAX_LISTED_ROWS] + more)

@@ -1,7 +1,8 @@
 """Cleaning of train, dev and test together: streamed, counted, guarded against leaks, and checked at the end."""
 
+import unicodedata
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,12 @@ from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS, clean_row
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.leak_guard import FirstValues, LeakGuard
-from yoyak.data.split_report import SplitReport, list_rows
+from yoyak.data.split_report import Rejection, SplitReport
 from yoyak.system.cores import usable_cores
+from yoyak.system.csv_files import Row, read_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import Row, printable, read_csv
+from yoyak.system.invisible import is_blank
+from yoyak.system.text_files import list_rows, place
 
 REQUIRED_COLUMNS = {
     "train": ("fname", "dialogue", "summary"),
@@ -24,7 +27,7 @@ REQUIRED_COLUMNS = {
 PARALLEL_BYTES = 8 * 2**20  # from this file size on, several processes are faster than one
 CHUNK_ROWS = 200  # rows that a process cleans at a time
 
-CleanedRow = tuple[dict[str, Any], Counter[str]] | str  # what `clean_row` returns, or the reason of the rejection
+CleanedRow = tuple[dict[str, Any], Counter[str]] | Rejection  # what `clean_row` returns, or why the row is rejected
 
 
 class SplitCleaner:
@@ -40,6 +43,7 @@ class SplitCleaner:
         paths: the CSV file of each split, in the order in which the splits are cleaned.
         reports: counts and rejected rows of each split.
         guard: what it found in two splits.
+        unreadable: messages about files that could not be read to their end.
     """
 
     def __init__(self, folder: Path, settings: Preprocess, *, rejects_file: IO[str] | None = None) -> None:
@@ -54,17 +58,23 @@ class SplitCleaner:
         self.paths = {split: folder / f"{split}.csv" for split in REQUIRED_COLUMNS}
         self.reports = {split: SplitReport(rejects_file=rejects_file) for split in self.paths}
         self.guard = LeakGuard()
+        self.unreadable: dict[str, str] = {}
 
     def clean(self, split: str) -> Iterator[dict[str, Any]]:
         """The usable rows of one split (see `clean_row`), one after another: memory does not grow with the file.
 
-        Raises:
-            YoyakError: if the file cannot be read as a CSV with the required columns, or an fname occurs twice.
+        A file that cannot be read as a CSV with the required columns ends early. `check` tells it, so that the faults of all
+        files are told in one step.
         """
         path = self.paths[split]
-        rows = read_csv(path, required=REQUIRED_COLUMNS[split])
         is_large = path.is_file() and path.stat().st_size >= PARALLEL_BYTES
-        return self.clean_rows(split, rows, processes=usable_cores() if is_large else 1)
+        return self.clean_rows(split, self._readable_rows(split), processes=usable_cores() if is_large else 1)
+
+    def _readable_rows(self, split: str) -> Iterator[Row]:
+        try:
+            yield from read_csv(self.paths[split], required=REQUIRED_COLUMNS[split])
+        except YoyakError as error:
+            self.unreadable[split] = str(error)
 
     def clean_rows(self, split: str, rows: Iterable[Row], *, processes: int = 1) -> Iterator[dict[str, Any]]:
         """As `clean`, of rows that are already read. The result does not depend on the number of processes."""
@@ -77,16 +87,22 @@ class SplitCleaner:
         for (line, cells), cleaned in _clean_in_order(rows, processes=processes, **options):
             report.rows_in += 1
             fname = cells["fname"]
-            if (first := first_lines.setdefault(fname.encode(), str(line))) != str(line):
-                raise YoyakError(
-                    f"{self.paths[split]}: line {line}: {printable(fname)}: this fname occurs in line {first} too; "
-                    "each row needs its own"
-                )
-            if isinstance(cleaned, str):
-                report.reject(split=split, line=line, reason=cleaned, cells=cells)
+            where = place(self.paths[split], line, fname)
+            own = f"{line} {fname}"
+            first = own if is_blank(fname) else first_lines.setdefault(unicodedata.normalize("NFC", fname).encode(), own)
+            if first != own:
+                first_line, _, first_fname = first.partition(" ")
+                form = "" if first_fname == fname else " in another Unicode form"
+                report.double(f"{where}: this fname occurs in line {first_line} too{form}; each row needs its own")
+                continue
+            if isinstance(cleaned, Rejection):
+                report.reject(cleaned, split=split, where=where, line=line, cells=cells)
                 continue
             row, changed = cleaned
-            self.guard.add(split=split, row=f"{self.paths[split]}: line {line}: {printable(fname)}", dialogue=row["dialogue"])
+            if repeat := self.guard.add(split=split, row=where, dialogue=row["dialogue"]):
+                report.repeated += 1
+                report.first_repeat = report.first_repeat or repeat
+            report.unmarked.add(where=where, raw=cells["dialogue"], cleaned=row["dialogue"], changed=changed)
             report.changed.update(changed.keys())
             report.rows_out += 1
             yield row
@@ -95,33 +111,54 @@ class SplitCleaner:
         """Check the splits after all of them are cleaned.
 
         Raises:
-            YoyakError: if splits share dialogues, if a row of test is rejected, if more rows of train and dev are rejected
-                than preprocess.max_rejected allows, or if a split has no usable row.
+            YoyakError: if a file could not be read, an fname occurs twice in its file, splits share dialogues, a row of test is
+                rejected, more rows of train and dev are rejected than preprocess.max_rejected allows, or a split has no usable
+                row. One message names all of these.
         """
-        self.guard.check()
-        if self.reports["test"].rejected:
-            self._refuse_rejected(("test",), "a submission needs every row of test, so correct the file")
-        if self._rejected(("train", "dev")) > self.settings.max_rejected:
-            self._refuse_rejected(("train", "dev"), f"preprocess.max_rejected allows {self.settings.max_rejected}")
+        checks: list[Callable[[], None]] = [self._check_files, self._check_fnames, self.guard.check, self._check_rejected]
+        problems = []
+        for check in checks:
+            try:
+                check()
+            except YoyakError as error:
+                problems.append(str(error))
         for split, report in self.reports.items():
-            if not report.rows_out:
+            if not report.rows_out and not problems:
                 raise YoyakError(f"{self.paths[split]}: no row is left after cleaning")
+        if problems:
+            raise YoyakError("\n".join(problems))
+
+    def _check_files(self) -> None:
+        if self.unreadable:
+            raise YoyakError("\n".join(self.unreadable.values()))
+
+    def _check_fnames(self) -> None:
+        doubled = [message for report in self.reports.values() for message in report.doubled]
+        if count := sum(report.doubled_count for report in self.reports.values()):
+            rows = "1 row has an fname that occurs" if count == 1 else f"{count} rows have an fname that occurs"
+            raise YoyakError(f"{rows} before:{list_rows(doubled, count=count)}")
+
+    def _check_rejected(self) -> None:
+        groups: list[tuple[tuple[str, ...], str]] = []
+        if self._rejected(("test",)):
+            groups.append((("test",), "a submission needs every row of test, so correct the file"))
+        if self._rejected(("train", "dev")) > self.settings.max_rejected:
+            groups.append((("train", "dev"), f"preprocess.max_rejected allows {self.settings.max_rejected}"))
+        if not groups:
+            return
+        parts = [self._describe_rejected(splits, rule) for splits, rule in groups]
+        reasons = sorted({reason for splits, _ in groups for split in splits for reason in self.reports[split].rejected})
+        raise YoyakError("\n".join([*parts, *(f"{reason}: {REASONS[reason]}" for reason in reasons)]))
 
     def _rejected(self, splits: Sequence[str]) -> int:
         return sum(self.reports[split].rejected.total() for split in splits)
 
-    def _refuse_rejected(self, splits: Sequence[str], rule: str) -> None:
-        """Raise an error that names the rejected rows of some splits and says what their reasons mean."""
-        reports, rejected = [self.reports[split] for split in splits], self._rejected(splits)
-        rejects = [reject for report in reports for reject in report.rejects]
-        lines = [
-            f"{self.paths[row['split']]}: line {row['line']}: {printable(row['cells']['fname'])}: {row['reason']}"
-            for row in rejects
-        ]
-        reasons = sorted({reason for report in reports for reason in report.rejected})
-        rows = "1 row" if rejected == 1 else f"{rejected} rows"
-        meanings = "".join(f"\n{reason}: {REASONS[reason]}" for reason in reasons)
-        raise YoyakError(f"{rows} cannot be used; {rule}:{list_rows(lines, count=rejected)}{meanings}")
+    def _describe_rejected(self, splits: Sequence[str], rule: str) -> str:
+        """The message that names the rejected rows of some splits."""
+        count = self._rejected(splits)
+        lines = [f"{where}: {rejection}" for split in splits for where, rejection in self.reports[split].rejects]
+        rows = "1 row" if count == 1 else f"{count} rows"
+        return f"{rows} cannot be used; {rule}:{list_rows(lines, count=count)}"
 
 
 def _clean_chunk(rows: list[Row], **options: Any) -> list[CleanedRow]:
@@ -130,7 +167,7 @@ def _clean_chunk(rows: list[Row], **options: Any) -> list[CleanedRow]:
         try:
             cleaned.append(clean_row(cells, **options))
         except BadDialogueError as error:
-            cleaned.append(str(error))
+            cleaned.append(Rejection(str(error), error.found))
     return cleaned
 
 

@@ -1,15 +1,19 @@
 """Files of predictions: reading them in the expected order, and checking a submission before it is handed in."""
 
 import re
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from yoyak.data.dialogue import LISTED_TAGS, TAG, BadDialogueError, copies
+from yoyak.data.dialogue import LISTED_TAGS, MASK, TAG, BadDialogueError, copies
 from yoyak.data.text_repair import repair
 from yoyak.evaluation.artefacts import is_no_text, remove_artefacts
+from yoyak.system.csv_files import CsvNotes, Row, is_protected, read_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import Row, printable, read_csv
+from yoyak.system.invisible import FILLER, is_blank, without_invisible
+from yoyak.system.text_files import list_rows, place, printable
 
 MIN_CHARACTERS, MAX_CHARACTERS = 10, 500  # the summaries of the real data have 13 to 315 characters
 MIN_DISTINCT_SHARE = 0.5
@@ -28,18 +32,67 @@ _ERRORS = {  # other faults are warnings
 
 
 def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
-    """The summaries of a CSV with the columns fname and summary.
+    """The summaries of a CSV with the columns fname and summary, for `fnames` in their order.
+
+    Rows are matched by fname, and may have another order. Names that differ only in their Unicode form (NFC, NFD) match. What
+    a user should know about the file is printed to stderr.
 
     Raises:
-        YoyakError: if its fnames are not exactly `fnames` in that order. The message names the first difference.
+        YoyakError: naming the missing, unknown and doubled fnames, if the rows are not exactly those of `fnames`.
     """
     rows = list(read_csv(path, required=["fname", "summary"]))
-    for (line, cells), fname in zip(rows, fnames, strict=False):
-        if cells["fname"] != fname:
-            raise YoyakError(f"{path}: line {line}: fname is {printable(cells['fname'])}; expected {printable(fname)}")
-    if len(rows) != len(fnames):
-        raise YoyakError(f"{path}: {len(rows)} rows; expected {len(fnames)}")
-    return [cells["summary"] for _, cells in rows]
+    given = [row.cells["fname"] for row in rows]
+    if given != list(fnames):
+        given = _matched_names(given, fnames, path)
+        if differences := _row_differences(given, list(fnames), "the references"):
+            raise YoyakError(f"{path}: its rows are not those of the references:" + list_rows(differences, count=0))
+        if given != list(fnames):
+            print(f"{path}: the rows have another order than the references; they are matched by fname", file=sys.stderr)
+    for message in _notes_on_summaries(path, rows):
+        print(message, file=sys.stderr, flush=True)
+    summaries = dict(zip(given, (row.cells["summary"] for row in rows), strict=True))
+    return [summaries[fname] for fname in fnames]
+
+
+def _matched_names(given: Sequence[str], expected: Sequence[str], path: Path) -> list[str]:
+    """The names of a file, with the expected form of those that differ only in their Unicode form."""
+    known = set(expected)
+    by_form = {unicodedata.normalize("NFC", name): name for name in expected}
+    matched = [name if name in known else by_form.get(unicodedata.normalize("NFC", name), name) for name in given]
+    changed = [(name, other) for name, other in zip(given, matched, strict=True) if name != other]
+    if changed:
+        print(
+            f"{path}: {len(changed)} fnames have another Unicode form than in the references, such as "
+            f"{_difference(*changed[0])}; they are matched",
+            file=sys.stderr,
+        )
+    return matched
+
+
+def _difference(name: str, other: str) -> str:
+    """Two names that may look the same, with the code points of the first characters that differ."""
+    index = next((i for i, (a, b) in enumerate(zip(name, other, strict=False)) if a != b), min(len(name), len(other)))
+    points = [" ".join(f"U+{ord(char):04X}" for char in text[index : index + 3]) or "its end" for text in (name, other)]
+    return f"{printable(name)} ({points[0]} at character {index + 1}; expected {points[1]})"
+
+
+def _notes_on_summaries(path: Path, rows: Sequence[Row]) -> list[str]:
+    """Messages about summaries that count as they are, but are probably not meant so."""
+    kinds = {
+        "without any text": is_blank,
+        "with an apostrophe before =, +, - or @: an earlier version of yoyak or a copy for spreadsheets adds it. "
+        "It counts as text; use the original file": is_protected,
+    }
+    found = {kind: [row for row in rows if holds(row.cells["summary"])] for kind, holds in kinds.items()}
+    return [
+        f"{place(path, which[0].line, which[0].cells['fname'])}: {_count(len(which), 'summary', 'summaries')} {kind}"
+        for kind, which in found.items()
+        if which
+    ]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
@@ -56,17 +109,22 @@ def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
         YoyakError: if one of the files cannot be read as CSV, or an fname occurs twice in `test`.
     """
     dialogues = _read_dialogues(test)
-    rows = list(read_csv(path, required=["fname", "summary"]))
+    notes = CsvNotes()
+    rows = list(read_csv(path, required=["fname", "summary"], notes=notes))
     fnames = [row.cells["fname"] for row in rows]
     columns = list(rows[0].cells)
     errors: list[str] = []
     warnings: list[str] = []
     if columns != ["fname", "summary"]:
         errors.append(f"the columns are {printable(', '.join(columns), 300)}; expected fname, summary")
+    # Yoyak reads such a file, but the program that grades it perhaps does not.
+    (errors if notes.separator != "," or notes.unnamed_columns else warnings).extend(notes.messages(path))
+    if notes.byte_order_mark:
+        warnings.append(f"{path}: the file starts with a byte order mark, which some programs read as part of fname")
     if fnames != list(dialogues):
-        errors += _row_differences(fnames, list(dialogues))
-    for fault, places in sorted(_faulty_rows(rows, dialogues).items()):
-        message = f"{fault}: {len(places)} rows ({_shortened(places)})"
+        errors += _row_differences(fnames, list(dialogues), "the test file") or [_order(fnames, list(dialogues))]
+    for fault, places in sorted(_faulty_rows(path, rows, dialogues).items()):
+        message = f"{fault}: {_count(len(places), 'row', 'rows')}: {_shortened(places)}"
         (errors if fault in _ERRORS else warnings).append(message)
     distinct = len({row.cells["summary"] for row in rows})
     if distinct < MIN_DISTINCT_SHARE * len(set(dialogues.values())):  # equal dialogues have equal summaries
@@ -77,19 +135,22 @@ def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
 def _read_dialogues(test: Path) -> dict[str, str]:
     """Dialogues of the test file by fname, in its order."""
     dialogues: dict[str, str] = {}
+    doubled = []
     for line, cells in read_csv(test, required=["fname", "dialogue"]):
         if cells["fname"] in dialogues:
-            raise YoyakError(f"{test}: line {line}: {printable(cells['fname'])}: this fname occurs twice")
+            doubled.append(f"{place(test, line, cells['fname'])}: this fname occurs twice")
         dialogues[cells["fname"]] = cells["dialogue"]
+    if doubled:
+        raise YoyakError(f"{test}: each row needs its own fname:" + list_rows(doubled, count=len(doubled)))
     return dialogues
 
 
-def _faulty_rows(rows: Sequence[Row], dialogues: dict[str, str]) -> dict[str, list[str]]:
-    """For each kind of fault the rows that have it, as "line N fname"."""
+def _faulty_rows(path: Path, rows: Sequence[Row], dialogues: dict[str, str]) -> dict[str, list[str]]:
+    """For each kind of fault the places of the rows that have it."""
     places: dict[str, list[str]] = {}
     for line, cells in rows:
         for fault in summary_faults(cells["summary"], dialogues.get(cells["fname"], "")):
-            places.setdefault(fault, []).append(f"line {line} {printable(cells['fname'])}")
+            places.setdefault(fault, []).append(place(path, line, cells["fname"]))
     return places
 
 
@@ -99,7 +160,7 @@ def _shortened(names: Sequence[str]) -> str:
 
 def summary_faults(summary: str, dialogue: str) -> list[str]:
     """The kinds of fault of one summary. `dialogue` is the raw text, or empty if it is not known."""
-    if not summary.strip():
+    if is_blank(summary):
         return ["empty"]
     if is_no_text(summary):
         return ["no text (nan, None, null)"]
@@ -119,6 +180,8 @@ def summary_faults(summary: str, dialogue: str) -> list[str]:
         "tag that is not in the dialogue": bool(repaired and (tags & listed) - dialogue_tags),
         "damaged text": bool(re.search(r"[\x00-\x08\x0b-\x1f\x7f\ufffd]", summary)),
         "newline": "\n" in summary,
+        "invisible characters": bool(FILLER.search(summary)) or without_invisible(summary) != summary,
+        "apostrophe before =, +, - or @, as in a copy for spreadsheets": is_protected(summary),
     }
     # A line break of its own has the fault "newline".
     artefacts = [f"artefact: {name}" for name in remove_artefacts(summary)[1] if name != "line_breaks"]
@@ -127,28 +190,40 @@ def summary_faults(summary: str, dialogue: str) -> list[str]:
 
 def _has_half_written_tag(summary: str) -> bool:
     """Whether a hash outside whole tags starts one of the listed tags, such as "#Perso" or a hash at the end."""
-    starts = re.findall(r"(?<![A-Za-z0-9])#(?:[A-Za-z]+[0-9]*|\s*$)", TAG.sub(" ", summary))
+    starts = re.findall(r"(?<![A-Za-z0-9])#(?:[A-Za-z]+[0-9]*|\s*$)", TAG.sub(" ", MASK.sub(" ", summary)))
     return any(tag.startswith(start.strip()) for start in starts for tag in LISTED_TAGS)
 
 
-def _row_differences(fnames: list[str], expected: list[str]) -> list[str]:
-    """Messages about how the fnames of a submission differ from those of the test file. The lists are not equal."""
+def _row_differences(fnames: list[str], expected: list[str], where: str) -> list[str]:
+    """Messages about which of `expected` are missing, unknown or doubled in `fnames`, whatever their order."""
+    present, known = set(fnames), set(expected)
     messages = []
     if len(fnames) != len(expected):
-        messages.append(f"{len(fnames)} rows; the test file has {len(expected)}")
-    present, known = set(fnames), set(expected)
+        messages.append(f"{len(fnames)} rows; {where} {'have' if where.endswith('s') else 'has'} {len(expected)}")
+    missing = [name for name in expected if name not in present]
+    unknown = [name for name in fnames if name not in known]
+    forms = {unicodedata.normalize("NFC", name): name for name in missing}
     groups = {
         "fname occurs twice": [name for name, count in Counter(fnames).items() if count > 1],
-        "fname is missing": [name for name in expected if name not in present],
-        "fname is not in the test file": [name for name in fnames if name not in known],
+        "fname is missing": missing,
+        f"fname is not in {where}": unknown,
     }
     for message, names in groups.items():
         if names:
             messages.append(f"{message}: {len(names)} ({_shortened([printable(name) for name in names])})")
-    if not messages:
-        index = next(index for index, (name, other) in enumerate(zip(fnames, expected, strict=True)) if name != other)
-        messages.append(
-            f"the rows are in another order than in the test file: row {index + 1} is {printable(fnames[index])}; "
-            f"expected {printable(expected[index])}"
-        )
+    for name in unknown:
+        if other := forms.get(unicodedata.normalize("NFC", name)):
+            messages.append(f"fname has another Unicode form: {_difference(name, other)}")
+            break
+    if any(is_protected(name) and name[1:] in missing for name in unknown):
+        messages.append("fname has an apostrophe in front, as in a copy for spreadsheets; use the original file")
     return messages
+
+
+def _order(fnames: list[str], expected: list[str]) -> str:
+    """The message about rows that have another order than expected."""
+    index = next(index for index, (name, other) in enumerate(zip(fnames, expected, strict=True)) if name != other)
+    return (
+        f"the rows are in another order than in the test file: row {index + 1} is {printable(fnames[index])}; "
+        f"expected {printable(expected[index])}"
+    )

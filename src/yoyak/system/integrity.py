@@ -28,7 +28,7 @@ def verify_checksums(folder: Path, *, presence_only: tuple[str, ...] = ()) -> No
     for number, line in enumerate(read_lines(folder / CHECKSUMS_FILE), 1):
         digest, _, name = line.rstrip("\n").partition("  ")
         if not (re.fullmatch("[0-9a-f]{64}", digest) and name and line.endswith("\n")):
-            raise YoyakError(f"{folder / CHECKSUMS_FILE}: line {number}: damaged; {RESTORE_ADVICE}")
+            raise YoyakError(f"{folder / CHECKSUMS_FILE}:{number}: damaged; {RESTORE_ADVICE}")
         expected[name] = digest
     for name, digest in expected.items():
         path = folder / name

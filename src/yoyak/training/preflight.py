@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.families.lookup import family_named
 from yoyak.models.length_report import describe_lengths
 from yoyak.system import hardware
+from yoyak.system.csv_files import read_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import read_csv
 from yoyak.training import memory_checks
 from yoyak.training.trackers import lookup
 
@@ -101,7 +102,9 @@ def check_data(subject: Subject) -> str:
     for split in cleaner.paths:
         deque(cleaner.clean(split), maxlen=0)  # reads every row and keeps none
     cleaner.check()
-    return ", ".join(f"{split} {report.rows_out} rows" for split, report in cleaner.reports.items())
+    rows = ", ".join(f"{split} {report.rows_out} rows" for split, report in cleaner.reports.items())
+    notes = [note for split, report in cleaner.reports.items() for note in report.messages(str(cleaner.paths[split]))]
+    return "\n  ".join([rows, *notes])
 
 
 def check_memory_of_adapter(subject: Subject) -> str:
@@ -181,7 +184,7 @@ def _loaded(subject: Subject) -> TrainingSetup:
 def _batch(subject: Subject) -> collation.Batch:
     params, setup = subject.params, _loaded(subject)
     table = read_csv(Path(params.data.dir) / "train.csv", required=["dialogue", "summary"])
-    cells = [row.cells for row, _ in zip(table, range(2), strict=False)]
+    cells = [row.cells for row in islice(table, 2)]
     columns = {key: [row.get(key, "") for row in cells] for key in ("fname", "dialogue", "summary", "topic")}
     encoded = subject.family.batch_encoders(setup.tokenizer, params, [])["train"](columns)
     rows = zip(encoded["input_ids"], encoded["labels"], strict=True)
