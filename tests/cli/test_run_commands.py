@@ -110,7 +110,7 @@ def test_summarize_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
         ("talk.txt", b"", "talk.txt: the file is empty"),
         ("talk.txt", "안녕".encode("utf-16"), "this is UTF-16"),
         ("talk.txt", "#Person1#: 안녕".encode("cp949"), "talk.txt: not UTF-8"),
-        ("talk.txt", "안녕하세요?".encode(), "talk.txt: no speaker tag with a colon; write turns such as"),
+        ("talk.txt", "안녕하세요?".encode(), "talk.txt: no speaker tag with a colon; expected lines such as"),
         ("talk.csv", b"", "talk.csv: a CSV file needs --output FILE"),
     ],
 )

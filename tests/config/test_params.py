@@ -369,7 +369,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes, said: str) -> N
     path.write_bytes(content)
     with pytest.raises(YoyakError) as error:
         load_params(path)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path}:")
     assert said in str(error.value)
     assert "suppress" not in str(error.value)
 

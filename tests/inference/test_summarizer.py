@@ -185,7 +185,7 @@ def test_a_dialogue_longer_than_the_limit_is_accepted(params: Params, tiny: Path
 
 
 def test_a_text_that_is_not_a_dialogue_is_an_error_that_names_its_position(params: Params, tiny: Path) -> None:
-    with pytest.raises(YoyakError, match=r"^dialogue 2: no speaker tag with a colon; write turns such as"):
+    with pytest.raises(YoyakError, match=r"^dialogue 2: no speaker tag with a colon; expected lines such as"):
         Summarizer.load(tiny, params=params).summarize_many([DIALOGUES[0], "안녕하세요?"])
 
 
