@@ -9,7 +9,7 @@ from yoyak.evaluation.baselines import baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
-from yoyak.evaluation.scoring import per_dialogue_columns, score
+from yoyak.evaluation.scoring import main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
 from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import exit_with_message
@@ -17,12 +17,13 @@ from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_jsonl, write_json
 
 
-def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, per_dialogue: Path) -> None:
+def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, summary: Path, per_dialogue: Path) -> None:
     params = load_params()
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")
         write_csv(per_dialogue, [], columns=per_dialogue_columns())
         write_json(scores, {"pruned": params.search.pruned})
+        write_json(summary, {})
         return
 
     verify_checksums(processed)
@@ -47,6 +48,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
     write_csv(per_dialogue, table, columns=per_dialogue_columns())
     write_json(scores, result)
+    write_json(summary, main_scores(result))
     print(score_table(result))
 
 
@@ -57,5 +59,6 @@ if __name__ == "__main__":
             Path("data/predictions"),
             Path("metrics/predict.json"),
             Path("metrics/scores.json"),
+            Path("metrics/summary.json"),
             Path("metrics/per_dialogue.csv"),
         )

@@ -11,14 +11,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yoyak
-from yoyak.cli import compare_commands, maintenance_commands, run_commands, score_commands, search_commands, setup_commands
+from yoyak.cli import (
+    compare_commands,
+    experiment_commands,
+    maintenance_commands,
+    run_commands,
+    score_commands,
+    search_commands,
+    setup_commands,
+)
 from yoyak.cli.command import Command, CommandParser, check_root, suggestion
 from yoyak.system.errors import exit_with_message
 
 # The groups of `yoyak --help`, in its order.
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Set up and check": setup_commands.COMMANDS,
-    "Run and look": run_commands.COMMANDS,
+    "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS),
     "Search": search_commands.COMMANDS,
     "Maintain": maintenance_commands.COMMANDS,

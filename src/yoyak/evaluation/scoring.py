@@ -88,6 +88,20 @@ def score(
     return result, per_row
 
 
+def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of metrics/summary.json: the numbers of scores.json by which experiments are compared.
+
+    These are ROUGE, rouge_sum without tags, and the values of each further metric.
+    """
+    main = {key: scores[key] for key in ("rouge1", "rouge2", "rougeL", "rouge_sum")}
+    further = {name: part for name, part in scores.items() if isinstance(part, dict) and "signature" in part}
+    return {
+        **main,
+        "content": {"rouge_sum": scores["content"]["rouge_sum"]},
+        **{name: {key: part[key] for key in part["interval"] if key in part} for name, part in further.items()},
+    }
+
+
 @dataclass(frozen=True)
 class _Scored:
     """What one metric gives."""
