@@ -17,7 +17,7 @@ from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_jsonl, write_json
 
 
-def main(processed: Path, predictions: Path, predict_metrics: Path, scores: Path, summary: Path, per_dialogue: Path) -> None:
+def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: Path, summary: Path, per_dialogue: Path) -> None:
     params = load_params()
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")
@@ -58,7 +58,7 @@ if __name__ == "__main__":
             Path("data/processed"),
             Path("data/predictions"),
             Path("metrics/predict.json"),
-            Path("metrics/scores.json"),
-            Path("metrics/summary.json"),
-            Path("metrics/per_dialogue.csv"),
+            scores=Path("metrics/scores.json"),
+            summary=Path("metrics/summary.json"),
+            per_dialogue=Path("metrics/per_dialogue.csv"),
         )

@@ -129,3 +129,19 @@ def test_uv_installs_a_python_where_none_is_found(tmp_path: Path, fake: Fake) ->
     assert find_python(tmp_path) == ("/uv/only-managed/3.11", "Installed 3.11\n")
     uv.write_text("#!/bin/sh\nexit 2\n", encoding="utf-8")
     assert "uv could not install it." in find_python(tmp_path)[1]
+
+
+WRITTEN = (
+    "dvc_plots/index.html",
+    "metrics/screen.json",
+    "models/merged/model.safetensors",
+    "search_reports/quick.html",
+    ".checkpoints/train_kobart-0/trainer_state.json",
+    ".searches/logs/quick-t0000.log",
+)
+
+
+def test_git_ignores_what_the_commands_write_by_default() -> None:
+    """Else `git add -A` puts a merged model of gigabytes into git."""
+    done = subprocess.run(["git", "check-ignore", *WRITTEN], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert set(done.stdout.splitlines()) == set(WRITTEN)

@@ -149,7 +149,11 @@ def test_the_score_stage_writes_a_further_metric(tmp_path: Path, monkeypatch: py
             folder / "dev.csv", [{key: row[key] for key in ("fname", "summary")} for row in rows], columns=["fname", "summary"]
         )
     write_json(Path("predict.json"), {"decoding": "num_beams=4"})
-    stage.main(Path("processed"), Path("predictions"), Path("predict.json"), Path("scores.json"), Path("rows.csv"))
+    written = {name: Path(f"{name}.json") for name in ("scores", "summary")} | {"per_dialogue": Path("rows.csv")}
+    stage.main(Path("processed"), Path("predictions"), Path("predict.json"), **written)
+    summary = json.loads(Path("summary.json").read_text(encoding="utf-8"))
+    assert set(summary) == {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content", "length"}
+    assert set(summary["length"]) == {"characters", "share"}
     scores = json.loads(Path("scores.json").read_text(encoding="utf-8"))
     assert scores["length"]["characters"] > 0
     assert set(scores["baselines"]) == set(BASELINES)

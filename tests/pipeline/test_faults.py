@@ -39,7 +39,7 @@ OUTPUTS = {
     "train_kobart": ("models/kobart", "metrics/train/kobart"),
     "train_qlora": ("models/qlora", "metrics/train/qlora"),
     "predict": ("data/predictions", "metrics/predict.json"),
-    "score": ("metrics/scores.json", "metrics/per_dialogue.csv"),
+    "score": ("metrics/scores.json", "metrics/summary.json", "metrics/per_dialogue.csv"),
 }
 BOTH = ("preprocess", "tokenize", "predict", "score")
 WORK = [("kobart", stage) for stage in (*BOTH, "train_kobart")] + [("qlora", stage) for stage in (*BOTH[1:3], "train_qlora")]

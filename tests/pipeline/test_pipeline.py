@@ -69,7 +69,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
                 "tokenizer_config.json",
             )
         ),
-        *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores")),
+        *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores", "summary")),
         "metrics/per_dialogue.csv",
         "models/qlora/not-chosen.txt",
         "metrics/train/qlora/not-chosen.txt",
@@ -98,7 +98,7 @@ def test_the_scores_lead_the_table_of_experiments(repository: Path) -> None:
     table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
     about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
     columns = [name for name in table[0] if name not in about]
-    assert columns[:5] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"]
+    assert columns[:7] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content.rouge_sum", "data.dir"]
 
 
 @in_kobart

@@ -61,7 +61,7 @@ COMMANDS = (
     ),
     Command(
         name="exps",
-        summary="List all experiments with their scores and the params that vary.",
+        summary="List experiments with scores and the params that vary.",
         description="List the experiments of `dvc exp show` in a table that fits the terminal: the main scores, and only the "
         "params that differ between the rows. Queued, failed and pruned experiments have no scores.",
         examples=("yoyak exps", "yoyak exps --sort rouge_sum", "yoyak exps --param learning_rate --param num_beams"),

@@ -93,7 +93,7 @@ def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
 
     These are ROUGE, rouge_sum without tags, and the values of each further metric.
     """
-    main = {key: scores[key] for key in ("rouge1", "rouge2", "rougeL", "rouge_sum")}
+    main = {key: scores[key] for key in ("rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean")}
     further = {name: part for name, part in scores.items() if isinstance(part, dict) and "signature" in part}
     return {
         **main,

@@ -2,12 +2,11 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from rich.cells import cell_len, set_cell_size
 
 from yoyak.evaluation.score_table import COLUMNS
 from yoyak.search.base_params import flatten
@@ -151,11 +150,10 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(cell_len, (*self.heading, *self.cells)))
+        return max(map(_width, (*self.heading, *self.cells)))
 
     def padded(self, text: str) -> str:
-        # Korean letters take two columns of a terminal, so str.ljust would not align them.
-        space = " " * (self.width - cell_len(text))
+        space = " " * (self.width - _width(text))
         return space + text if self.align_right else text + space
 
 
@@ -173,5 +171,14 @@ def _wrapped(name: str) -> list[str]:
     return lines
 
 
+def _width(text: str) -> int:
+    """The columns that a terminal needs for a text. Korean letters take two, so len() and str.ljust would not align them."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text if not unicodedata.combining(letter))
+
+
 def _shortened(text: str, longest: int) -> str:
-    return text if cell_len(text) <= longest else set_cell_size(text, longest - 1) + "…"
+    if _width(text) <= longest:
+        return text
+    while _width(text) > longest - 1:
+        text = text[:-1]
+    return f"{text}…"

@@ -88,21 +88,22 @@ def _stale_lines(root: Path) -> list[str]:
 
 def _reasons(changes: list[Any]) -> Iterator[str]:
     """Why a stage must run again, from what `dvc status` says about it."""
+    params, code, inputs, outputs = [], [], [], []
     for change in changes:
         if not isinstance(change, dict):  # "changed command", "always changed"
             yield str(change)
             continue
-        params, code, files = [], [], []
-        for path, what in {**change.get("changed deps", {}), **change.get("changed outs", {})}.items():
+        for path, what in change.get("changed deps", {}).items():
             if isinstance(what, dict):
                 params += list(what)
             elif path.endswith(".py"):
                 code.append(path)
             else:
-                files.append(f"{path} ({what})")
-        for heading, names in (("params", params), ("files", files), ("code", code)):
-            if names:
-                yield f"{heading}: {_listed(names)}"
+                inputs.append(f"{path} ({what})")
+        outputs += [f"{path} ({what})" for path, what in change.get("changed outs", {}).items()]
+    for heading, names in (("params", params), ("inputs", inputs), ("outputs", outputs), ("code", code)):
+        if names:
+            yield f"{heading}: {_listed(names)}"
 
 
 def _best_lines(experiments: list[Experiment]) -> list[str]:
