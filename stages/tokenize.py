@@ -5,6 +5,7 @@ from pathlib import Path
 
 from yoyak.config.params import load_params
 from yoyak.data import tokenized_data
+from yoyak.data.encoding_checks import describe_characters
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
 from yoyak.models.length_report import describe_lengths
@@ -42,6 +43,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
         )
     for split, counts in report.items():
         for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions):
+            print(f"{split}: {message}", flush=True)
+        for message in describe_characters(counts, tokenizer):
             print(f"{split}: {message}", flush=True)
     write_json(metrics, report)
 

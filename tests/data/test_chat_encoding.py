@@ -210,6 +210,8 @@ def test_truncated_prompts_and_summaries_are_counted(chat_tokenizer: Any, tmp_pa
         "turns_left_out": 2 + 1,
         "turns_cut": 2,
         "unknown_tokens": 0,
+        "control_tokens": 0,
+        "unknown_characters": {},
         "truncated_share": 0.6,
         "unknown_share": 0,
     }
@@ -222,6 +224,10 @@ def test_truncated_prompts_and_summaries_are_counted(chat_tokenizer: Any, tmp_pa
         "tokens_max": max(targets),
         "truncated": 1,
         "unknown_tokens": 0,
+        "control_tokens": 0,
+        "unknown_characters": {},
+        "unreachable": 0,
+        "rewritten_characters": {},
         "truncated_share": 0.2,
         "unknown_share": 0,
     }

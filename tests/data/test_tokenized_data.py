@@ -100,6 +100,8 @@ def test_truncation_is_counted(tiny_tokenizer: Any, tmp_path: Path) -> None:
         "truncated": 2,
         "truncated_share": 0.25,
         "unknown_tokens": 0,
+        "control_tokens": 0,
+        "unknown_characters": {},
         "unknown_share": 0,
     }
     assert set(report["train"]) == {"rows", "dialogue", "summary"}

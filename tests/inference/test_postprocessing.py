@@ -36,6 +36,8 @@ from yoyak.system.errors import YoyakError
         ("밥을 먹는 #Person1#", "밥을 먹는 #Person1#."),
         ("밥을 먹는 #Person1##Person2#", "밥을 먹는 #Person1##Person2#."),
         ("#Email#", "#Email#."),
+        ("사진을 보냅니다 #@시스템#사진#", "사진을 보냅니다 #@시스템#사진#."),
+        ("먹습니다. #@이모티콘#", "먹습니다. #@이모티콘#."),
         # the rest of a text does not change
         ("  먹습니다.  ", "먹습니다."),
         ("3.5km를 걷습니다. 집에 갑니다", "3.5km를 걷습니다. 집에 갑니다."),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
-from yoyak.data.encoding_checks import Columns, count_unknown, require_targets
+from yoyak.data.encoding_checks import Columns, neutralize, require_targets, text_columns
 from yoyak.data.truncation import cut_columns
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ def encode_answers(
     tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int
 ) -> tuple[list[list[int]], list[int]]:
     """Token ids of each summary, at most `max_length` with the final EOS; and how many tokens it had before cutting."""
-    ids = tokenizer(list(summaries), add_special_tokens=False).input_ids
+    texts = [neutralize(tokenizer, summary) for summary in summaries]
+    ids = tokenizer(texts, add_special_tokens=False).input_ids
     return [[*row[: max_length - 1], tokenizer.eos_token_id] for row in ids], [len(row) + 1 for row in ids]
 
 
@@ -45,8 +46,9 @@ def encode_chats(
     by_instruction = (prompt_builder.encode(rows, instruction=index) for index in instructions)
     prompts = [prompt for of_one_row in zip(*by_instruction, strict=True) for prompt in of_one_row]
     columns |= cut_columns("prompt", prompts)
-    columns["_prompt_unknown_tokens"] = [count_unknown(tokenizer, prompt.ids) for prompt in prompts]
     columns["input_ids"] = [prompt.ids for prompt in prompts]
+    texts = [f"{row['dialogue']}\n{row.get('topic') or ''}" for row in rows for _ in instructions]
+    columns |= text_columns("prompt", tokenizer, texts, columns["input_ids"])
     if "summary" in batch:
         targets, tokens = encode_answers(tokenizer, batch["summary"], max_target_length)
         require_targets(batch["fname"], targets)
@@ -55,7 +57,8 @@ def encode_chats(
         columns["_summary_tokens"] = tokens
         columns["_summary_truncated"] = [count > max_target_length for count in tokens]
         columns["_summary_tokens_left_out"] = [max(0, count - max_target_length) for count in tokens]
-        columns["_summary_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in targets]
+        summaries = [summary for summary in batch["summary"] for _ in instructions]
+        columns |= text_columns("summary", tokenizer, summaries, targets, is_target=True)
         columns["labels"] = [[-100] * len(prompt.ids) + ids for prompt, ids in zip(prompts, targets, strict=True)]
         columns["input_ids"] = [prompt.ids + ids for prompt, ids in zip(prompts, targets, strict=True)]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]

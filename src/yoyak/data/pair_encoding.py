@@ -6,7 +6,7 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Tokenizer
-from yoyak.data.encoding_checks import Columns, count_unknown, require_targets
+from yoyak.data.encoding_checks import Columns, neutralize, require_targets, text_columns
 from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, cut_columns, shorten
 
 NO_LIMIT = 10**9
@@ -21,7 +21,8 @@ def encode_dialogues(
         return _end(tokenizer, tokenizer(dialogue).input_ids)
 
     rows = []
-    for dialogue, tokens in zip(dialogues, tokenizer(list(dialogues)).input_ids, strict=True):
+    dialogues = [neutralize(tokenizer, dialogue) for dialogue in dialogues]
+    for dialogue, tokens in zip(dialogues, tokenizer(dialogues).input_ids, strict=True):
         ids = _end(tokenizer, tokens)
         row = EncodedDialogue(ids, len(ids), count_turns(dialogue))
         if len(ids) > max_length:
@@ -41,7 +42,8 @@ def encode_sources(
 
 def encode_targets(tokenizer: PreTrainedTokenizerBase, summaries: Sequence[str], max_length: int) -> list[list[int]]:
     """Token ids of each summary, at most `max_length` with the final EOS, which also ends summaries that are cut."""
-    whole = (_end(tokenizer, ids) for ids in tokenizer(text_target=list(summaries)).input_ids)
+    texts = [neutralize(tokenizer, summary) for summary in summaries]
+    whole = (_end(tokenizer, ids) for ids in tokenizer(text_target=texts).input_ids)
     return [_cut(ids, max_length) for ids in whole]
 
 
@@ -75,7 +77,7 @@ def encode_pairs(batch: Columns, tokenizer: PreTrainedTokenizerBase, lengths: To
     dialogues = encode_dialogues(tokenizer, batch["dialogue"], lengths.max_input_length, lengths.truncation)
     columns["input_ids"] = [row.ids for row in dialogues]
     columns |= cut_columns("dialogue", dialogues)
-    columns["_dialogue_unknown_tokens"] = [count_unknown(tokenizer, row.ids) for row in dialogues]
+    columns |= text_columns("dialogue", tokenizer, batch["dialogue"], columns["input_ids"])
     if "summary" in batch:
         limit = lengths.max_target_length
         whole = encode_targets(tokenizer, batch["summary"], NO_LIMIT)
@@ -83,7 +85,7 @@ def encode_pairs(batch: Columns, tokenizer: PreTrainedTokenizerBase, lengths: To
         columns["_summary_tokens"] = [len(ids) for ids in whole]
         columns["_summary_truncated"] = [len(ids) > limit for ids in whole]
         columns["_summary_tokens_left_out"] = [max(0, len(ids) - limit) for ids in whole]
-        columns["_summary_unknown_tokens"] = [count_unknown(tokenizer, ids) for ids in whole]
+        columns |= text_columns("summary", tokenizer, batch["summary"], whole, is_target=True)
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     if "labels" in columns:
         require_targets(columns["fname"], columns["labels"])

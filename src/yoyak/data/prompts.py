@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Prompt
+from yoyak.data.encoding_checks import neutralize
 from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, shorten
 from yoyak.system.errors import YoyakError
 
@@ -41,6 +42,7 @@ class PromptBuilder:
     def render(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
         """The text of a prompt, up to the place where the model continues. `instruction` is an index into INSTRUCTIONS."""
         text = INSTRUCTIONS[instruction]
+        dialogue, topic = neutralize(self.tokenizer, dialogue), neutralize(self.tokenizer, topic)
         if self.settings.style == "instruction":
             return f"### Instruction:\n{text}\n\n### Input:\n{dialogue}\n\n### Response:\n"
         if self.settings.style == "structured":

@@ -8,7 +8,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from yoyak.data.encoding_checks import Columns
+from yoyak.data.encoding_checks import CHARACTERS, Columns, most_common_characters
 from yoyak.data.truncation import share
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_jsonl
@@ -69,14 +69,25 @@ def encode_files(
                 new_fingerprint=f"yoyak-{split}",  # the library's own hash differs from run to run
                 desc=f"tokenize {split}",
             )
+            numbers = [name for name in encoded.column_names if name.startswith("_") and not name.startswith(CHARACTERS)]
             report[split] = {"rows": len(encoded)} | count_tokens(
-                {name: encoded.data.column(name).to_numpy() for name in encoded.column_names if name.startswith("_")}
+                {name: encoded.data.column(name).to_numpy() for name in numbers}
             )
+            _add_characters(report[split], encoded)
             kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])
             # A new object: the result of several processes does not know its split, and the written files would show that.
             splits[split] = datasets.Dataset(kept.data, split=datasets.NamedSplit(split), fingerprint=f"yoyak-{split}-ids")
         splits.save_to_disk(folder, num_shards=dict.fromkeys(splits, 1))
     return report
+
+
+def _add_characters(counts: dict[str, Any], encoded: datasets.Dataset) -> None:
+    """Add unknown_characters and rewritten_characters to the counts of each kind of text."""
+    for column in encoded.column_names:
+        if column.startswith(CHARACTERS):
+            kind, _, what = column.removeprefix(CHARACTERS).partition("_")
+            cells = (cell.as_py() for chunk in encoded.data.column(column).chunks for cell in chunk)
+            counts[kind][f"{what}_characters"] = most_common_characters(cells)
 
 
 def _encode_batch(batch: Mapping[str, list[Any]], encode: Callable[[Columns], Columns]) -> Columns:

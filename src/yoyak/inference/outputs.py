@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.dialogue import copies
 from yoyak.evaluation.foreign_letters import count_foreign_letters
+from yoyak.system.invisible import is_blank
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Seq
     return {
         "rows": len(texts),
         "distinct": len(set(texts)),
-        "empty": sum(not text for text in texts),
+        "empty": sum(map(is_blank, texts)),
         "hit_limit": sum(output.hit_limit for output in outputs),
         "broken": sum(output.broken for output in outputs),
         "artefacts": dict(sorted(artefacts.items())),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from yoyak.data.dialogue import TAG
+from yoyak.data.dialogue import MASK, TAG
 from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import bootstrap, rouge
 from yoyak.evaluation.artefacts import remove_artefacts
@@ -16,7 +16,7 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.outputs import Output
 
 _HALF_TAG = re.compile(r"#[A-Za-z0-9]*$")
-_WHOLE_TAG_AT_END = re.compile(rf"{TAG.pattern}$")
+_WHOLE_TAG_AT_END = re.compile(rf"(?:{TAG.pattern}|{MASK.pattern})$")
 _CLOSED = r"[.!?…][\"'”’」』)\]]*"  # the end of a sentence, with the quotation mark or bracket that it closes
 _SENTENCE_END = re.compile(rf"{_CLOSED}$")
 

@@ -10,6 +10,7 @@ from yoyak.config.fields import Section
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data import prompts
+from yoyak.data.encoding_checks import describe_dialogues
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.data.raw_dialogues import prepare_row
 from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
@@ -187,6 +188,10 @@ class Summarizer:
         encoded = self.encode(rows)
         if cuts := self.describe_cuts(encoded):
             tell(cuts)
+        dialogues, shortened = [row["dialogue"] for row in rows], [row for row in encoded if isinstance(row, EncodedDialogue)]
+        if len(shortened) == len(rows):
+            for message in describe_dialogues(self.loaded.tokenizer, dialogues, [row.ids for row in shortened]):
+                tell(message)
         return self.finish(self.write(encoded, rows, progress=progress), postprocess=self.postprocesses)
 
     def count_cuts(self, encoded: Sequence[Any]) -> dict[str, Any]:
