@@ -164,5 +164,8 @@ def test_the_score_stage_writes_a_further_metric(tmp_path: Path, monkeypatch: py
     assert [float(row["length_characters"]) for row in table] == [float(len(text)) for text in SUMMARIES]
 
 
+ROUGE_COLUMNS = ("rouge1", "rouge2", "rougeL", "rouge_sum", "content_sum")
+
+
 def test_the_columns_without_a_further_metric() -> None:
-    assert per_dialogue_columns() == ("fname", "rouge1", "rouge2", "rougeL", "rouge_sum", "content_sum")
+    assert per_dialogue_columns() == ("fname", *ROUGE_COLUMNS, "facts_unsupported", "facts_recalled")

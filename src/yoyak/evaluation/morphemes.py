@@ -62,6 +62,15 @@ class Morphemes:
             raise YoyakError(f"Mecab cannot read a text of {len(text)} characters: {self._tagger.what()}")
         return [node.surface for _, node in lattice]
 
+    def with_tags(self, text: str) -> list[tuple[str, str]]:
+        """Surface forms of the morphemes of `text` with their parts of speech, such as ("강남역", "NNP"). Nothing is kept."""
+        from mecab.utils import create_lattice
+
+        lattice = create_lattice(unicodedata.normalize("NFC", text))
+        if not self._tagger.parse(lattice):
+            raise YoyakError(f"Mecab cannot read a text of {len(text)} characters: {self._tagger.what()}")
+        return [(node.surface, node.feature.partition(",")[0]) for _, node in lattice]
+
     def preload(self, texts: Iterable[str]) -> None:
         """Analyse many texts in advance, with several processes if there are enough texts and cores."""
         new = [text for text in dict.fromkeys(texts) if text not in self._tokens]

@@ -37,7 +37,8 @@ class PairedResult:
         p_bootstrap: two-sided p-value of the paired bootstrap.
         p_randomization: two-sided p-value of approximate randomization.
         p_corrected: p_randomization after Holm's correction for the number of systems.
-        wins, losses, ties: the number of rows in which this system has the higher, lower or same value.
+            wins, losses, ties: the number of rows in which this system has the better, worse or same value.
+        lower_is_better: whether a smaller value of the metric is better.
     """
 
     mean: float
@@ -50,13 +51,14 @@ class PairedResult:
     wins: int
     losses: int
     ties: int
+    lower_is_better: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """What may be said about the difference."""
         if self.p_corrected >= ALPHA:
             return "no difference shown"
-        return "better" if self.difference > 0 else "worse"
+        return "better" if (self.difference > 0) != self.lower_is_better else "worse"
 
     def to_json(self) -> dict[str, Any]:
         """All attributes and the verdict."""
@@ -64,13 +66,19 @@ class PairedResult:
 
 
 def compare_systems(
-    systems: Mapping[str, Values], base: Values, *, samples: int = SAMPLES, seed: int = 0
+    systems: Mapping[str, Values],
+    base: Values,
+    *,
+    lower_is_better: bool = False,
+    samples: int = SAMPLES,
+    seed: int = 0,
 ) -> dict[str, PairedResult]:
     """Compare each system with the base in one metric.
 
     Args:
         systems: (rows,) of each system by its name.
         base: (rows,) of what they are compared with, in the same order of rows.
+        lower_is_better: whether a smaller value of the metric is better.
         samples: number of resamplings of each test.
         seed: of the resampling.
 
@@ -90,6 +98,7 @@ def compare_systems(
     results = {}
     for name, (interval, p_bootstrap, p_randomization) in tests.items():
         differences = systems[name] - base
+        gains = -differences if lower_is_better else differences
         results[name] = PairedResult(
             mean=float(systems[name].mean()),
             other_mean=float(base.mean()),
@@ -98,9 +107,10 @@ def compare_systems(
             p_bootstrap=p_bootstrap,
             p_randomization=p_randomization,
             p_corrected=corrected[name],
-            wins=int((differences > TIE).sum()),
-            losses=int((differences < -TIE).sum()),
+            wins=int((gains > TIE).sum()),
+            losses=int((gains < -TIE).sum()),
             ties=int((abs(differences) <= TIE).sum()),
+            lower_is_better=lower_is_better,
         )
     return results
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yoyak.evaluation.metrics.lookup import metric_classes
 from yoyak.evaluation.paired_tests import ALPHA, SAMPLES, PairedResult, compare_systems
 from yoyak.reports.runs import Run
 from yoyak.system.errors import YoyakError
@@ -59,9 +60,14 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
     _check_comparable(base, others)
     _, base_scores = base.row_scores
     metrics = [metric for metric in base_scores if all(metric in run.row_scores[1] for run in others)]
+    lower_is_better = {key for each in metric_classes() for key in each.lower_is_better}
     results = {
         metric: compare_systems(
-            {run.name: run.row_scores[1][metric] for run in others}, base_scores[metric], samples=samples, seed=seed
+            {run.name: run.row_scores[1][metric] for run in others},
+            base_scores[metric],
+            lower_is_better=metric in lower_is_better,
+            samples=samples,
+            seed=seed,
         )
         for metric in metrics
     }
@@ -121,14 +127,14 @@ def comparison_table(comparison: Comparison) -> str:
     ]
     if comparison.rows < MIN_ROWS:
         lines.append(f"WARNING: only {comparison.rows} dialogues; so few can hardly show a difference.")
-    lines += ["", f"{'metric':14}{'run':{width}}{'mean':>9}{'difference':>12}  {'95 % interval':^18}{'p':>8}  verdict"]
+    lines += ["", f"{'metric':20}{'run':{width}}{'mean':>9}{'difference':>12}  {'95 % interval':^18}{'p':>8}  verdict"]
     for metric, results in comparison.results.items():
         base_mean = next(iter(results.values())).other_mean
-        lines.append(f"{metric:14}{comparison.base:{width}}{base_mean:9.2f}")
+        lines.append(f"{metric:20}{comparison.base:{width}}{base_mean:9.2f}")
         for name, result in results.items():
             low, high = result.interval
             lines.append(
-                f"{'':14}{name:{width}}{result.mean:9.2f}{result.difference:+12.2f}  {f'{low:+.2f} to {high:+.2f}':^18}"
+                f"{'':20}{name:{width}}{result.mean:9.2f}{result.difference:+12.2f}  {f'{low:+.2f} to {high:+.2f}':^18}"
                 f"{result.p_corrected:8.4f}  {result.verdict}"
             )
     lines += ["", *_wins(comparison, width), "", *_params_table(comparison), "", *_costs_table(comparison, width)]
@@ -139,7 +145,7 @@ def comparison_table(comparison: Comparison) -> str:
 def _wins(comparison: Comparison, width: int) -> list[str]:
     metric = "rouge_sum" if "rouge_sum" in comparison.results else next(iter(comparison.results))
     return [
-        f"dialogues by {metric}: {name:{width}} higher in {result.wins}, lower in {result.losses}, equal in {result.ties}"
+        f"dialogues by {metric}: {name:{width}} better in {result.wins}, worse in {result.losses}, equal in {result.ties}"
         for name, result in comparison.results[metric].items()
     ]
 

@@ -47,6 +47,7 @@ class Metric(ABC):
 
     name: ClassVar[str]  # key in metrics/scores.json; the name of the module
     keys: ClassVar[tuple[str, ...]]  # names of the columns that `score_rows` returns
+    lower_is_better: ClassVar[tuple[str, ...]] = ()  # those of `row_keys` of which a smaller value is better
     needs_dialogues: ClassVar[bool] = False  # if true, the metric is left out where only predictions and references are known
 
     def __init__(self, settings: MetricSettings) -> None:
