@@ -1,6 +1,7 @@
 """`yoyak score` and `yoyak check-submission`."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ def test_score_beside_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert 200 < result["rouge_sum"] < 300
     assert f"{result['rouge_sum']:.2f}" in printed
     assert all(name in printed for name in ("model", "lead1", "medoid", "signature", "interval"))
+
+
+@pytest.mark.usefixtures("root")
+def test_score_against_other_predictions(capsys: pytest.CaptureFixture[str]) -> None:
+    save_predictions(["모두가 기뻐합니다."] * len(SUMMARIES)).rename("other.csv")
+    save_predictions(PREDICTIONS)
+    main([*SCORE, "data/dev.csv", "--against", "other.csv"])
+    printed = capsys.readouterr().out
+    assert "WARNING: only 8 dialogues; so few can hardly show a difference." in printed
+    assert re.search(r"rouge_sum +other.csv +[0-9.]+\n +given.csv +[0-9.]+ +[+][0-9.]+ .* better\n", printed)
+    assert re.search(r"given.csv +better in [67], worse in 0, equal in [12]\n", printed)
+    missing = error_of(*SCORE, "data/dev.csv", "--against", "nothing.csv")
+    assert "nothing.csv" in missing
+    save_predictions(["모두가 기뻐합니다."] * 3).rename("short.csv")
+    assert "short.csv" in error_of(*SCORE, "data/dev.csv", "--against", "short.csv")
 
 
 @pytest.mark.usefixtures("root")

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoyak.cli.command import Command
 from yoyak.system.errors import YoyakError
@@ -20,7 +20,7 @@ def _score(args: argparse.Namespace) -> None:
     from yoyak.system.text_files import check_text_file, list_rows, place, write_json
 
     params = load_params()
-    for path in (args.predictions, args.references, args.train):
+    for path in (args.predictions, args.references, args.train, args.against):
         if path:
             check_text_file(path)
 
@@ -46,22 +46,51 @@ def _score(args: argparse.Namespace) -> None:
     if faults:
         number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise YoyakError(f"{args.references}: {number}:{list_rows(faults, count=len(faults))}")
+    fnames = [row.cells["fname"] for row in rows]
+    predictions = {path: read_predictions(path, fnames=fnames) for path in (args.predictions, args.against) if path}
     tokenizer = Morphemes()
     train = args.train or Path(params.data.dir) / "train.csv"
     dialogues = _dialogues(rows, params.preprocess.noise)
-    result, _ = score(
-        predictions=read_predictions(args.predictions, fnames=[row.cells["fname"] for row in rows]),
-        references=references,
-        dialogues=dialogues,
-        baselines=_baselines(dialogues, train=train, tokenizer=tokenizer, noise=params.preprocess.noise) if dialogues else {},
-        metrics=build_metrics(tokenizer=tokenizer, aggregation=args.how or params.score.references),
-        bootstrap_samples=params.score.bootstrap_samples,
-        seed=params.score.seed,
-        decoding="unknown",
-    )
+    baselines = _baselines(dialogues, train=train, tokenizer=tokenizer, noise=params.preprocess.noise) if dialogues else {}
+    metrics = build_metrics(tokenizer=tokenizer, aggregation=args.how or params.score.references)
+    scored = {
+        path: score(
+            predictions=texts,
+            references=references,
+            dialogues=dialogues,
+            baselines=baselines,
+            metrics=metrics,
+            bootstrap_samples=params.score.bootstrap_samples,
+            seed=params.score.seed,
+            decoding="unknown",
+        )
+        for path, texts in predictions.items()
+    }
+    result, per_row = scored[args.predictions]
     if args.json:
         write_json(args.json, result)
     print(score_table(result))
+    if args.against:
+        print(f"\n{_comparison(args, per_row, scored[args.against][1])}")
+
+
+def _comparison(args: argparse.Namespace, rows: list[dict[str, float]], other_rows: list[dict[str, float]]) -> str:
+    """The table of paired tests of --predictions against --against, of the scores of each row."""
+    import numpy as np
+
+    from yoyak.evaluation.metrics.lookup import metric_classes
+    from yoyak.evaluation.paired_table import paired_table
+    from yoyak.evaluation.paired_tests import compare_metrics
+
+    def by_metric(table: list[dict[str, float]]) -> dict[str, Any]:
+        return {metric: np.array([row[metric] for row in table]) for metric in table[0]}
+
+    results = compare_metrics(
+        {str(args.predictions): by_metric(rows)},
+        by_metric(other_rows),
+        lower_is_better={key for each in metric_classes() for key in each.lower_is_better},
+    )
+    return "\n".join(paired_table(results, base=str(args.against), rows=len(rows)))
 
 
 def _dialogues(rows: "list[Row]", noise: "Noise") -> list[str] | None:
@@ -113,6 +142,12 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["mean", "max"],
         help="how to combine the scores against several references (default: score.references in params.yaml)",
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="CSV with fname,summary: other summaries of the same dialogues, to compare with by paired tests",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
 
 
@@ -163,6 +198,7 @@ COMMANDS = (
         examples=(
             "yoyak score --predictions mine.csv --references data/sample/dev.csv",
             "yoyak score --predictions mine.csv --references two.csv --how max",
+            "yoyak score --predictions mine.csv --against other.csv --references data/sample/dev.csv",
         ),
         run=_score,
         add_arguments=_add_score_arguments,

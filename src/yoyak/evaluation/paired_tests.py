@@ -8,7 +8,7 @@ sacrebleu 2.6.0 gives the same p-values of approximate randomization. Its bootst
 their mean, so that it counts one side only: its p-values are about half of these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -113,6 +113,38 @@ def compare_systems(
             lower_is_better=lower_is_better,
         )
     return results
+
+
+def compare_metrics(
+    systems: Mapping[str, Mapping[str, Values]],
+    base: Mapping[str, Values],
+    *,
+    lower_is_better: Collection[str],
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> dict[str, dict[str, PairedResult]]:
+    """Compare systems with a base in each metric of the base.
+
+    Args:
+        systems: (rows,) of each system (outer key) and metric (inner key).
+        base: (rows,) of each metric.
+        lower_is_better: the metrics of which a smaller value is better.
+        samples: number of resamplings of each test.
+        seed: of the resampling.
+
+    Returns:
+        The result of each metric (outer key) and each system (inner key).
+    """
+    return {
+        metric: compare_systems(
+            {name: rows[metric] for name, rows in systems.items()},
+            values,
+            lower_is_better=metric in lower_is_better,
+            samples=samples,
+            seed=seed,
+        )
+        for metric, values in base.items()
+    }
 
 
 def paired_bootstrap(differences: Values, *, samples: int, seed: int) -> tuple[tuple[float, float], float]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from yoyak.evaluation.metrics.lookup import metric_classes
-from yoyak.evaluation.paired_tests import ALPHA, SAMPLES, PairedResult, compare_systems
+from yoyak.evaluation.paired_table import paired_table
+from yoyak.evaluation.paired_tests import SAMPLES, PairedResult, compare_metrics
 from yoyak.reports.runs import Run
 from yoyak.system.errors import YoyakError
 
 MAX_VALUE = 40  # characters of a param's value in the table
-MIN_ROWS = 30  # with fewer rows the table says that the tests can hardly show anything
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,13 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
     _check_comparable(base, others)
     _, base_scores = base.row_scores
     metrics = [metric for metric in base_scores if all(metric in run.row_scores[1] for run in others)]
-    lower_is_better = {key for each in metric_classes() for key in each.lower_is_better}
-    results = {
-        metric: compare_systems(
-            {run.name: run.row_scores[1][metric] for run in others},
-            base_scores[metric],
-            lower_is_better=metric in lower_is_better,
-            samples=samples,
-            seed=seed,
-        )
-        for metric in metrics
-    }
+    results = compare_metrics(
+        {run.name: {metric: run.row_scores[1][metric] for metric in metrics} for run in others},
+        {metric: base_scores[metric] for metric in metrics},
+        lower_is_better={key for each in metric_classes() for key in each.lower_is_better},
+        samples=samples,
+        seed=seed,
+    )
     return Comparison(
         base=base.name,
         results=results,
@@ -121,33 +117,8 @@ def _costs(run: Run) -> dict[str, float | None]:
 def comparison_table(comparison: Comparison) -> str:
     """The comparison as text for a terminal of 100 columns."""
     width = max(map(len, comparison.costs))
-    lines = [
-        f"{comparison.rows} dev dialogues, each run against {comparison.base}. Intervals: paired bootstrap. p: approximate "
-        "randomization" + (", corrected for the number of runs (Holm)." if len(comparison.costs) > 2 else ".")
-    ]
-    if comparison.rows < MIN_ROWS:
-        lines.append(f"WARNING: only {comparison.rows} dialogues; so few can hardly show a difference.")
-    lines += ["", f"{'metric':20}{'run':{width}}{'mean':>9}{'difference':>12}  {'95 % interval':^18}{'p':>8}  verdict"]
-    for metric, results in comparison.results.items():
-        base_mean = next(iter(results.values())).other_mean
-        lines.append(f"{metric:20}{comparison.base:{width}}{base_mean:9.2f}")
-        for name, result in results.items():
-            low, high = result.interval
-            lines.append(
-                f"{'':20}{name:{width}}{result.mean:9.2f}{result.difference:+12.2f}  {f'{low:+.2f} to {high:+.2f}':^18}"
-                f"{result.p_corrected:8.4f}  {result.verdict}"
-            )
-    lines += ["", *_wins(comparison, width), "", *_params_table(comparison), "", *_costs_table(comparison, width)]
-    lines.append(f'"better" and "worse": p < {ALPHA}. "no difference shown" does not mean that the runs are equal.')
-    return "\n".join(lines)
-
-
-def _wins(comparison: Comparison, width: int) -> list[str]:
-    metric = "rouge_sum" if "rouge_sum" in comparison.results else next(iter(comparison.results))
-    return [
-        f"dialogues by {metric}: {name:{width}} better in {result.wins}, worse in {result.losses}, equal in {result.ties}"
-        for name, result in comparison.results[metric].items()
-    ]
+    lines = paired_table(comparison.results, base=comparison.base, rows=comparison.rows)
+    return "\n".join([*lines, "", *_params_table(comparison), "", *_costs_table(comparison, width)])
 
 
 def _params_table(comparison: Comparison) -> list[str]:
