@@ -44,6 +44,7 @@ def test_score_against_other_predictions(capsys: pytest.CaptureFixture[str]) -> 
     missing = error_of(*SCORE, "data/dev.csv", "--against", "nothing.csv")
     assert "nothing.csv" in missing
     save_predictions(["모두가 기뻐합니다."] * 3).rename("short.csv")
+    save_predictions(PREDICTIONS)
     assert "short.csv" in error_of(*SCORE, "data/dev.csv", "--against", "short.csv")
 
 

@@ -198,7 +198,7 @@ COMMANDS = (
         examples=(
             "yoyak score --predictions mine.csv --references data/sample/dev.csv",
             "yoyak score --predictions mine.csv --references two.csv --how max",
-            "yoyak score --predictions mine.csv --against other.csv --references data/sample/dev.csv",
+            "yoyak score --predictions a.csv --against b.csv --references dev.csv",
         ),
         run=_score,
         add_arguments=_add_score_arguments,
