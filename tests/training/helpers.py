@@ -22,6 +22,7 @@ from yoyak.config.training_section import Training
 from yoyak.data import pair_encoding
 from yoyak.data.collation import collate_pairs
 from yoyak.models import encoder_decoder, tokenizer_loading
+from yoyak.models.families.base import TrainingSetup
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
 from yoyak.training.dev_rouge import DevReferences
@@ -87,19 +88,15 @@ def train_tiny(
     args = training_arguments(training, folder=folder / "checkpoints", precision=precision)
     tracker = DvcLiveTracker()
     tracker.start(folder / "live", {})
-    result = fit.train(
-        model,
-        tokenizer,
-        tokenized_splits(tokenizer),
-        collate=collate_pairs(tokenizer, model),
-        args=args,
-        training=training,
-        references=REFERENCES,
-        max_target_length=48,
-        callbacks=[TrackingCallback([tracker])],
-    )
+    data = fit.TrainingData(tokenized_splits(tokenizer), REFERENCES, max_target_length=48)
+    result = fit.train(setup_of(model, tokenizer), data, training, args, callbacks=[TrackingCallback([tracker])])
     tracker.end()
     return result, model, args
+
+
+def setup_of(model: Any, tokenizer: Any) -> TrainingSetup:
+    """What `KobartFamily.prepare_training` returns, for a model in float32."""
+    return TrainingSetup(model, tokenizer, collate_pairs(tokenizer, model), "float32", model.save_pretrained, "tiny")
 
 
 def read_points(file: Path) -> list[tuple[int, float]]:

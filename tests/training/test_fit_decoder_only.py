@@ -17,6 +17,7 @@ from yoyak.config.sections import Params
 from yoyak.data.collation import collate_chats
 from yoyak.inference import decoding
 from yoyak.models import adapters, causal_lm, lora, tokenizer_loading
+from yoyak.models.families.base import TrainingSetup
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
 
@@ -56,15 +57,12 @@ def run(
         def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             log.append(dict(kwargs["logs"]))
 
+    collate = collate_chats(tokenizer.pad_token_id, padding_free=padding_free)
     result = fit.train(
-        model,
-        tokenizer,
-        datasets.DatasetDict(train=rows, dev=rows),
-        collate=collate_chats(tokenizer.pad_token_id, padding_free=padding_free),
-        args=training_arguments(params.training, folder=folder, precision="float32"),
-        training=params.training,
-        references=REFERENCES,
-        max_target_length=24,
+        TrainingSetup(model, tokenizer, collate, "float32", model.save_pretrained, "tiny"),
+        fit.TrainingData(datasets.DatasetDict(train=rows, dev=rows), REFERENCES, max_target_length=24),
+        params.training,
+        training_arguments(params.training, folder=folder, precision="float32"),
         callbacks=[Log()],
     )
     return model, tokenizer, result, log

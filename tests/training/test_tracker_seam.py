@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from transformers import set_seed
 
-from tests.training.helpers import REFERENCES, file_contents, load_tiny_tokenizer, read_points, tokenized_splits
+from tests.training.helpers import REFERENCES, file_contents, load_tiny_tokenizer, read_points, setup_of, tokenized_splits
 from yoyak.config.sections import Params
-from yoyak.data.collation import collate_pairs
 from yoyak.models import encoder_decoder
 from yoyak.system.errors import YoyakError
 from yoyak.training import fit, trackers
@@ -98,18 +97,12 @@ def fit_tiny(
     model = encoder_decoder.load(params.model.kobart.checkpoint, None, tokenizer)
     change(model)
     fit.fit(
-        model,
-        tokenizer,
-        tokenized_splits(tokenizer),
-        collate=collate_pairs(tokenizer, model),
-        training=training,
-        references=REFERENCES,
-        max_target_length=48,
-        precision="float32",
+        setup_of(model, tokenizer),
+        fit.TrainingData(tokenized_splits(tokenizer), REFERENCES, max_target_length=48),
+        training,
         checkpoints=folder / "work",
         metrics=folder / "outputs" / "metrics",
         output=folder / "outputs" / "model",
-        save=model.save_pretrained,
     )
     return file_contents(folder / "outputs")
 

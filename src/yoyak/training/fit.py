@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,13 @@ from transformers import (
     EarlyStoppingCallback,
     GenerationConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     TrainerCallback,
     TrainerState,
     TrainingArguments,
 )
 
 from yoyak.config.training_section import Training
-from yoyak.data.collation import Collator
+from yoyak.models.families.base import TrainingSetup
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.text_files import write_json
 from yoyak.training import search_reporting
@@ -33,98 +33,80 @@ from yoyak.training.training_checkpoints import checkpoint_to_resume, is_last_of
 DEBUG_ROWS = {"train": 50, "dev": 10}  # of a run with training.debug
 
 
+@dataclass(frozen=True)
+class TrainingData:
+    """What a model is trained and evaluated on.
+
+    Attributes:
+        splits: train and dev with columns input_ids, labels and length.
+        references: what the summaries of dev are compared with.
+        max_target_length: tokens of a summary that the evaluation writes at most.
+    """
+
+    splits: datasets.DatasetDict
+    references: DevReferences
+    max_target_length: int
+
+
 def fit(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    splits: datasets.DatasetDict,
-    *,
-    collate: Collator,
-    training: Training,
-    references: DevReferences,
-    max_target_length: int,
-    precision: str,
-    checkpoints: Path,
-    metrics: Path,
-    output: Path,
-    save: Callable[[Path], None],
+    setup: TrainingSetup, data: TrainingData, training: Training, *, checkpoints: Path, metrics: Path, output: Path
 ) -> None:
-    """Train `model` as a stage does, and write the outputs of the stage.
+    """Train the model as a stage does, and write the outputs of the stage.
 
     Under `accelerate launch` all processes train, and the first one writes.
 
     Args:
-        model: the model, which is changed in place.
-        tokenizer: the model's.
-        splits: train and dev with columns input_ids, labels and length.
-        collate: makes a batch of tensors from tokenized rows.
+        setup: the model, which is changed in place, and what belongs to it.
+        data: what it is trained and evaluated on.
         training: the section of params.yaml.
-        references: what the summaries of dev are compared with.
-        max_target_length: tokens of a summary that the evaluation writes at most.
-        precision: "float32", "bfloat16" or "float16".
         checkpoints: the folder of this work alone (`resumable.work_folder`). An unfinished training in it is resumed.
         metrics: output folder for DVCLive's files and arguments.json.
         output: output folder for the model.
-        save: writes the trained model into an empty folder.
 
     Raises:
         YoyakError: if the dev loss is not a number, if YOYAK_TRACKERS names an unknown tracker, or (TrialPrunedError) if the
             run is a trial that its search ends.
     """
-    args = training_arguments(training, folder=checkpoints, precision=precision)
+    args = training_arguments(training, folder=checkpoints, precision=setup.precision)
     further = further_trackers()  # a wrong name ends the run before any work
 
-    def run(callbacks: Sequence[TrainerCallback]) -> dict[str, Any]:
-        return train(
-            model,
-            tokenizer,
-            splits,
-            collate=collate,
-            args=args,
-            training=training,
-            references=references,
-            max_target_length=max_target_length,
-            callbacks=callbacks,
-        )
-
     if args.process_index:
-        run([])
+        train(setup, data, training, args, callbacks=[])
         return
     with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
         facts = {
-            "model_type": model.config.model_type,
-            "parameters": model.num_parameters(),
+            "model_type": setup.model.config.model_type,
+            "parameters": setup.model.num_parameters(),
             **recorded_arguments(args),
         }
         trackers = start_trackers(further, facts=facts, metrics_folder=metrics_folder, private_folder=checkpoints / "trackers")
         try:
-            result = run([TrackingCallback(trackers), *search_reporting.trial_callbacks()])
+            callbacks = [TrackingCallback(trackers), *search_reporting.trial_callbacks()]
+            result = train(setup, data, training, args, callbacks=callbacks)
         except search_reporting.TrialPrunedError:
             shutil.rmtree(checkpoints, ignore_errors=True)
             raise
         # Not after an error: DVCLive starts a thread at its end, for which Python waits forever if the memory is full.
         for tracker in trackers:
             tracker.end()
-        save(model_folder)
+        setup.save(model_folder)
         write_json(metrics_folder / "arguments.json", {**result, **recorded_arguments(args)})
 
 
 def train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    splits: datasets.DatasetDict,
-    *,
-    collate: Collator,
-    args: TrainingArguments,
+    setup: TrainingSetup,
+    data: TrainingData,
     training: Training,
-    references: DevReferences,
-    max_target_length: int,
+    args: TrainingArguments,
+    *,
     callbacks: Sequence[TrainerCallback],
 ) -> dict[str, Any]:
-    """Fine-tune `model` in place. At the end it has the weights of its best evaluation.
+    """Fine-tune the model of `setup` in place. At the end it has the weights of its best evaluation.
 
     A complete checkpoint in `args.output_dir` is resumed. The result is the same as without the interruption.
 
     Args:
+        args: those of transformers, from the section training.
         callbacks: further callbacks of the trainer. The other arguments are those of `fit`.
 
     Returns:
@@ -133,17 +115,7 @@ def train(
     Raises:
         YoyakError: if the dev loss is not a number.
     """
-    trainer = _make_trainer(
-        model,
-        tokenizer,
-        splits,
-        collate=collate,
-        args=args,
-        training=training,
-        references=references,
-        max_target_length=max_target_length,
-        callbacks=callbacks,
-    )
+    trainer = _make_trainer(setup, data, training, args, callbacks)
     with args.main_process_first(local=False):  # the first process deletes damaged checkpoints before the others look
         checkpoint = checkpoint_to_resume(Path(args.output_dir))
     if checkpoint and is_last_of_training(checkpoint):
@@ -163,32 +135,25 @@ def train(
 
 
 def _make_trainer(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    splits: datasets.DatasetDict,
-    *,
-    collate: Collator,
-    args: TrainingArguments,
+    setup: TrainingSetup,
+    data: TrainingData,
     training: Training,
-    references: DevReferences,
-    max_target_length: int,
+    args: TrainingArguments,
     callbacks: Sequence[TrainerCallback],
 ) -> SummaryTrainer:
-    if model.config.is_encoder_decoder:
-        _forget_generation_settings(model)
-    dev = _training_columns(splits["dev"], "dev", debug=training.debug)
+    if setup.model.config.is_encoder_decoder:
+        _forget_generation_settings(setup.model)
+    dev = _training_columns(data.splits["dev"], "dev", debug=training.debug)
     patience = training.early_stopping_patience
     trainer = SummaryTrainer(
         keep_checkpoints=training.save_total_limit,
-        dev_metrics=dev_rouge_function(dev, tokenizer, training, references=references, max_target_length=max_target_length)
-        if training.predict_with_generate
-        else None,
-        model=model,
+        dev_metrics=_dev_rouge(dev, setup, data, training) if training.predict_with_generate else None,
+        model=setup.model,
         args=args,
-        train_dataset=_training_columns(splits["train"], "train", debug=training.debug),
+        train_dataset=_training_columns(data.splits["train"], "train", debug=training.debug),
         eval_dataset=dev,
-        data_collator=collate,
-        processing_class=tokenizer,
+        data_collator=setup.collate,
+        processing_class=setup.tokenizer,
         callbacks=[*callbacks, StopOnInvalidLoss(), *([EarlyStoppingCallback(patience)] if patience else [])],
     )
     trainer.add_callback(ResumeExactly(trainer.row_order))
@@ -197,6 +162,12 @@ def _make_trainer(
         lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
     return trainer
+
+
+def _dev_rouge(dev: datasets.Dataset, setup: TrainingSetup, data: TrainingData, training: Training) -> Any:
+    return dev_rouge_function(
+        dev, setup.tokenizer, training, references=data.references, max_target_length=data.max_target_length
+    )
 
 
 def _forget_generation_settings(model: PreTrainedModel) -> None:

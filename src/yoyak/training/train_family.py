@@ -16,7 +16,7 @@ from yoyak.system.integrity import verify_checksums
 from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import read_jsonl
 from yoyak.training.dev_rouge import DevReferences
-from yoyak.training.fit import fit
+from yoyak.training.fit import TrainingData, fit
 
 
 def train_family(family: Family, params: Params, *, processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
@@ -39,6 +39,7 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     verify_checksums(tokenized)
     splits = load_tokenized(tokenized)
     references = _dev_references(processed / "dev.jsonl", splits["dev"]["fname"], params.preprocess.person_tags)
+    data = TrainingData(splits, references, params.tokenizer.max_target_length)
     setup = family.prepare_training(params)
     print(setup.description, flush=True)
     chosen = params.model.chosen
@@ -52,20 +53,7 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     if family.trains_adapter:
         result_depends_on["lora"] = params.lora
     with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
-        fit(
-            setup.model,
-            setup.tokenizer,
-            splits,
-            collate=setup.collate,
-            training=params.training,
-            references=references,
-            max_target_length=params.tokenizer.max_target_length,
-            precision=setup.precision,
-            checkpoints=checkpoints,
-            metrics=metrics,
-            output=output,
-            save=setup.save,
-        )
+        fit(setup, data, params.training, checkpoints=checkpoints, metrics=metrics, output=output)
 
 
 def _dev_references(path: Path, fnames: Sequence[str], person_tags: PersonTags) -> DevReferences:
