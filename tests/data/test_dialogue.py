@@ -38,6 +38,7 @@ A, B, C = "#Person1#", "#Person2#", "#Person3#"
         (f"{A}:\n{B}: 그래", [(B, "그래")], {"empty_turn": 1}),
         (f"여보세요?\n{A}:\n{B}: 그래", [(A, "여보세요?"), (B, "그래")], {"line_without_speaker": 1}),
         ("#Person9#: 안녕", [("#Person9#", "안녕")], {}),
+        ("#Person10#: 안녕\n#Person99#: 응", [("#Person10#", "안녕"), ("#Person99#", "응")], {}),
     ],
 )
 def test_parse(text: str, turns: list[tuple[str, str]], unusual: dict[str, int]) -> None:
@@ -54,7 +55,7 @@ def test_parse(text: str, turns: list[tuple[str, str]], unusual: dict[str, int])
         ("#Person1# 안녕하세요.", "no_speaker"),
         ("#Email#: 안녕", "no_speaker"),
         ("#Person0#: 안녕", "unknown_speaker"),
-        ("#Person1#: 안녕\n#Person10#: 안 돼", "unknown_speaker"),
+        ("#Person1#: 안녕\n#Person100#: 안 돼", "unknown_speaker"),
         ("#Person1#:", "nothing_said"),
         ("#Person1#: \n#Person2#:", "nothing_said"),
     ],

@@ -41,7 +41,7 @@ def test_a_text_whose_tags_cannot_be_restored_is_refused(strategy: PersonTags, t
     assert replace_reversibly(text, "keep_original") == text
 
 
-@pytest.mark.parametrize("text", ["P10 구역", "MP3", "P1a", "화자12", "VP1"])
+@pytest.mark.parametrize("text", ["P100 구역", "MP3", "P1a", "화자120", "VP1"])
 def test_restore_leaves_what_only_looks_like_a_tag(text: str) -> None:
     for strategy in STRATEGIES:
         assert restore_person_tags(text, strategy) == text

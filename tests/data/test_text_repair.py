@@ -66,7 +66,7 @@ from yoyak.data.text_repair import repair
         ("#Person1#: 👨\u200d👩\u200d👧 ☺️", "#Person1#: 👨\u200d👩\u200d👧 ☺️", []),
         ("#Person1#: #FlightNumber# #Name# #PersonName#", "#Person1#: #FlightNumber# #Name# #PersonName#", []),
         ("#Person1##Person2#", "#Person1##Person2#", []),
-        ("#Person1#: Person10, salesperson1, Person1st, person", "#Person1#: Person10, salesperson1, Person1st, person", []),
+        ("#Person1#: Person100, salesperson1, Person1st, person", "#Person1#: Person100, salesperson1, Person1st, person", []),
         ("#Person1#: C:\\data, 사람1", "#Person1#: C:\\data, 사람1", []),
         ("", "", []),
         (" \r\n\t", "", ["line_break", "spaces"]),

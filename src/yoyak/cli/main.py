@@ -14,6 +14,7 @@ import yoyak
 from yoyak.cli import (
     compare_commands,
     experiment_commands,
+    import_commands,
     maintenance_commands,
     run_commands,
     score_commands,
@@ -26,6 +27,7 @@ from yoyak.system.errors import exit_with_message
 # The groups of `yoyak --help`, in its order.
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Set up and check": setup_commands.COMMANDS,
+    "Bring data in and out": import_commands.COMMANDS,
     "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS),
     "Search": search_commands.COMMANDS,

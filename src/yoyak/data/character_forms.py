@@ -16,7 +16,7 @@ _HASH, _LETTER, _DIGIT = "[#＃﹟]", "[A-Za-zＡ-Ｚａ-ｚ]", "[0-9０-９]"
 # A tag, or a speaker without hashes, in letters of any width: ＃Person1＃, #사람１#, Ｐｅｒｓｏｎ１.
 _TAG_OF_ANY_WIDTH = re.compile(
     rf"{_HASH}[ \t]?(?:{_LETTER}+|사람|화자|인물)[ \t]?{_DIGIT}*[ \t]?{_HASH}"
-    rf"|(?:{_HASH}[ \t]?)?(?<!{_LETTER})(?<!{_DIGIT})[PpＰｐ][EeＥｅ][RrＲｒ][SsＳｓ][OoＯｏ][NnＮｎ][ \t]?{_DIGIT}"
+    rf"|(?:{_HASH}[ \t]?)?(?<!{_LETTER})(?<!{_DIGIT})[PpＰｐ][EeＥｅ][RrＲｒ][SsＳｓ][OoＯｏ][NnＮｎ][ \t]?{_DIGIT}{{1,2}}"
     rf"(?!{_DIGIT}|{_LETTER}){_HASH}?"
 )
 _INITIALS = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"

@@ -19,7 +19,7 @@ REASONS = {
     "control_character": "the text has control characters or U+FFFD, so a part of it is lost; restore it from its source",
     "combining_marks": "the text has more than 30 combining marks in a row",
     "empty_dialogue": "the dialogue is empty",
-    "unknown_speaker": "a speaker tag is not one of #Person1# to #Person9#",
+    "unknown_speaker": "a speaker tag is not one of #Person1# to #Person99#",
     "no_speaker": 'no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요."',
     "nothing_said": "no turn has any text",
     "empty_summary": "the summary is empty",

@@ -18,7 +18,8 @@ LISTED_TAGS = (
     "#CarNumber#",
     "#Email#",
 )
-SPEAKER_TAG = re.compile(r"#Person([1-9])#")
+SPEAKER_TAG = re.compile(r"#Person([1-9][0-9]?)#")
+MOST_SPEAKERS = 99
 # Any tag of this form: speakers, listed privacy tags, and tags that the list lacks (#FlightNumber#).
 TAG = re.compile(r"#[A-Za-z]+[0-9]*#")
 # What other corpora write in place of names, pictures and links: #@이름#, #@시스템#사진#. It is text, not a tag of ours.
@@ -26,8 +27,8 @@ MASK = re.compile(r"#@(?:시스템#)?[0-9A-Za-z가-힣]+#")
 COLON = "[:：﹕︓∶]"
 MIN_COPIED_CHARACTERS = 20  # a shorter text may stand in its dialogue by chance
 
-_TURN = re.compile(rf"(#Person[1-9]#)\s*{COLON}")  # the colon may stand on the next line
-_INVALID_SPEAKER = re.compile(rf"#Person(?:0|[1-9][0-9]+|)#\s*{COLON}")
+_TURN = re.compile(rf"(#Person[1-9][0-9]?#)\s*{COLON}")  # the colon may stand on the next line
+_INVALID_SPEAKER = re.compile(rf"#Person(?:0|[1-9][0-9]{{2,}}|)#\s*{COLON}")
 # The start of a line that names a speaker who has no tag: "민수: ", "Kim Minsu: ", "[민수] [오후 3:21] ". A time (3:21) and an
 # address (https://) have no space after their colon.
 _LABEL = re.compile(rf"\[[^\[\]\n]{{1,20}}\]|[^\W\d_][\w.]{{0,15}}(?: [^\W\d_][\w.]{{0,15}}){{0,2}} ?{COLON}(?=\s|$|[가-힣])")
@@ -65,7 +66,7 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
         that starts with a name and a colon, so probably a speaker without a tag), two_speakers_on_a_line, empty_turn.
 
     Raises:
-        BadDialogueError: empty_dialogue, unknown_speaker (such as #Person10#), no_speaker (no tag with a colon), nothing_said.
+        BadDialogueError: empty_dialogue, unknown_speaker (such as #Person100#), no_speaker (no tag with a colon), nothing_said.
     """
     if is_blank(text):
         raise BadDialogueError("empty_dialogue")

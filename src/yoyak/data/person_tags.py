@@ -9,8 +9,8 @@ PersonTags = Literal["keep_original", "simplify", "abstract"]
 
 _REPLACEMENT = {"keep_original": "#Person{}#", "simplify": "P{}", "abstract": "화자{}"}
 _REPLACED = {
-    "simplify": re.compile(r"(?<![0-9A-Za-z])P([1-9])(?![0-9A-Za-z])"),
-    "abstract": re.compile(r"화자([1-9])(?![0-9])"),
+    "simplify": re.compile(r"(?<![0-9A-Za-z])P([1-9][0-9]?)(?![0-9A-Za-z])"),
+    "abstract": re.compile(r"화자([1-9][0-9]?)(?![0-9])"),
 }
 
 

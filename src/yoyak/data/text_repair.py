@@ -21,11 +21,12 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x07\x0e-\x1f\x7f-\x84\x86-\x9f\ufffd]")
 # Runs that may contain too many combining marks. Normalization of such a run takes quadratic time.
 _LONG_RUN_OF_SIGNS = re.compile(rf"[^\w\s!-~][^\w\s!-~]{{{MAX_COMBINING_MARKS},}}")
 
-_CORRECT_TAG = r"#Person[1-9]#"  # matches first, so that its hashes are not taken for those of a neighbour
-_TRANSLATED_TAG = re.compile(rf"{_CORRECT_TAG}|#(?:사람|화자|인물)[ \t]?([1-9])#")
+_CORRECT_TAG = r"#Person[1-9][0-9]?#"  # matches first, so that its hashes are not taken for those of a neighbour
+_TRANSLATED_TAG = re.compile(rf"{_CORRECT_TAG}|#(?:사람|화자|인물)[ \t]?([1-9][0-9]?)#")
 _LOOSE_TAG = re.compile(
     rf"{_CORRECT_TAG}|{MASK.pattern}|#(?!(?i:person)[ \t]?[0-9])[A-Za-z]+[0-9]*#"
-    r"|(?i:(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![0-9A-Za-z])person[ \t]?([1-9])(?![0-9A-Za-z])(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?)"
+    r"|(?i:(?:(?<![0-9A-Za-z])#[ \t]?)?(?<![0-9A-Za-z])person[ \t]?([1-9][0-9]?)(?![0-9A-Za-z])"
+    r"(?:#|[ \t]#(?![0-9A-Za-z가-힣]))?)"
 )
 # A bar or slash between two turns on one line. Within an utterance it is text.
 _TURN_SEPARATOR = re.compile(rf"[ \t]*(?:(?<![|｜¦])[|｜¦]+|(?<= )/+|(?i:<sep>|\[sep\]))[ \t]*(?={_CORRECT_TAG}[ \t]?{COLON})")

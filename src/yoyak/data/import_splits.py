@@ -1,0 +1,94 @@
+"""Which split an imported row goes to. Rows of one group, and dialogues that are almost the same, stay together."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from yoyak.data.near_duplicates import THRESHOLD, jaccard, new_index, signature
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass
+class Units:
+    """Sets of rows that must stay in one split: a union-find over row numbers."""
+
+    parents: list[int] = field(default_factory=list)
+
+    def add(self) -> int:
+        """A new row; its number."""
+        self.parents.append(len(self.parents))
+        return len(self.parents) - 1
+
+    def root(self, row: int) -> int:
+        """The first row of the set of `row`."""
+        while self.parents[row] != row:
+            self.parents[row] = self.parents[self.parents[row]]
+            row = self.parents[row]
+        return row
+
+    def join(self, row: int, other: int) -> None:
+        """Put two rows into one set."""
+        first, second = sorted((self.root(row), self.root(other)))
+        self.parents[second] = first
+
+
+class DuplicateFinder:
+    """Finds rows that are almost the same as a row before them."""
+
+    def __init__(self, letters_of: Callable[[int], str]) -> None:
+        """Args: letters_of: the `spoken_letters` of a row that was added before, by its number."""
+        self._letters_of = letters_of
+        self._index = new_index()
+
+    def add(self, row: int, letters: str) -> list[tuple[int, float]]:
+        """The rows before `row` that are near-duplicates, each with its similarity (exact Jaccard index)."""
+        minhash = signature(letters)
+        candidates = [(other, jaccard(letters, self._letters_of(other))) for other in sorted(self._index.query(minhash))]
+        self._index.insert(row, minhash)
+        return [(other, similarity) for other, similarity in candidates if similarity >= THRESHOLD]
+
+
+def split_at_random(units: Units, names: Sequence[str], shares: Mapping[str, float], *, seed: int) -> list[str]:
+    """A split for each row.
+
+    The order of sets follows a hash of the seed and the smallest fname in the set, so that it does not depend on the order of
+    the files. Each set goes to the split that lacks most of its share.
+
+    Args:
+        units: the sets.
+        names: the fname of each row.
+        shares: of train, dev and test; they add up to 1.
+        seed: another seed gives another division.
+    """
+    rows: dict[int, list[int]] = {}
+    for row in range(len(names)):
+        rows.setdefault(units.root(row), []).append(row)
+    keyed = sorted(
+        (hashlib.sha256(f"{seed} {min(names[row] for row in members)}".encode()).digest(), members) for members in rows.values()
+    )
+    counts: Counter[str] = Counter()
+    splits = [""] * len(names)
+    for _, members in keyed:
+        total = counts.total() + len(members)
+        wanted = {name: shares[name] * total - counts[name] for name in SPLITS if shares[name]}
+        # The first sets go to one split each, so that no split of a small corpus stays empty.
+        split = max(wanted, key=lambda name: (not counts[name], wanted[name]))
+        counts[split] += len(members)
+        for row in members:
+            splits[row] = split
+    return splits
+
+
+def evaluation_wins(pairs: Sequence[tuple[int, int]], splits: Sequence[str]) -> dict[int, int]:
+    """Of near-duplicates in two splits, the rows to leave out, each with the row that stays.
+
+    What evaluates stays: test before dev before train.
+    """
+    left_out: dict[int, int] = {}
+    for first, second in pairs:
+        if splits[first] != splits[second] and splits[first] in SPLITS and splits[second] in SPLITS:
+            loser, winner = sorted((first, second), key=lambda row: SPLITS.index(splits[row]))
+            left_out.setdefault(loser, winner)
+    return left_out
