@@ -9,6 +9,7 @@ from yoyak.cli.command import Command
 from yoyak.data.importers import FORMATS
 from yoyak.system.errors import YoyakError
 
+_FORMAT_HELP = f"one of {', '.join(FORMATS)} (default: auto, which looks at the content)"
 _OUR_COLUMNS = ("fname", "dialogue", "summary", "topic", "speaker", "utterance")
 
 
@@ -79,9 +80,7 @@ def _add_import_arguments(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, nargs="+", metavar="FILE", help="files, folders (with all files below) and zip archives"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the CSV files and import.json go")
-    parser.add_argument(
-        "--format", choices=["auto", *FORMATS], default="auto", help="default: auto, which looks at the content"
-    )
+    parser.add_argument("--format", choices=["auto", *FORMATS], default="auto", metavar="FORMAT", help=_FORMAT_HELP)
     parser.add_argument(
         "--columns",
         type=_columns,
@@ -176,9 +175,9 @@ COMMANDS = (
         "so on, in dialogues and summaries alike. Near-duplicates never come into two splits. import.json says what was found, "
         "changed and dropped. `yoyak export` gives the predictions back with the original ids and names.",
         examples=(
-            "yoyak import 일상대화요약_train.json 일상대화요약_dev.json --output data/raw",
-            "yoyak import Training Validation --output data/raw --split 0.9/0.05/0.05 --seed 1",
-            "yoyak import chats.xlsx --columns dialogue=text,summary=output --output data/raw",
+            "yoyak import 요약_train.json 요약_dev.json --output data/raw",
+            "yoyak import Training Validation --output data/raw --split 0.8/0.1/0.1",
+            "yoyak import a.xlsx --output data/raw --columns dialogue=text",
         ),
         run=_import,
         add_arguments=_add_import_arguments,
@@ -190,8 +189,8 @@ COMMANDS = (
         description="Write predictions as the JSON of NIKL or AI Hub, as CSV, JSON lines or an Excel workbook, with the ids "
         "and the names of speakers that the imported corpus has. Particles after a name follow its last letter.",
         examples=(
-            "yoyak export data/predictions/test.csv --import data/raw --output submission.json",
-            "yoyak export data/predictions/test.csv --import data/raw --format csv --excel --output summaries.csv",
+            "yoyak export data/predictions/test.csv --output submission.json",
+            "yoyak export mine.csv --import data/raw --format xlsx --output mine.xlsx",
         ),
         run=_export,
         add_arguments=_add_export_arguments,
