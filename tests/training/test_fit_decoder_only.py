@@ -59,7 +59,7 @@ def run(
 
     collate = collate_chats(tokenizer.pad_token_id, padding_free=padding_free)
     result = fit.train(
-        TrainingSetup(model, tokenizer, collate, "float32", model.save_pretrained, "tiny"),
+        TrainingSetup(model, tokenizer, collate, "float32", lambda path: model.save_pretrained(str(path)), "tiny"),
         fit.TrainingData(datasets.DatasetDict(train=rows, dev=rows), REFERENCES, max_target_length=24),
         params.training,
         training_arguments(params.training, folder=folder, precision="float32"),
