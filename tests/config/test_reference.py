@@ -19,13 +19,15 @@ def first_sentence(text: str) -> str:
 
 
 def comments() -> dict[str, str]:
-    """The comment behind each key of params.yaml, by dotted name."""
+    """The comment of each key of params.yaml, by dotted name: behind the key, or above it for a list or a mapping."""
     found: dict[str, str] = {}
     parents: list[str] = []
+    above = ""
     for line in (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"( *)([a-z_A-Z0-9]+):.*? # (.*)$", line):
+        if match := re.match(r"( *)([a-z_A-Z0-9]+):(?:.*? # (.*))?", line):
             parents = [*parents[: len(match[1]) // 2], match[2]]
-            found[".".join(parents)] = match[3]
+            found[".".join(parents)] = match[3] or above
+        above = line.removeprefix("  # ")
     return found
 
 
