@@ -33,7 +33,7 @@ class Backend(ABC):
 
     @abstractmethod
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
-        """Return the reason why this backend cannot be used with this model and these settings, or None if it can.
+        """Return every reason why this backend cannot be used with this model and these settings, or None if it can.
 
         An exact backend must give a reason if its texts would differ from those of transformers.
         """

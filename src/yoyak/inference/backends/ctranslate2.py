@@ -29,34 +29,39 @@ ComputeType = Literal["float32", "int8"]
 # keys of GPT-NeoX.
 MODEL_TYPES = {"bart", "t5", "llama", "qwen2", "qwen3"}
 
+# With a length_penalty of 0, or below -4, CTranslate2 keeps other beams than transformers: of 24 dev dialogues of
+# the sample, the default model wrote 1 differently at 0, 2 at -5 and 21 at -8 (docs/log/speed.md). From -4 to 8 all were equal.
+COMPARED_LENGTH_PENALTIES = (-4.0, 8.0)
+
 MAX_WORKERS = 4  # workers share a batch; with four, each gets 8 rows of a batch of 32
 
 
-def unsupported_model(model: Any) -> str | None:
-    """Return the reason why CTranslate2 would not write the same texts as transformers with this model, or None."""
+def model_reasons(model: Any) -> list[str]:
+    """Return every reason why CTranslate2 would not write the same texts as transformers with this model."""
     if not isinstance(model, torch.nn.Module):
-        return "it is not a transformers model"
+        return ["it is not a transformers model"]
     config: Any = model.config
     device: Any = model.device
-    if device.type != "cpu":
-        return "a GPU is there"
-    if not isinstance(model, PreTrainedModel):
-        return "the adapter is not merged into its base, for want of memory"
-    if config.model_type not in MODEL_TYPES:
-        return f"CTranslate2 does not write as transformers does for {config.model_type}"
+    is_known = config.model_type in MODEL_TYPES
     rope = getattr(config, "rope_parameters", None) or {}
     head_size = getattr(config, "head_dim", None) or 0
     usual_heads = config.model_type != "llama" or head_size in (0, config.hidden_size // config.num_attention_heads)
-    if rope.get("rope_type", "default") != "default" or not usual_heads:
-        return f"CTranslate2 does not know this {config.model_type}'s attention"
-    if getattr(model.generation_config, "forced_bos_token_id", None) is not None:
-        return "a first token is forced"
-    return None
+    reasons = {
+        "a GPU is there": device.type != "cpu",
+        "the adapter is not merged into its base, for want of memory": not isinstance(model, PreTrainedModel),
+        f"CTranslate2 does not write as transformers does for {config.model_type}": not is_known,
+        f"CTranslate2 does not know this {config.model_type}'s attention": is_known
+        and (rope.get("rope_type", "default") != "default" or not usual_heads),
+        "a first token is forced": getattr(getattr(model, "generation_config", None), "forced_bos_token_id", None) is not None,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
 
 
-def unsupported_setting(settings: Generation) -> str | None:
-    """Return the reason why CTranslate2 would decode differently from transformers with these settings, or None."""
+def setting_reasons(settings: Generation) -> list[str]:
+    """Return the reason why CTranslate2 would decode differently from transformers; it names every such setting."""
     beams = settings.num_beams > 1
+    lowest, highest = COMPARED_LENGTH_PENALTIES
+    usual_penalty = lowest <= settings.length_penalty <= highest and settings.length_penalty != 0
     in_use = {
         "do_sample": settings.do_sample,
         "blocked_scripts": bool(settings.blocked_scripts),
@@ -64,9 +69,10 @@ def unsupported_setting(settings: Generation) -> str | None:
         "no_repeat_ngram_size": settings.no_repeat_ngram_size > 0,
         "min_new_tokens with num_beams": beams and settings.min_new_tokens > 0,
         "early_stopping other than true": beams and settings.early_stopping is not True,
+        f"length_penalty {settings.length_penalty:g}": beams and not usual_penalty,
     }
-    names = [name for name, used in in_use.items() if used]
-    return f"CTranslate2 does not support generation.{names[0]} as transformers does" if names else None
+    names = [f"generation.{name}" for name, used in in_use.items() if used]
+    return [f"CTranslate2 does not support {', '.join(names)} as transformers does"] if names else []
 
 
 class _IdVocabulary:
@@ -213,7 +219,7 @@ class CTranslate2Backend(Backend):
     compute_type: ComputeType = "float32"
 
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
-        return unsupported_model(loaded.model) or unsupported_setting(settings)
+        return "; ".join([*model_reasons(loaded.model), *setting_reasons(settings)]) or None
 
     def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> CTranslate2Writer:
         if "ctranslate2" not in loaded.shared:  # float32 and int8 use the same files
