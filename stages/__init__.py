@@ -15,6 +15,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +31,7 @@ if importlib.util.find_spec("pydantic") is None:
 PROC = Path("/proc")  # Linux only
 SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 CHECK_SECONDS = 0.5
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells count
 
 
 def starter_processes() -> list[int]:
@@ -77,6 +80,36 @@ def end_with_starter() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def exit_of_stage() -> Iterator[None]:
+    """End a stage with a clear message. After an error or Ctrl-C, it also says which params are not committed.
+
+    `dvc exp run -S` leaves its values in params.yaml when the run fails.
+
+    Raises:
+        SystemExit: with status 1 for an error that the user can correct, 130 after Ctrl-C. Other errors are bugs and pass.
+    """
+    from yoyak.system.errors import exit_with_message
+
+    try:
+        with exit_with_message():
+            yield
+    except SystemExit as error:
+        if not isinstance(error.code, str):
+            raise
+        raise SystemExit("\n".join(filter(None, (error.code, _uncommitted_note())))) from None
+    except KeyboardInterrupt:
+        lines = ("interrupted; the same command continues from finished work", _uncommitted_note())
+        print("", *filter(None, lines), sep="\n", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _uncommitted_note() -> str:
+    from yoyak.config.uncommitted import uncommitted_note
+
+    return uncommitted_note()
 
 
 if "DVC_STAGE" in os.environ:

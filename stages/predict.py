@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.csv_files import write_csv
-from yoyak.system.errors import YoyakError, exit_with_message
+from yoyak.system.debug_note import debug_report
+from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_json
@@ -20,14 +22,14 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         write_json(metrics, {"pruned": params.search.pruned})
         return
 
+    verify_checksums(processed)
     from yoyak.data.prompts import uses_topic
     from yoyak.inference.decoding import describe_decoding
-    from yoyak.inference.outputs import count_faults
+    from yoyak.inference.outputs import count_faults, describe_faults
     from yoyak.inference.postprocessing import decide
     from yoyak.inference.summarizer import Summarizer
     from yoyak.system.resumable import BatchStore, work_folder
 
-    verify_checksums(processed)
     summarizer = Summarizer.load_chosen(models, params)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     names_topic = uses_topic(params.prompt, rows["test"])
@@ -47,24 +49,22 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     if "prompt." not in family.unread_params:
         report["topic"] = names_topic
-    report |= choice.report()
+    report |= choice.report() | debug_report(models / family.name)
     report["decoding"] = describe_decoding(settings, backend=choice.backend) + (",postprocess=on" if postprocess else "")
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
             texts = summarizer.finish(outputs[split], postprocess=postprocess)
-            report[split] = count_faults(
-                outputs[split], texts, summarizer.restore_tags([row["dialogue"] for row in split_rows])
-            )
-            report[split]["input"] = summarizer.count_cuts(encoded[split])
+            dialogues = summarizer.restore_tags([row["dialogue"] for row in split_rows])
+            report[split] = count_faults(outputs[split], texts, dialogues) | {"input": summarizer.count_cuts(encoded[split])}
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
             table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, texts, strict=True)]
             for name in [split, "submission"] if split == "test" else [split]:
                 write_csv(folder / f"{name}.csv", table, columns=["fname", "summary"])
-            print(f"{split}: {report[split]}", flush=True)
+            print(f"{split}: {describe_faults(report[split])}", flush=True)
     write_json(metrics, report)
 
 
 if __name__ == "__main__":
-    with exit_with_message():
+    with exit_of_stage():
         main(Path("data/processed"), Path("models"), Path("data/predictions"), Path("metrics/predict.json"))

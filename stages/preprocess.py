@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.data.splits import SplitCleaner
 from yoyak.system import resumable
 from yoyak.system.atomic import atomic_file, atomic_folder
-from yoyak.system.errors import exit_with_message
 from yoyak.system.text_files import ends_with_newline, write_json, write_jsonl
 
 
@@ -29,5 +29,5 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_message():
+    with exit_of_stage():
         main(Path("data/processed"), Path("data/rejects/rows.jsonl"), Path("metrics/preprocess.json"))

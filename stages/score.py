@@ -1,8 +1,8 @@
 """Score the dev predictions with every metric, with intervals and baselines."""
 
-import json
 from pathlib import Path
 
+from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.evaluation.baselines import baseline_predictions, medoid
@@ -12,9 +12,8 @@ from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
 from yoyak.system.csv_files import write_csv
-from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
-from yoyak.system.text_files import read_jsonl, write_json
+from yoyak.system.text_files import read_json, read_jsonl, write_json
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: Path, summary: Path, per_dialogue: Path) -> None:
@@ -33,6 +32,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     tokenizer = Morphemes()
     train = [restore_person_tags(row["summary"], strategy) for row in read_jsonl(processed / "train.jsonl")]
     print(f"score: {len(rows)} rows, baselines (the medoid is one of {len(train)} train summaries)", flush=True)
+    predicted = read_json(predict_metrics)
     texts = read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])
     dialogues = [restore_person_tags(row["dialogue"], strategy) for row in rows]
     result, per_row = score(
@@ -43,8 +43,10 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
         metrics=build_metrics(tokenizer=tokenizer, aggregation=params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        decoding=json.loads(predict_metrics.read_text(encoding="utf-8"))["decoding"],
+        decoding=predicted["decoding"],
     )
+    if predicted.get("debug_run"):
+        result["debug_run"] = True
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
     write_csv(per_dialogue, table, columns=per_dialogue_columns())
     write_json(scores, result)
@@ -53,7 +55,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
 
 
 if __name__ == "__main__":
-    with exit_with_message():
+    with exit_of_stage():
         main(
             Path("data/processed"),
             Path("data/predictions"),

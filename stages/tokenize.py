@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.data import tokenized_data
 from yoyak.data.encoding_checks import describe_characters
@@ -10,7 +11,6 @@ from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
 from yoyak.models.length_report import describe_lengths
 from yoyak.system.atomic import atomic_folder
-from yoyak.system.errors import exit_with_message
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_json
@@ -50,5 +50,5 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_message():
+    with exit_of_stage():
         main(Path("data/processed"), Path("data/tokenized"), Path("metrics/tokenize.json"))

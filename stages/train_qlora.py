@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from stages import exit_of_stage
 from yoyak.config.params import load_params
-from yoyak.system.errors import exit_with_message
 from yoyak.system.skip_note import write_skip_note
 
 SECTIONS = ("preprocess", "model", "tokenizer", "training", "lora", "hardware", "search")
@@ -26,5 +26,5 @@ def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_message():
+    with exit_of_stage():
         main(Path("data/processed"), Path("data/tokenized"), Path("models/qlora"), Path("metrics/train/qlora"))

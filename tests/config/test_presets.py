@@ -302,3 +302,11 @@ def test_a_preset_with_only_the_part_about_changes_nothing(params: Path, tmp_pat
     assert write_preset("mine", folder=folder, params=params) == []
     assert params_with_preset("mine", folder=folder, params=params) == load_params(params)
     assert params.read_bytes() == before
+
+
+def test_a_preset_ends_debug_runs(params: Path) -> None:
+    text = params.read_text(encoding="utf-8")
+    params.write_text(text.replace("debug: false", "debug: true"), encoding="utf-8")
+    assert load_params(params).training.debug
+    assert "training.debug: True → False" in write_preset("qwen3-4b", folder=PRESETS, params=params)
+    assert not load_params(params).training.debug

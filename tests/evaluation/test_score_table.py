@@ -55,6 +55,11 @@ def test_warnings(changes: dict[str, Any], expected: list[str]) -> None:
         assert f"WARNING: {line}" in score_table(scores)
 
 
+def test_a_debug_run_is_named_above_the_table() -> None:
+    assert score_table(with_numbers(debug_run=True)).startswith("WARNING: DEBUG RUN: ")
+    assert "DEBUG" not in score_table(with_numbers())
+
+
 def test_table_shows_model_and_baselines(mecab: Morphemes) -> None:
     result, _ = score(
         predictions=SUMMARIES,

@@ -17,7 +17,7 @@ from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.inference import blocked_scripts, decoding
 from yoyak.inference.backends import transformers as transformers_backend
 from yoyak.inference.backends.transformers import TransformersWriter
-from yoyak.inference.outputs import Output, count_faults, decode_tokens
+from yoyak.inference.outputs import Output, count_faults, decode_tokens, describe_faults
 from yoyak.inference.postprocessing import without_artefacts
 from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.models.families.base import LoadedModel
@@ -453,3 +453,14 @@ def test_artefacts_are_removed_and_counted() -> None:
     assert cleaned[0].hit_limit and cleaned[2] is outputs[2]
     counts = count_faults(cleaned, [output.text for output in cleaned], DIALOGUES[:3])
     assert counts["artefacts"] == {"prefix": 1, "quotes": 1, "reasoning": 1}
+
+
+def test_counts_in_words() -> None:
+    outputs = [Output("가", hit_limit=True, artefacts=("code_fence",)), Output("나", hit_limit=False)]
+    counts = count_faults(outputs, ["가", ""], DIALOGUES[:2])
+    assert describe_faults(counts) == (
+        "2 summaries, 2 distinct, 0 characters on average; 1 empty, 1 at the length limit (generation.max_new_tokens), "
+        "1 with code fence (removed)"
+    )
+    fine = count_faults([Output("비가 온다", hit_limit=False)], ["비가 온다"], DIALOGUES[:1])
+    assert describe_faults(fine) == "1 summaries, 1 distinct, 5 characters on average; no faults"

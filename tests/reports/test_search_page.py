@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from tests.search.fakes import scores
 from tests.search.test_stored_studies import store_study
 from yoyak.reports.search_page import common_params, count_states, list_studies, write_study_page
 from yoyak.search import storage
@@ -85,6 +86,14 @@ def test_the_page_is_complete_and_fits_a_narrow_screen(tmp_path: Path) -> None:
     inside = _Figures(page).inside
     assert len(inside) >= 4 and all(inside), "what is wide scrolls in its own box, not the whole page"
     assert list_studies() == ["s: 1 complete, 1 failed, 1 pruned, 1 running"]
+    assert "DEBUG RUN" not in page
+
+
+def test_debug_runs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.search.test_stored_studies.scores", lambda *args: scores(*args) | {"debug_run": True})
+    store_study(tmp_path, commit="0" * 40, tree="0" * 40)
+    write_study_page("s", tmp_path / "s.html")
+    assert "WARNING: DEBUG RUN" in (tmp_path / "s.html").read_text(encoding="utf-8")
 
 
 def test_unknown_and_foreign_studies_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 import stages
 from tests.conftest import ROOT
+from yoyak.config import uncommitted
+from yoyak.system.errors import YoyakError
 
 
 def fake_proc(folder: Path, processes: dict[int, tuple[str, int]]) -> Path:
@@ -110,3 +112,26 @@ def test_a_stage_ends_when_the_process_that_started_it_is_killed(change: str) ->
             starter.kill()
             if running(stage):
                 os.kill(stage, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "printed"),
+    [
+        (YoyakError("train.csv: empty"), "error: train.csv: empty\nnote", ""),
+        (KeyboardInterrupt(), 130, "\ninterrupted; the same command continues from finished work\nnote\n"),
+        (SystemExit(3), 3, ""),
+    ],
+)
+def test_a_stage_ends_with_a_message_and_the_params_that_differ(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: object, printed: str
+) -> None:
+    monkeypatch.setattr(uncommitted, "uncommitted_note", lambda: "note")
+    with pytest.raises(SystemExit) as caught, stages.exit_of_stage():
+        raise error
+    assert caught.value.code == code
+    assert capsys.readouterr().err == printed
+
+
+def test_a_bug_in_a_stage_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), stages.exit_of_stage():
+        _ = 1 / 0

@@ -8,7 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.helpers import TABLES, file_contents, read_points, train_tiny
+from tests.training.test_tracker_seam import fit_tiny
 from yoyak.config.sections import Params
+from yoyak.system.debug_note import DEBUG_NOTE
 from yoyak.system.errors import YoyakError
 from yoyak.training import fit
 
@@ -183,3 +185,11 @@ def test_debug_takes_few_rows(
         train_tiny(params, tmp_path / str(debug), debug=debug)
     assert [len(call["ids"]) for call in generate_calls] == [3, 8]
     assert [(len(trainer.train_dataset), len(trainer.eval_dataset)) for trainer, _ in evaluated] == [(6, 3), (8, 8)]
+
+
+@pytest.mark.slow
+def test_a_debug_run_marks_its_model(params: Params, tmp_path: Path) -> None:
+    for debug in (True, False):
+        training = params.training.model_copy(update={"debug": debug, "num_train_epochs": 1})
+        outputs = fit_tiny(params.model_copy(update={"training": training}), tmp_path / str(debug))
+        assert (f"model/{DEBUG_NOTE}" in outputs) == debug

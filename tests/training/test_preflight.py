@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import DIALOGUES, SUMMARIES, save_csv
 from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
 from yoyak.models import causal_lm
 from yoyak.training import memory_checks, preflight
 
@@ -59,6 +60,15 @@ def test_texts_that_are_too_long_are_told_with_the_value_that_keeps_all(
     assert "of 4 summaries" in summaries and "tokenizer.max_target_length (8 tokens) and lose their end" in summaries
     assert dialogues.endswith("would keep all; the model allows up to 256")
     assert "test: " in found and "of 2 summaries" not in found.partition("test: ")[2]
+
+
+def test_debug_and_uncommitted_params_are_told(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "uncommitted_note", lambda: "params.yaml differs from the last commit:\n  x: 1 → 2")
+    assert preflight.check_params(preflight.Subject(params)) == (
+        "valid\n      params.yaml differs from the last commit:\n        x: 1 → 2"
+    )
+    debug = params.model_copy(update={"training": params.training.model_copy(update={"debug": True})})
+    assert "WARNING: training.debug is true" in preflight.check_params(preflight.Subject(debug))
 
 
 def test_the_step_can_be_left_out(ready: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

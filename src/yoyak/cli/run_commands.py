@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoyak.cli.command import Command, add_changes, check_root, whole_number
+from yoyak.system.debug_note import DEBUG_WARNING, is_debug
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def _summarize(args: argparse.Namespace) -> None:
         rows = [prepare_row(_dialogue(args.input), params.preprocess, source=str(args.input or "standard input"))]
     model = args.model or MODELS / params.model.family
     _check_model(model)
+
+    if is_debug(model):
+        print(f"WARNING: {DEBUG_WARNING}", file=sys.stderr)
 
     from yoyak.inference.summarizer import Decisions, Summarizer
 

@@ -68,7 +68,7 @@ def params_with_preset(name: str, *, folder: Path, params: Path) -> Params:
 
 
 def write_preset(name: str, *, folder: Path, params: Path) -> list[str]:
-    """Write a preset's values into a params file.
+    """Write a preset's values into a params file, and switch off training.debug.
 
     Args:
         name: name of the preset.
@@ -82,6 +82,8 @@ def write_preset(name: str, *, folder: Path, params: Path) -> list[str]:
         YoyakError: if the preset does not exist or the result is not valid. The file stays unchanged then.
     """
     overlay, _ = read_preset(name, folder)
+    if isinstance(training := overlay.setdefault("training", {}), dict):
+        training.setdefault("debug", False)  # a preset is for a real run
     return write_overlay(overlay, params=params, source=f"preset {name}")
 
 

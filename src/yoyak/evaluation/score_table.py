@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yoyak.evaluation import bootstrap
+from yoyak.system.debug_note import DEBUG_WARNING
 
 COLUMNS = ("rouge1", "rouge2", "rougeL", "rouge_sum")
 MIN_DISTINCT_SHARE = 0.5  # below it the model writes the same text for too many dialogues
@@ -17,7 +18,8 @@ def score_table(scores: dict[str, Any]) -> str:
     """
     if "pruned" in scores:
         return f"no score: {scores['pruned']}"
-    lines = [f"{'':10}{'with tags':>40}   {'without tags (content)':>40}"]
+    lines = [f"WARNING: {DEBUG_WARNING}."] if scores.get("debug_run") else []
+    lines.append(f"{'':10}{'with tags':>40}   {'without tags (content)':>40}")
     lines.append(f"{'':10}" + "   ".join("".join(f"{key:>10}" for key in COLUMNS) for _ in range(2)))
     for name, row in (("model", scores), *scores["baselines"].items()):
         with_tags, content = ("".join(f"{part[key]:10.2f}" for key in COLUMNS) for part in (row, row["content"]))

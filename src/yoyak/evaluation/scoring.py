@@ -99,6 +99,7 @@ def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
         **main,
         "content": {"rouge_sum": scores["content"]["rouge_sum"]},
         **{name: {key: part[key] for key in part["interval"] if key in part} for name, part in further.items()},
+        **({"debug_run": True} if scores.get("debug_run") else {}),
     }
 
 

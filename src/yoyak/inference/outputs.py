@@ -1,7 +1,7 @@
 """Generated texts: decoding token ids, how a text ended, artefacts, and counts that show a broken model."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +73,20 @@ def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Seq
         **count_foreign_letters(texts, dialogues),
         "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
     }
+
+
+def describe_faults(counts: Mapping[str, Any]) -> str:
+    """What `count_faults` counted, in words and on one line."""
+    faults = {
+        "empty": "empty",
+        "hit_limit": "at the length limit (generation.max_new_tokens)",
+        "broken": "with broken characters",
+        "copied": "copied from the dialogue",
+        "with_foreign": "with foreign letters",
+    }
+    found = [f"{counts[name]} {words}" for name, words in faults.items() if counts[name]]
+    found += [f"{count} with {name.replace('_', ' ')} (removed)" for name, count in counts["artefacts"].items()]
+    return (
+        f"{counts['rows']} summaries, {counts['distinct']} distinct, {counts['mean_characters']:.0f} characters on average; "
+        + (", ".join(found) or "no faults")
+    )

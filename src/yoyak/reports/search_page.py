@@ -17,8 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.storage import ADDRESS_VARIABLE, find_study, storage_url
-from yoyak.search.trials import FAILED, PLAN, PRUNED, finished_trials, trial_label, was_interrupted
+from yoyak.search.trials import FAILED, PLAN, PRUNED, SCORES, finished_trials, trial_label, was_interrupted
 from yoyak.system.atomic import atomic_file
+from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
 from yoyak.training.study_storage import open_study_storage
 
@@ -104,6 +105,7 @@ def write_study_page(name: str, path: Path) -> list[str]:
         f"<h1>Study {html.escape(name)}</h1>",
         f"<p>{html.escape(plan['about'] or '')}</p>",
         f"<p>{html.escape(count_states(study))}; objectives: {', '.join(objectives)}.</p>",
+        *_debug_warning(study),
         *(_best_trials(study, best, objectives) if best else []),
         *_draw(_figures(study, objectives)),
         *_pruned_and_failed_trials(study),
@@ -114,6 +116,12 @@ def write_study_page(name: str, path: Path) -> list[str]:
     what = "apply one of the Pareto front" if len(objectives) > 1 else "apply the best trial"
     lines = [f"{name}: {count_states(study)}", *(f"{what}: {apply_command(trial)}" for trial in applied)]
     return [*lines, f"wrote {path}; open it in a browser"]
+
+
+def _debug_warning(study: optuna.Study) -> list[str]:
+    """A warning if a trial was a debug run."""
+    debug = [trial for trial in study.trials if any(scores.get("debug_run") for scores in trial.user_attrs.get(SCORES, []))]
+    return [f"<p><strong>WARNING: {html.escape(DEBUG_WARNING)} ({len(debug)} trials).</strong></p>"] if debug else []
 
 
 def _load_study(name: str) -> optuna.Study:

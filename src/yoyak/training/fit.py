@@ -20,6 +20,7 @@ from transformers import (
 from yoyak.config.training_section import Training
 from yoyak.models.families.base import TrainingSetup
 from yoyak.system.atomic import atomic_folder
+from yoyak.system.debug_note import mark_debug
 from yoyak.system.text_files import write_json
 from yoyak.training import search_reporting
 from yoyak.training.arguments import recorded_arguments, training_arguments
@@ -90,6 +91,8 @@ def fit(
         for tracker in trackers:
             tracker.end()
         setup.save(model_folder)
+        if training.debug:
+            mark_debug(model_folder)
         write_json(metrics_folder / "arguments.json", {**result, **recorded_arguments(args)})
 
 

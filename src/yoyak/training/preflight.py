@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from yoyak.config.sections import Params
+from yoyak.config.uncommitted import uncommitted_note
 from yoyak.data import collation, tokenized_data
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
@@ -72,8 +73,17 @@ class Check:
     needs: tuple[str, ...] = ()
 
 
-def check_params(_: Subject) -> str:
-    return "valid"  # they are validated when they are loaded
+def check_params(subject: Subject) -> str:
+    """They are validated when they are loaded. What is left to say is what a user may have forgotten."""
+    lines = ["valid"]
+    if subject.params.training.debug:
+        lines.append(
+            "WARNING: training.debug is true: the next run trains for one epoch on a few rows, and its scores are no results; "
+            "write false there"
+        )
+    if note := uncommitted_note():
+        lines.append(note)
+    return "\n      ".join(line for text in lines for line in text.split("\n"))
 
 
 def check_versions(_: Subject) -> str:

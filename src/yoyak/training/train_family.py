@@ -11,6 +11,7 @@ from yoyak.data.person_tags import PersonTags
 from yoyak.data.tokenized_data import load_tokenized
 from yoyak.models.families.base import Family
 from yoyak.system import hardware
+from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.resumable import work_folder
@@ -42,6 +43,8 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     data = TrainingData(splits, references, params.tokenizer.max_target_length)
     setup = family.prepare_training(params)
     print(setup.description, flush=True)
+    if params.training.debug:
+        print(f"WARNING: {DEBUG_WARNING}; -S training.debug=false ends this", flush=True)
     chosen = params.model.chosen
     result_depends_on: dict[str, Section] = {
         "preprocess": params.preprocess,

@@ -1,0 +1,22 @@
+"""Validate the whole of params.yaml before any other stage runs.
+
+DVC deletes the outputs of a stage before it runs the stage. A wrong value of `training` would otherwise be found only after the
+model of the last run is gone. The output never changes, so this stage reruns no other one.
+"""
+
+from pathlib import Path
+
+from stages import exit_of_stage
+from yoyak.config.params import load_params
+from yoyak.system.atomic import atomic_file
+
+
+def main(output: Path) -> None:
+    load_params()
+    with atomic_file(output) as file:
+        file.write("params.yaml is valid\n")
+
+
+if __name__ == "__main__":
+    with exit_of_stage():
+        main(Path("data/params_checked.txt"))
