@@ -27,7 +27,6 @@ A, B, C = "#Person1#", "#Person2#", "#Person3#"
             [(A, "안녕 [민수] 네 https://a.kr")],
             NAMED,
         ),
-        (f"{A}: \u3164\n{B}: 그래", [(B, "그래")], {"empty_turn": 1}),
         (f"{A}﹕안녕", [(A, "안녕")], {}),
         (f"여보세요?\n{A}: 안녕", [(A, "여보세요? 안녕")], {"line_without_speaker": 1}),
         (f"{A}: {B}, 이리 와.", [(A, f"{B}, 이리 와.")], {}),  # a tag in an utterance is part of what is said

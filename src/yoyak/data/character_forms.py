@@ -11,7 +11,6 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]
 _HALF_WIDTH_HANGUL = re.compile(r"[\uffa1-\uffbe\uffc2-\uffc7\uffca-\uffcf\uffd2-\uffd7\uffda-\uffdc]+")
 # A lone voiced mark (ﾟ) is part of a face such as (*ﾟ▽ﾟ*) and stays.
 _HALF_WIDTH_KANA = re.compile(r"[\uff61-\uff9d][\uff9e\uff9f]?")
-_HAS_FULL_WIDTH = re.compile(r"[＃﹟０-９Ａ-Ｚａ-ｚ]")
 _HASH, _LETTER, _DIGIT = "[#＃﹟]", "[A-Za-zＡ-Ｚａ-ｚ]", "[0-9０-９]"
 # A tag, or a speaker without hashes, in letters of any width: ＃Person1＃, #사람１#, Ｐｅｒｓｏｎ１.
 _TAG_OF_ANY_WIDTH = re.compile(
@@ -45,8 +44,6 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def without_half_width(text: str) -> str:
     """`text` with ordinary letters for half-width Hangul (ﾡￂ → 가) and half-width kana (ｶﾞ → ガ)."""
-    if text.isascii():
-        return text
     text = _HALF_WIDTH_HANGUL.sub(_composed, text)
     return _HALF_WIDTH_KANA.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
 
@@ -63,6 +60,4 @@ def _syllable(match: re.Match[str]) -> str:
 
 def without_full_width_tags(text: str) -> str:
     """`text` with ordinary letters in tags that are written in full-width letters (＃Ｐｅｒｓｏｎ１＃ → #Person1#)."""
-    if not _HAS_FULL_WIDTH.search(text):
-        return text
     return _TAG_OF_ANY_WIDTH.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)

@@ -4,8 +4,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from yoyak.system.invisible import is_blank
-
 # The tags that the competition publishes. Models learn each of them as one token.
 LISTED_TAGS = (
     *(f"#Person{n}#" for n in range(1, 8)),
@@ -68,7 +66,7 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
     Raises:
         BadDialogueError: empty_dialogue, unknown_speaker (such as #Person100#), no_speaker (no tag with a colon), nothing_said.
     """
-    if is_blank(text):
+    if not text:
         raise BadDialogueError("empty_dialogue")
     if invalid := _INVALID_SPEAKER.search(text):
         raise BadDialogueError("unknown_speaker", found=" ".join(invalid[0].split()))
@@ -83,7 +81,7 @@ def parse(text: str) -> tuple[list[Turn], Counter[str]]:
         # Of a turn, the first line has the tag, unless the line ends with the colon.
         unmarked += lines[1:]
         unusual["two_speakers_on_a_line"] += "\n" not in utterance and index < len(parts) // 2 - 1
-        if index == 0 and not is_blank(before_first_tag):
+        if index == 0 and before_first_tag.strip():
             lines.insert(0, " ".join(before_first_tag.split()))
         if lines:
             turns.append(Turn(speaker, " ".join(lines)))
@@ -103,7 +101,7 @@ def first_unmarked_line(text: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.split("\n") if not is_blank(line)]
+    return [stripped for line in text.split("\n") if (stripped := line.strip())]
 
 
 def _start(text: str) -> str:

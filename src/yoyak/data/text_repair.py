@@ -7,7 +7,7 @@ from collections import Counter
 
 from yoyak.data.character_forms import without_entities, without_full_width_tags, without_half_width
 from yoyak.data.dialogue import COLON, MASK, BadDialogueError
-from yoyak.system.invisible import FILLER, without_invisible
+from yoyak.system.invisible import FILLER, has_rare_characters, without_invisible
 
 MAX_CHARACTERS = 50_000  # of a text; the longest real dialogue has 2,275. A longer one is a lost quote or another file
 MAX_COMBINING_MARKS = 30  # in a row; the Stream-Safe Text Format of Unicode (UAX #15) allows 30
@@ -30,6 +30,7 @@ _LOOSE_TAG = re.compile(
 )
 # A bar or slash between two turns on one line. Within an utterance it is text.
 _TURN_SEPARATOR = re.compile(rf"[ \t]*(?:(?<![|｜¦])[|｜¦]+|(?<= )/+|(?i:<sep>|\[sep\]))[ \t]*(?={_CORRECT_TAG}[ \t]?{COLON})")
+_SEPARATOR_SIGN = re.compile(r"[|｜¦/<\[]")
 _LAST_SEPARATOR = re.compile(r"(?: [|｜¦]+| /+)$")
 
 
@@ -62,22 +63,25 @@ def repair(text: str) -> tuple[str, Counter[str]]:
     if match := _CONTROL_CHARACTER.search(text):
         raise BadDialogueError("control_character", found=f"U+{ord(match[0]):04X}")
     apply("backspace", _BACKSPACE.sub("", text))
-    apply("invisible_character", without_invisible(text))
-    apply("invisible_filler", FILLER.sub(" ", text))
+    has_rare = has_rare_characters(text)
+    if has_rare:
+        apply("invisible_character", without_invisible(text))
+        apply("invisible_filler", FILLER.sub(" ", text))
     if any(_has_too_many_marks(signs) for signs in _LONG_RUN_OF_SIGNS.findall(text)):
         raise BadDialogueError("combining_marks")
     apply("decomposed_hangul", unicodedata.normalize("NFC", text))
-    apply("half_width", without_half_width(text))
+    if has_rare:
+        apply("half_width", without_half_width(text))
     if "<" in text:
         apply("html_break", _HTML_BREAK.sub("\n", text))
     apply("line_break", _LINE_BREAK.sub("\n", text))
     apply("literal_newline", _LITERAL_NEWLINE.sub("\n", text))
     apply("spaces", "\n".join(line.strip() for line in _SPACES.sub(" ", text).split("\n")).strip())
-    apply("full_width_tag", without_full_width_tags(text))
+    if has_rare:
+        apply("full_width_tag", without_full_width_tags(text))
     apply("translated_tag", _TRANSLATED_TAG.sub(_correct_tag, text))
     apply("tag_without_hashes", _LOOSE_TAG.sub(_correct_tag, text))
-    separated = _TURN_SEPARATOR.sub("\n", text)
-    if separated != text:
+    if _SEPARATOR_SIGN.search(text) and (separated := _TURN_SEPARATOR.sub("\n", text)) != text:
         apply("turn_separator", _LAST_SEPARATOR.sub("", separated).strip())
     return text, +changed
 

@@ -17,16 +17,31 @@ _EMOJI = (
     r"\ufe0f\U0001f000-\U0001faff"
 )
 
+# What a variation selector can vary: symbols, emoji, and Han characters.
+_VARIED = r"\u00a9\u00ae\u2010-\u2bff\u3000-\u303f\u3200-\u9fff\uf900-\ufaff\U00010000-\U0003ffff"
+
 FILLER = re.compile(f"[{_FILLERS}]")
 _INVISIBLE = re.compile(
     rf"(\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f)"  # a flag such as 🏴󠁧󠁢󠁥󠁮󠁧󠁿, which stays
     rf"|(?<![{_EMOJI}])\u200d|\u200d(?![{_EMOJI}])|[{_ZERO_WIDTH}{_TAG_CHARACTERS}]"
+    rf"|(?<![{_VARIED}])[{_VARIATION_SELECTORS}](?!\u20e3)"  # before U+20E3 it belongs to a keycap such as 1️⃣
+)
+# Characters that Korean texts rarely have: all those above, characters of half and full width, emoji and whatever comes after
+# them. This one search is many times faster than the patterns for each of them.
+_RARE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f"
+    r"\ufe5f\ufeff\uff03\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff61-\uffdc\ufff9-\ufffb]|[\U00010000-\U0010ffff]"
 )
 _VISIBLE = re.compile(rf"[^\s\u200d{_ZERO_WIDTH}{_TAG_CHARACTERS}{_VARIATION_SELECTORS}{_FILLERS}]")
 
 
+def has_rare_characters(text: str) -> bool:
+    """Whether a text may have invisible characters, fillers, or letters of half or full width."""
+    return _RARE.search(text) is not None
+
+
 def without_invisible(text: str) -> str:
-    """`text` without characters of zero width. Variation selectors and the joiners within an emoji stay."""
+    """`text` without characters of zero width. Those that belong to an emoji, a symbol or a Han character stay."""
     return text if text.isascii() else _INVISIBLE.sub(r"\1", text)
 
 
