@@ -15,7 +15,7 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
     resumable.delete_old_work()  # so that `dvc repro --force` computes everything anew
     with atomic_folder(output) as folder:
         with atomic_file(rejects) as file:
-            cleaner = SplitCleaner(Path(params.data.dir), params.preprocess, rejects_file=file)
+            cleaner = SplitCleaner(Path(params.data.dir), params.preprocess, rejects_file=file, near=True)
             for split, path in cleaner.paths.items():
                 write_jsonl(folder / f"{split}.jsonl", cleaner.clean(split))
                 report = cleaner.reports[split]
@@ -25,6 +25,8 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
                 if split not in cleaner.unreadable and not ends_with_newline(path):
                     print(f"WARNING: {path}: the last line has no newline at its end; is the file complete?", flush=True)
         cleaner.check()
+        for message in cleaner.near_duplicates():
+            print(message, flush=True)
     write_json(metrics, {split: report.counts() for split, report in cleaner.reports.items()})
 
 

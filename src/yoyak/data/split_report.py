@@ -33,6 +33,7 @@ class SplitReport:
         doubled_count: the number of these rows.
         repeated: rows whose dialogue occurs before in the same file.
         first_repeat: the message about the first of them.
+        near_duplicates: rows that are almost the same as a row of another split; None if nobody looked.
         unmarked: lines without a speaker tag.
         rejects_file: where all rejected rows are written as JSON lines, if anywhere.
     """
@@ -46,6 +47,7 @@ class SplitReport:
     doubled_count: int = 0
     repeated: int = 0
     first_repeat: str = ""
+    near_duplicates: int | None = None
     unmarked: UnmarkedLines = field(default_factory=UnmarkedLines)
     rejects_file: IO[str] | None = None
 
@@ -80,6 +82,7 @@ class SplitReport:
             "changed": dict(sorted(self.changed.items())),
             "rejected": dict(sorted(self.rejected.items())),
             "repeated_dialogues": self.repeated,
+            "near_duplicates": self.near_duplicates,
             "lines": self.unmarked.lines,
             "lines_without_speaker": self.unmarked.unmarked_lines,
             "lines_with_another_name": self.unmarked.named_lines,

@@ -12,6 +12,7 @@ from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS, clean_row
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.leak_guard import FirstValues, LeakGuard
+from yoyak.data.near_guard import NearDuplicateGuard, count_by_split
 from yoyak.data.split_report import Rejection, SplitReport
 from yoyak.system.cores import usable_cores
 from yoyak.system.csv_files import Row, read_csv
@@ -46,19 +47,21 @@ class SplitCleaner:
         unreadable: messages about files that could not be read to their end.
     """
 
-    def __init__(self, folder: Path, settings: Preprocess, *, rejects_file: IO[str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Preprocess, *, rejects_file: IO[str] | None = None, near: bool = False) -> None:
         """Prepare the cleaning; no file is read yet.
 
         Args:
             folder: where train.csv, dev.csv and test.csv are.
             settings: section preprocess.
             rejects_file: where all rejected rows are written as JSON lines, if anywhere.
+            near: also look for dialogues that are almost the same in two splits (`near_duplicates`).
         """
         self.settings = settings
         self.paths = {split: folder / f"{split}.csv" for split in REQUIRED_COLUMNS}
         self.reports = {split: SplitReport(rejects_file=rejects_file) for split in self.paths}
         self.guard = LeakGuard()
         self.unreadable: dict[str, str] = {}
+        self._near = NearDuplicateGuard() if near else None
 
     def clean(self, split: str) -> Iterator[dict[str, Any]]:
         """The usable rows of one split (see `clean_row`), one after another: memory does not grow with the file.
@@ -102,6 +105,8 @@ class SplitCleaner:
             if repeat := self.guard.add(split=split, row=where, dialogue=row["dialogue"]):
                 report.repeated += 1
                 report.first_repeat = report.first_repeat or repeat
+            if self._near:
+                self._near.add(split=split, row=where, dialogue=row["dialogue"])
             report.unmarked.add(where=where, raw=cells["dialogue"], cleaned=row["dialogue"], changed=changed)
             report.changed.update(changed.keys())
             report.rows_out += 1
@@ -127,6 +132,16 @@ class SplitCleaner:
                 raise YoyakError(f"{self.paths[split]}: no row is left after cleaning")
         if problems:
             raise YoyakError("\n".join(problems))
+
+    def near_duplicates(self) -> list[str]:
+        """Warnings about dialogues that are almost the same in two splits, after `check`. The reports count these rows."""
+        if self._near is None:
+            return []
+        pairs = self._near.pairs()
+        counts = count_by_split(pairs)
+        for split, report in self.reports.items():
+            report.near_duplicates = counts[split] if self._near.is_available else None
+        return self._near.messages(pairs)
 
     def _check_files(self) -> None:
         if self.unreadable:

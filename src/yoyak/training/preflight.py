@@ -108,12 +108,13 @@ def check_score(subject: Subject) -> str:
 def check_data(subject: Subject) -> str:
     """Reads and parses every row, as preprocess does."""
     params = subject.params
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess, near=True)
     for split in cleaner.paths:
         deque(cleaner.clean(split), maxlen=0)  # reads every row and keeps none
     cleaner.check()
     rows = ", ".join(f"{split} {report.rows_out} rows" for split, report in cleaner.reports.items())
     notes = [note for split, report in cleaner.reports.items() for note in report.messages(str(cleaner.paths[split]))]
+    notes += cleaner.near_duplicates()
     return "\n  ".join([rows, *notes])
 
 
