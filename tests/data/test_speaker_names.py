@@ -68,6 +68,12 @@ def test_doubtful_words_stay_and_are_reported(text: str, reason: str) -> None:
     assert reasons(text) == [reason]
 
 
+def test_names_that_mecab_does_not_know_are_found_by_their_particle() -> None:
+    assert (
+        replaced("다은보다 석진을 준서는 안다", labels=["준서", "석진", "다은"]) == "#Person3#보다 #Person2#을 #Person1#는 안다"
+    )
+
+
 def test_a_common_word_is_a_name_where_only_a_person_can_stand() -> None:
     assert replaced("하늘에게 하늘 씨가 하늘이는 하늘아, 온다") == "#Person2#에게 #Person2# 씨가 #Person2#는 #Person2#아, 온다"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yoyak.evaluation.submission import check_submission, read_predictions, summary_faults
+from yoyak.evaluation.submission import MAX_CHARACTERS, check_submission, longest_allowed, read_predictions, summary_faults
 from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError
 
@@ -208,3 +208,12 @@ def test_a_submission_that_only_yoyak_reads_is_told(
     errors, warnings = check_submission(path, test=test_csv)
     assert (len(errors), len(warnings)) == (bool(error), bool(warning))
     assert error in "".join(errors) and warning in "".join(warnings)
+
+
+def test_the_longest_summary_follows_the_train_split(tmp_path: Path) -> None:
+    train = tmp_path / "train.csv"
+    assert longest_allowed(train) == MAX_CHARACTERS
+    train.write_text(f"fname,summary\na,짧다.\nb,{'가' * 900}\n", encoding="utf-8")
+    assert longest_allowed(train) == 900
+    assert summary_faults("가" * 900, "", longest=900) == []
+    assert summary_faults("가" * 901, "", longest=900) == ["too long"]

@@ -153,10 +153,10 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check_submission(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
-    from yoyak.evaluation.submission import check_submission
+    from yoyak.evaluation.submission import check_submission, longest_allowed
 
     test = args.test or Path(load_params().data.dir) / "test.csv"
-    errors, warnings = check_submission(args.file, test=test)
+    errors, warnings = check_submission(args.file, test=test, longest=longest_allowed(test.with_name("train.csv")))
     for line in warnings:
         print(f"warning: {line}")
     for line in errors:

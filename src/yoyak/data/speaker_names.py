@@ -146,7 +146,8 @@ class NameFinder:
             return start, end, "part_of_word"
         if start == match.start() and is_common_word(name):
             return start, end, "common_word"
-        if before_end and not all(tag.startswith(_NOMINAL) for tag in before_end):
+        # Several morphemes within a name mean that Mecab does not know it. One that is no noun is another word: 지우-고.
+        if len(before_end) == 1 and not before_end[0].startswith(_NOMINAL):
             return start, end, "other_word"
         return start, end, None
 

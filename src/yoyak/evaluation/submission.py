@@ -15,7 +15,8 @@ from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import FILLER, is_blank, without_invisible
 from yoyak.system.text_files import list_rows, place, printable
 
-MIN_CHARACTERS, MAX_CHARACTERS = 10, 500  # the summaries of the real data have 13 to 315 characters
+# The summaries of Korean DialogSum have 13 to 315 characters. For a corpus with longer ones see `longest_allowed`.
+MIN_CHARACTERS, MAX_CHARACTERS = 10, 500
 MIN_DISTINCT_SHARE = 0.5
 MAX_NAMED_ROWS = 5  # rows that a message names for one kind of fault
 _ERRORS = {  # other faults are warnings
@@ -95,12 +96,28 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
+def longest_allowed(train: Path) -> int:
+    """The number of characters from which a summary is too long: MAX_CHARACTERS, or more if a summary of train has more.
+
+    Args:
+        train: CSV with the column summary; if there is no such file, the answer is MAX_CHARACTERS.
+
+    Raises:
+        YoyakError: if the file cannot be read as such a CSV.
+    """
+    if not train.is_file():
+        return MAX_CHARACTERS
+    lengths = (len(cells["summary"]) for _, cells in read_csv(train, required=["summary"], notes=CsvNotes()))
+    return max(MAX_CHARACTERS, *lengths)
+
+
+def check_submission(path: Path, *, test: Path, longest: int = MAX_CHARACTERS) -> tuple[list[str], list[str]]:
     """Check a CSV of predictions against the rows of the test file.
 
     Args:
         path: CSV with the columns fname and summary.
         test: CSV with the columns fname and dialogue.
+        longest: a summary with more characters is an error.
 
     Returns:
         Errors, which make the file unfit for submission, and warnings, each as messages.
@@ -123,7 +140,7 @@ def check_submission(path: Path, *, test: Path) -> tuple[list[str], list[str]]:
         warnings.append(f"{path}: the file starts with a byte order mark, which some programs read as part of fname")
     if fnames != list(dialogues):
         errors += _row_differences(fnames, list(dialogues), "the test file") or [_order(fnames, list(dialogues))]
-    for fault, places in sorted(_faulty_rows(path, rows, dialogues).items()):
+    for fault, places in sorted(_faulty_rows(path, rows, dialogues, longest).items()):
         message = f"{fault}: {_count(len(places), 'row', 'rows')}: {_shortened(places)}"
         (errors if fault in _ERRORS else warnings).append(message)
     distinct = len({row.cells["summary"] for row in rows})
@@ -145,11 +162,11 @@ def _read_dialogues(test: Path) -> dict[str, str]:
     return dialogues
 
 
-def _faulty_rows(path: Path, rows: Sequence[Row], dialogues: dict[str, str]) -> dict[str, list[str]]:
+def _faulty_rows(path: Path, rows: Sequence[Row], dialogues: dict[str, str], longest: int) -> dict[str, list[str]]:
     """For each kind of fault the places of the rows that have it."""
     places: dict[str, list[str]] = {}
     for line, cells in rows:
-        for fault in summary_faults(cells["summary"], dialogues.get(cells["fname"], "")):
+        for fault in summary_faults(cells["summary"], dialogues.get(cells["fname"], ""), longest=longest):
             places.setdefault(fault, []).append(place(path, line, cells["fname"]))
     return places
 
@@ -158,7 +175,7 @@ def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED_ROWS]) + (", …" if len(names) > MAX_NAMED_ROWS else "")
 
 
-def summary_faults(summary: str, dialogue: str) -> list[str]:
+def summary_faults(summary: str, dialogue: str, *, longest: int = MAX_CHARACTERS) -> list[str]:
     """The kinds of fault of one summary. `dialogue` is the raw text, or empty if it is not known."""
     if is_blank(summary):
         return ["empty"]
@@ -172,7 +189,7 @@ def summary_faults(summary: str, dialogue: str) -> list[str]:
     tags = set(TAG.findall(summary))
     listed = set(LISTED_TAGS)
     checks = {
-        "too long": len(summary) > MAX_CHARACTERS,
+        "too long": len(summary) > longest,
         "very short": len(summary.strip()) < MIN_CHARACTERS,
         "copies the dialogue": copies(summary, repaired),
         "half-written tag": _has_half_written_tag(summary),
