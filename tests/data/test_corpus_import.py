@@ -122,7 +122,7 @@ def test_export_refuses_changed_sources_and_unknown_rows(tmp_path: Path, nikl: l
     with pytest.raises(YoyakError, match="has changed since the import"):
         export(found, imported, tmp_path / "out.json", form="nikl", sources=[], excel=False)
     (tmp_path / "p.csv").write_text("fname,summary\nother,a\n", encoding="utf-8")
-    with pytest.raises(YoyakError, match=r"p\.csv: line 2 \(fname other\): no such row"):
+    with pytest.raises(YoyakError, match=r"p\.csv:2 \(fname other\): no such row"):
         read_exported(tmp_path / "p.csv", tmp_path / "raw")
 
 

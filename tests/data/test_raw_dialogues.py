@@ -44,7 +44,8 @@ def test_a_text_without_a_speaker_names_what_was_found_and_what_is_expected(valu
     with pytest.raises(YoyakError) as error:
         prepare_row("민수: 네", settings(values), source="note.txt")
     assert str(error.value) == (
-        'note.txt: no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요." (found "민수:")'
+        'note.txt: no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요."; '
+        '`yoyak import` turns names and other labels into tags (found "민수:")'
     )
 
 

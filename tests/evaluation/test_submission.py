@@ -183,7 +183,15 @@ def test_a_name_in_another_unicode_form_matches_and_is_told(tmp_path: Path, caps
     assert "U+1111 U+1167 U+11BC at character 1; expected U+D3C9 U+AC00 U+005F" in capsys.readouterr().err
     write_csv(tmp_path / "test.csv", [{"fname": "평가_0", "dialogue": DIALOGUE}], columns=["fname", "dialogue"])
     errors, _ = check_submission(path, test=tmp_path / "test.csv")
-    assert "fname has another Unicode form: " in errors[-1] and "U+1111" in errors[-1]
+    assert "fname looks the same, but has other characters: " in errors[-1] and "U+1111" in errors[-1]
+
+
+def test_a_name_with_an_outer_space_or_an_invisible_character_matches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = submission(tmp_path, {"test_0 ": GOOD, "test_1\u200b": GOOD})
+    assert read_predictions(path, fnames=["test_0", "test_1"]) == [GOOD, GOOD]
+    assert "2 fnames look like in the references, but not of the same characters: test_0  (U+0020 at" in capsys.readouterr().err
 
 
 def test_a_protected_name_is_explained(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ REASONS = {
     "combining_marks": "the text has more than 30 combining marks in a row",
     "empty_dialogue": "the dialogue is empty",
     "unknown_speaker": "a speaker tag is not one of #Person1# to #Person99#",
-    "no_speaker": 'no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요."',
+    "no_speaker": 'no speaker tag with a colon; expected lines such as "#Person1#: 안녕하세요."; `yoyak import` '
+    "turns names and other labels into tags",
     "nothing_said": "no turn has any text",
     "empty_summary": "the summary is empty",
     "simplify_could_not_be_undone": "the text has P1 already, or a letter or digit next to a tag, so that P1 cannot become "

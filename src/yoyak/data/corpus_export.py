@@ -14,7 +14,8 @@ from yoyak.data.speaker_names import restore_names
 from yoyak.system.atomic import atomic_file
 from yoyak.system.csv_files import read_csv, write_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import printable, read_json, read_jsonl, write_jsonl
+from yoyak.system.text_files import place as row_place
+from yoyak.system.text_files import read_json, read_jsonl, write_jsonl
 
 EXPORT_FORMATS = ("nikl", "aihub", "csv", "jsonl", "xlsx")
 
@@ -54,7 +55,7 @@ def read_exported(predictions: Path, imported: Path, *, keep_tags: bool = False)
         side = sides.get(cells["fname"])
         if side is None:
             raise YoyakError(
-                f"{predictions}: line {line} (fname {printable(cells['fname'])}): no such row in {imported}; name the folder "
+                f"{row_place(predictions, line, cells['fname'])}: no such row in {imported}; name the folder "
                 "that these dialogues were imported into with --import"
             )
         files.add(side["file"])

@@ -57,13 +57,14 @@ class UnmarkedLines:
         if self.named_lines:
             start = "1 of these lines starts" if self.named_lines == 1 else f"{self.named_lines} of these lines start"
             messages.append(
-                f"{name}: {start} with a name and a colon, so they are probably what another "
-                'speaker says; write a tag such as "#Person2#:" in place of each name'
+                f"{name}: {start} with a name and a colon, so probably another speaker says "
+                'this; write a tag such as "#Person2#:" in place of each name'
             )
         rows, lines = self.unmarked_rows / self.rows, self.unmarked_lines / self.lines
-        if max(rows, lines) > WARNING_SHARE:
+        if self.rows > 1 and max(rows, lines) > WARNING_SHARE:
             messages.append(
                 f"WARNING: {name}: {rows:.0%} of the dialogues have such lines ({lines:.0%} of all lines), so the model may "
-                'learn wrong speakers; start each turn with a tag such as "#Person1#:", and write each turn on one line'
+                'take what one speaker says for what another says; start each turn with a tag such as "#Person1#:", and write '
+                "each turn on one line"
             )
         return messages

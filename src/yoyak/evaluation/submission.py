@@ -35,7 +35,7 @@ _ERRORS = {  # other faults are warnings
 def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
     """The summaries of a CSV with the columns fname and summary, for `fnames` in their order.
 
-    Rows are matched by fname, and may have another order. Names that differ only in their Unicode form (NFC, NFD) match. What
+    Rows are matched by fname, and may have another order. Names that only look the same (NFC and NFD) match. What
     a user should know about the file is printed to stderr.
 
     Raises:
@@ -56,18 +56,23 @@ def read_predictions(path: Path, *, fnames: Sequence[str]) -> list[str]:
 
 
 def _matched_names(given: Sequence[str], expected: Sequence[str], path: Path) -> list[str]:
-    """The names of a file, with the expected form of those that differ only in their Unicode form."""
+    """The names of a file, with the expected one in place of those that only look like it."""
     known = set(expected)
-    by_form = {unicodedata.normalize("NFC", name): name for name in expected}
-    matched = [name if name in known else by_form.get(unicodedata.normalize("NFC", name), name) for name in given]
+    by_form = {_form(name): name for name in expected}
+    matched = [name if name in known else by_form.get(_form(name), name) for name in given]
     changed = [(name, other) for name, other in zip(given, matched, strict=True) if name != other]
     if changed:
         print(
-            f"{path}: {len(changed)} fnames have another Unicode form than in the references, such as "
-            f"{_difference(*changed[0])}; they are matched",
+            f"{path}: {_count(len(changed), 'fname looks', 'fnames look')} like in the references, but not of the same "
+            f"characters: {_difference(*changed[0])}; they are matched",
             file=sys.stderr,
         )
     return matched
+
+
+def _form(name: str) -> str:
+    """What names that look the same have in common: the composed form, without invisible characters and outer spaces."""
+    return unicodedata.normalize("NFC", without_invisible(name)).strip()
 
 
 def _difference(name: str, other: str) -> str:
@@ -219,7 +224,7 @@ def _row_differences(fnames: list[str], expected: list[str], where: str) -> list
         messages.append(f"{len(fnames)} rows; {where} {'have' if where.endswith('s') else 'has'} {len(expected)}")
     missing = [name for name in expected if name not in present]
     unknown = [name for name in fnames if name not in known]
-    forms = {unicodedata.normalize("NFC", name): name for name in missing}
+    forms = {_form(name): name for name in missing}
     groups = {
         "fname occurs twice": [name for name, count in Counter(fnames).items() if count > 1],
         "fname is missing": missing,
@@ -229,8 +234,8 @@ def _row_differences(fnames: list[str], expected: list[str], where: str) -> list
         if names:
             messages.append(f"{message}: {len(names)} ({_shortened([printable(name) for name in names])})")
     for name in unknown:
-        if other := forms.get(unicodedata.normalize("NFC", name)):
-            messages.append(f"fname has another Unicode form: {_difference(name, other)}")
+        if other := forms.get(_form(name)):
+            messages.append(f"fname looks the same, but has other characters: {_difference(name, other)}")
             break
     if any(is_protected(name) and name[1:] in missing for name in unknown):
         messages.append("fname has an apostrophe in front, as in a copy for spreadsheets; use the original file")
