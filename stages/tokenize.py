@@ -10,12 +10,13 @@ from yoyak.data.encoding_checks import describe_characters
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
 from yoyak.models.length_report import describe_lengths
+from yoyak.models.portable import describe_input
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_json
 
-SECTIONS = ("model", "prompt", "tokenizer")
+SECTIONS = ("model", "preprocess", "prompt", "tokenizer")
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
@@ -34,13 +35,16 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     positions = check_token_limits(chosen.checkpoint, chosen.revision, limits)
     verify_checksums(processed)
     tokenizer = family.load_tokenizer(params)
+    encoders = family.batch_encoders(tokenizer, params, read_jsonl(processed / "test.jsonl"))
+    settings = describe_input(family, tokenizer, encoders["test"], params, read_jsonl(processed / "test.jsonl"))
     with atomic_folder(output) as folder:
         report = tokenized_data.encode_files(
             {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
             folder,
-            family.batch_encoders(tokenizer, params, read_jsonl(processed / "test.jsonl")),
+            encoders,
             workers=os.cpu_count() or 1,
         )
+        settings.write(folder)
     for split, counts in report.items():
         for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions):
             print(f"{split}: {message}", flush=True)

@@ -1,11 +1,13 @@
 """Levels of cleaning: laughter, tears, fillers, emoji, repeated marks."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.random_texts import NOISES, QUICK, TEXTS
-from yoyak.data.noise import Noise, reduce_noise
+from yoyak.data.noise import Noise, as_substitutions, reduce_noise
 
 
 @pytest.mark.parametrize(
@@ -45,3 +47,21 @@ def test_clean_of_any_text_keeps_something(text: str, noise: Noise) -> None:
     cleaned = reduce_noise(text, noise)
     assert bool(cleaned.strip()) == bool(text.strip())
     assert set(cleaned) - set(text) <= set("웃음슬픔. ")
+
+
+@given(
+    st.text(st.sampled_from("가나 ㅋㅎㅠㅜㅇㅊㄷ.,!?~…#Person1: 웃음슬픔"), max_size=40),
+    st.sampled_from(["minimal", "moderate"]),
+)
+def test_the_substitutions_do_the_same_without_yoyak(text: str, noise: Noise) -> None:
+    line = f"#Person1#: {' '.join(text.split()) or '네'}"
+    expected = f"#Person1#: {reduce_noise(line.removeprefix('#Person1#: '), noise)}"
+    substitutions = as_substitutions(noise)
+    assert substitutions is not None
+    for pattern, replacement in substitutions:
+        line = re.sub(pattern, replacement, line)
+    assert line == expected
+
+
+def test_aggressive_cleaning_has_no_such_form() -> None:
+    assert as_substitutions("aggressive") is None

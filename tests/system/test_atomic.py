@@ -112,3 +112,23 @@ def test_links_at_the_place_of_output_are_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "precious/file").read_text() == "mine"
     assert [p.name for p in (tmp_path / "precious").iterdir()] == ["file"]
     assert not (place / "a.json").is_symlink() and not (place / "out").is_symlink()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_files_of_a_folder_have_the_modes_of_the_umask(tmp_path: Path, umask: int) -> None:
+    """safetensors writes its files with mode 0600."""
+    before = os.umask(umask)
+    try:
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / "sub").mkdir(mode=0o700)
+            for name in ("plain", "private", "sub/private"):
+                (folder / name).write_text("가", encoding="utf-8")
+                if "private" in name:
+                    (folder / name).chmod(0o600)
+            (folder / "link").symlink_to("plain")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.lstat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*") if not path.is_symlink()}
+    assert set(modes) == {"sub", "plain", "private", CHECKSUMS_FILE}
+    assert modes.pop("sub") == 0o777 & ~umask
+    assert set(modes.values()) == {0o666 & ~umask}

@@ -16,6 +16,7 @@ from yoyak.cli import (
     experiment_commands,
     import_commands,
     maintenance_commands,
+    package_commands,
     run_commands,
     score_commands,
     search_commands,
@@ -28,7 +29,7 @@ from yoyak.system.errors import exit_with_message
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Set up and check": setup_commands.COMMANDS,
     "Bring data in and out": import_commands.COMMANDS,
-    "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS),
+    "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS, *package_commands.COMMANDS),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS),
     "Search": search_commands.COMMANDS,
     "Maintain": maintenance_commands.COMMANDS,

@@ -199,6 +199,28 @@ class Generation(Section):
         description="Repair the ends of summaries that were cut off. `auto` does it if that raises the dev score."
     )
 
+    @classmethod
+    def plain(cls, *, max_new_tokens: int, num_beams: int, seed: int = 0, batch_size: int = 32) -> Self:
+        """Plain beam search, for where the section of params.yaml must not have an effect, or is not known."""
+        return cls(
+            max_new_tokens=max_new_tokens,
+            min_new_tokens=0,
+            num_beams=num_beams,
+            do_sample=False,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            repetition_penalty=1.0,
+            length_penalty=1.0,
+            no_repeat_ngram_size=0,
+            early_stopping=True,
+            blocked_scripts=[],
+            seed=seed,
+            batch_size=batch_size,
+            backend="auto",
+            postprocess="never",
+        )
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.min_new_tokens > self.max_new_tokens:

@@ -40,3 +40,21 @@ def reduce_noise(text: str, noise: Noise) -> str:
         cleaned = _REPEATED.sub(lambda match: match[1] or match[2] or ".", cleaned)
     cleaned = _SPACE_BEFORE_MARK.sub("", re.sub(r"\s+", " ", cleaned).strip())
     return cleaned or text
+
+
+def as_substitutions(noise: Noise) -> list[tuple[str, str]] | None:
+    """The same cleaning as pairs of a regular expression and its replacement, for programs without yoyak.
+
+    Each is replaced everywhere in a line, one after the other. None for `aggressive`, which needs more than that.
+    """
+    if noise == "aggressive":
+        return None
+    if noise == "minimal":
+        return []
+    return [
+        (_TEARS.pattern, " 슬픔 "),
+        (_LAUGHTER.pattern, " 웃음 "),
+        (r"\s+", " "),
+        (r"^ | $", ""),
+        (_SPACE_BEFORE_MARK.pattern, ""),
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from yoyak.config.fields import Section
+from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data import prompts
@@ -94,7 +95,8 @@ class Summarizer:
 
         Args:
             folder: a stage's output such as models/kobart or models/qlora, or the output of `yoyak merge`.
-            params: the params to use. By default params.yaml of the repository that holds `folder` is read.
+            params: the params to use. By default params.yaml of the repository that holds `folder` is read. A package
+                (`yoyak package`), and a model outside a repository, use the settings in their own yoyak.json.
             decisions: what predict decided. By default it is read from metrics/predict.json of that repository, if that
                 report belongs to the family in `folder`.
 
@@ -105,9 +107,17 @@ class Summarizer:
         folder = Path(folder)
         root = _repository_of(folder)
         if params is None:
-            if root is None:
-                raise YoyakError(f"{folder}: no params.yaml in the folders above it; pass params=load_params(...)")
-            params = load_params(root / "params.yaml")
+            own = ModelSettings.read(folder)
+            if own is not None and (own.generation is not None or root is None):  # a package, or a copy of a model
+                params = own.params(folder)
+                decisions = decisions or Decisions(own.backend, own.postprocess, own.names_topic)
+            elif root is None:
+                raise YoyakError(
+                    f"{folder}: no {SETTINGS_FILE} in it, and no params.yaml in the folders above it; "
+                    "pass params=load_params(...)"
+                )
+            else:
+                params = load_params(root / "params.yaml")
         family = family_of_folder(folder)
         if decisions is None:
             decisions = Decisions()

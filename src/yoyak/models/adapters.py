@@ -1,5 +1,6 @@
 """LoRA adapters on disk: saving one with a record of its base, loading it on that base, and merging both into one model."""
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +11,13 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from yoyak.config.model_settings import SETTINGS_FILE
 from yoyak.config.sections import QuantizedCheckpoint
 from yoyak.models import causal_lm
 from yoyak.models.checkpoints import fingerprint, one_line, verify_checkpoint
 from yoyak.models.finite_weights import check_finite
 from yoyak.models.lora import compute_trained_rows_only, silence_known_warnings
-from yoyak.models.tokenizer_loading import load_tokenizer
+from yoyak.models.tokenizer_loading import load_tokenizer, save_tokenizer
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, write_json
@@ -31,7 +33,8 @@ def save(
     config.target_modules = sorted(config.target_modules)  # a set, whose order differs from process to process
     model.save_pretrained(str(folder))
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    tokenizer.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     record = {**settings.model_dump(), "precision": precision, "sha256": fingerprint(settings.checkpoint)}
     write_json(folder / BASE_FILE, record)
 
@@ -162,5 +165,19 @@ def merge(folder: Path, output: Path) -> None:
     model, _ = causal_lm.load(settings, tokenizer, precision=precision)
     merged = _merge_adapter(model, folder, settings, precision)
     merged.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    print(f"{output}: {merged.num_parameters():,} parameters, {precision}", file=sys.stderr, flush=True)
+    _name_rope_as_version_4_does(output / "config.json")
+    save_tokenizer(tokenizer, output)
+    for name in ("generation_config.json", SETTINGS_FILE):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, output / name)
+    print(f"merged: {merged.num_parameters():,} parameters, {precision}", file=sys.stderr, flush=True)
+
+
+def _name_rope_as_version_4_does(path: Path) -> None:
+    """Add the names of transformers 4 for rotary positions to a config.json. It would use other positions without them."""
+    config: dict[str, Any] = read_json(path)
+    rope = config.get("rope_parameters")
+    if isinstance(rope, dict) and "rope_theta" in rope:
+        scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+        config |= {"rope_theta": rope["rope_theta"], "rope_scaling": None if rope.get("rope_type") == "default" else scaling}
+        write_json(path, config)

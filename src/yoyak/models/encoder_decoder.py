@@ -8,6 +8,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedToken
 
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
 from yoyak.models.finite_weights import check_finite
+from yoyak.models.tokenizer_loading import save_tokenizer
 from yoyak.system.errors import YoyakError
 
 
@@ -99,4 +100,4 @@ def correct_special_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write what `from_pretrained` loads: config, safetensors, generation config, tokenizer."""
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)

@@ -1,8 +1,9 @@
-"""Loading a checkpoint's tokenizer so that tags are single tokens and decoding gives back the text that was encoded."""
+"""Loading and saving a tokenizer so that tags are single tokens and decoding gives back the text that was encoded."""
 
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
@@ -10,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from yoyak.models.checkpoints import from_pretrained_arguments, one_line, verify_checkpoint
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import read_json, write_json
 
 T5_PRE_TOKENIZERS = [pre_tokenizers.WhitespaceSplit, pre_tokenizers.Metaspace]
 # If files are missing, transformers builds an empty tokenizer with five tokens. Any real vocabulary has more than 50.
@@ -57,6 +59,22 @@ def load_tokenizer(
             raise YoyakError(f"{checkpoint}: its texts do not end with {tokenizer.eos_token}; use an mBART-50 checkpoint")
     tokenizer.model_max_length = int(1e9)  # yoyak limits lengths itself; without this, long texts print a warning
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer that transformers 4 and 5 load.
+
+    transformers 5 names a class that 4 does not have, gives the list of further special tokens another name, and adds how the
+    tokenizer was loaded.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = {key: value for key, value in read_json(path).items() if key not in ("backend", "is_local", "local_files_only")}
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(config.get("extra_special_tokens"), list):
+        config["additional_special_tokens"] = config.pop("extra_special_tokens")
+    write_json(path, config)
 
 
 def _from_pretrained(checkpoint: str, arguments: dict[str, Any]) -> PreTrainedTokenizerBase:

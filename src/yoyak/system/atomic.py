@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from yoyak.system.checksums import write_checksums
+from yoyak.system.checksums import CHECKSUMS_FILE, write_checksums
 from yoyak.system.locks import exclusive_lock
 
 
@@ -46,6 +46,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         new.mkdir()
         yield new
         write_checksums(new)
+        _give_usual_modes(new)
         with exclusive_lock(path.parent):
             if path.is_symlink() or path.exists():
                 os.replace(path, old)
@@ -70,6 +71,16 @@ def _temporary_folder_next_to(path: Path) -> Iterator[Path]:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _give_usual_modes(folder: Path) -> None:
+    """Give files and folders below `folder` the modes that the umask asks for. Some libraries write with mode 0600."""
+    usual = {kind: (folder / name).stat().st_mode for kind, name in (("file", CHECKSUMS_FILE), ("folder", ""))}
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            mode = usual["folder" if path.is_dir() else "file"]
+            if path.stat().st_mode != mode:
+                path.chmod(mode & 0o777)
 
 
 def _flush_folder(path: Path) -> None:

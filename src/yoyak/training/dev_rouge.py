@@ -57,7 +57,12 @@ def dev_rouge_function(
         ids[: labels.count(-100)] if -100 in labels else ids
         for ids, labels in zip(dev["input_ids"], dev["labels"], strict=True)
     ]
-    settings = _generation_settings(training, max_target_length=max_target_length)
+    settings = Generation.plain(  # the section `generation` has no effect here, or a change to it would retrain the model
+        max_new_tokens=max_target_length,
+        num_beams=training.generation_num_beams,
+        seed=training.seed,
+        batch_size=training.per_device_eval_batch_size,
+    )
 
     def dev_rouge(model: PreTrainedModel) -> dict[str, float]:
         generation_config = model.generation_config
@@ -76,25 +81,3 @@ def dev_rouge_function(
         return rouge.summarize(rows)
 
     return dev_rouge
-
-
-def _generation_settings(training: Training, *, max_target_length: int) -> Generation:
-    """Plain beam search. The section `generation` has no effect here, or a change to it would retrain the model."""
-    return Generation(
-        max_new_tokens=max_target_length,
-        min_new_tokens=0,
-        num_beams=training.generation_num_beams,
-        do_sample=False,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=0,
-        repetition_penalty=1.0,
-        length_penalty=1.0,
-        no_repeat_ngram_size=0,
-        early_stopping=True,
-        blocked_scripts=[],
-        seed=training.seed,
-        batch_size=training.per_device_eval_batch_size,
-        backend="auto",
-        postprocess="never",
-    )

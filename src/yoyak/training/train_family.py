@@ -1,15 +1,18 @@
 """Training a model of any family, from tokenized rows to the model's folder: what the training stages run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import set_seed
 
 from yoyak.config.fields import Section
+from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
 from yoyak.config.sections import Params
 from yoyak.data.person_tags import PersonTags
 from yoyak.data.tokenized_data import load_tokenized
 from yoyak.models.families.base import Family
+from yoyak.models.portable import write_generation_defaults
 from yoyak.system import hardware
 from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
@@ -41,6 +44,9 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     splits = load_tokenized(tokenized)
     references = _dev_references(processed / "dev.jsonl", splits["dev"]["fname"], params.preprocess.person_tags)
     data = TrainingData(splits, references, params.tokenizer.max_target_length)
+    settings = ModelSettings.read(tokenized)
+    if settings is None:
+        raise YoyakError(f"{tokenized / SETTINGS_FILE}: no such file; run `dvc repro`")
     setup = family.prepare_training(params)
     print(setup.description, flush=True)
     if params.training.debug:
@@ -55,8 +61,16 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     }
     if family.trains_adapter:
         result_depends_on["lora"] = params.lora
+
+    def save(folder: Path) -> None:
+        setup.save(folder)
+        settings.write(folder)
+        beams = params.training.generation_num_beams
+        defaults = {"max_new_tokens": params.tokenizer.max_target_length, "num_beams": beams, "early_stopping": beams > 1}
+        write_generation_defaults(folder, **defaults)
+
     with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
-        fit(setup, data, params.training, checkpoints=checkpoints, metrics=metrics, output=output)
+        fit(replace(setup, save=save), data, params.training, checkpoints=checkpoints, metrics=metrics, output=output)
 
 
 def _dev_references(path: Path, fnames: Sequence[str], person_tags: PersonTags) -> DevReferences:

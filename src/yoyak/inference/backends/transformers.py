@@ -13,23 +13,30 @@ from yoyak.inference.outputs import Output, outputs_from_tokens
 from yoyak.models.families.base import LoadedModel
 
 
-def generation_config(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
-    """Make the GenerationConfig. Settings of sampling and beam search are set only if they have an effect."""
+def decoding_arguments(settings: Generation) -> dict[str, Any]:
+    """The arguments of GenerationConfig. Those of sampling and beam search are set only if they have an effect."""
     sampling = {key: getattr(settings, key) for key in ("temperature", "top_p", "top_k")} if settings.do_sample else {}
     beams = (
         {"length_penalty": settings.length_penalty, "early_stopping": settings.early_stopping} if settings.num_beams > 1 else {}
     )
-    ends = model.generation_config.eos_token_id  # a chat model may have more ends of text than its tokenizer
-    return GenerationConfig(
-        max_length=None,
-        max_new_tokens=settings.max_new_tokens,
-        min_new_tokens=settings.min_new_tokens or None,
-        num_beams=settings.num_beams,
-        do_sample=settings.do_sample,
-        repetition_penalty=settings.repetition_penalty,
-        no_repeat_ngram_size=settings.no_repeat_ngram_size,
+    return {
+        "max_length": None,
+        "max_new_tokens": settings.max_new_tokens,
+        "min_new_tokens": settings.min_new_tokens or None,
+        "num_beams": settings.num_beams,
+        "do_sample": settings.do_sample,
+        "repetition_penalty": settings.repetition_penalty,
+        "no_repeat_ngram_size": settings.no_repeat_ngram_size,
         **beams,
         **sampling,
+    }
+
+
+def generation_config(settings: Generation, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> GenerationConfig:
+    """Make the GenerationConfig of a model."""
+    ends = model.generation_config.eos_token_id  # a chat model may have more ends of text than its tokenizer
+    return GenerationConfig(
+        **decoding_arguments(settings),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=ends if isinstance(ends, list) else tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
