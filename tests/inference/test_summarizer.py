@@ -72,7 +72,7 @@ def test_params_and_decisions_come_from_the_repository_of_the_model(params: Para
 def test_params_are_searched_in_all_folders_above_the_model(tiny: Path, tmp_path: Path) -> None:
     base = tmp_path / "repository/models/base/tiny"
     shutil.copytree(tiny, base)
-    with pytest.raises(YoyakError, match=r"base/tiny: no params\.yaml in the folders above it; pass params=load_params"):
+    with pytest.raises(YoyakError, match=r"base/tiny: no yoyak\.json in it, and no params\.yaml in the folders above it; pass"):
         Summarizer.load(base)
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     text = text.replace("max_input_length: 512", "max_input_length: 128")

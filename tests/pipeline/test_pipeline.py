@@ -53,6 +53,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
         *(f"data/processed/{split}.jsonl" for split in ("train", "dev", "test")),
         "data/rejects/rows.jsonl",
         "data/tokenized/dataset_dict.json",
+        "data/tokenized/yoyak.json",
         *(
             f"data/tokenized/{split}/{name}"
             for split in ("train", "dev", "test")
@@ -67,6 +68,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
                 "model.safetensors",
                 "tokenizer.json",
                 "tokenizer_config.json",
+                "yoyak.json",
             )
         ),
         *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores", "summary")),

@@ -39,7 +39,7 @@ def _add_package_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command(
         name="package",
-        summary="Write the trained model as a folder that transformers loads without yoyak.",
+        summary="Write the trained model as a folder for transformers.",
         description="Write the trained model of the workspace as a folder for others: weights (an adapter is merged into its "
         "base), tokenizer, decoding settings, the settings of its input (yoyak.json), hashes, and a model card with the scores "
         "and code that runs it with transformers alone. For an experiment, run `dvc exp apply EXP` first. The same model "
