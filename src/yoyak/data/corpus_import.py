@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from yoyak.data.importers.sources import checksum, find_sources, split_of_name
 from yoyak.data.leak_guard import FirstValues
 from yoyak.data.masks import MaskMode
 from yoyak.data.near_duplicates import THRESHOLD, spoken_letters
+from yoyak.system.atomic import temporary_folder_next_to
 from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, to_json, write_json
@@ -80,9 +80,7 @@ def import_corpus(paths: Sequence[Path], output: Path, settings: ImportSettings,
     if output.exists() and not output.is_dir():
         raise YoyakError(f"{output}: is a file; --output needs a folder")
     with ExitStack() as stack:
-        work = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".tmp"))
-        )
+        work = stack.enter_context(temporary_folder_next_to(output))
         staged, unpacked = work / "files", work / "unpacked"
         staged.mkdir()
         suffix = f".{settings.only}" if settings.only else ""
@@ -229,8 +227,7 @@ def _choose_splits(rows: _Rows, settings: ImportSettings, report: ImportReport) 
         splits = [
             split if has or split == "test" else UNLABELLED for split, has in zip(rows.splits, rows.has_summary, strict=True)
         ]
-        pairs = [(first, second) for first, second, _ in rows.pairs]
-        for row, other in evaluation_wins(pairs, splits).items():
+        for row, other in evaluation_wins(rows.pairs, splits).items():
             report.drop(place=rows.names[row], name=rows.names[row], reason="near_duplicate", found=rows.names[other])
             splits[row] = ""
     return splits

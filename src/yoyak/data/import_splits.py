@@ -41,9 +41,16 @@ class DuplicateFinder:
         """Args: letters_of: the `spoken_letters` of a row that was added before, by its number."""
         self._letters_of = letters_of
         self._index = new_index()
+        self._first_of: dict[bytes, int] = {}
 
     def add(self, row: int, letters: str) -> list[tuple[int, float]]:
-        """The rows before `row` that are near-duplicates, each with its similarity (exact Jaccard index)."""
+        """The rows before `row` that are near-duplicates, each with its similarity (exact Jaccard index).
+
+        Of equal rows only the first is compared with others: a text that occurs 10,000 times makes no 50 million pairs.
+        """
+        first = self._first_of.setdefault(hashlib.blake2b(letters.encode(), digest_size=16).digest(), row)
+        if first != row:
+            return [(first, 1.0)]
         minhash = signature(letters)
         candidates = [(other, jaccard(letters, self._letters_of(other))) for other in sorted(self._index.query(minhash))]
         self._index.insert(row, minhash)
@@ -81,14 +88,26 @@ def split_at_random(units: Units, names: Sequence[str], shares: Mapping[str, flo
     return splits
 
 
-def evaluation_wins(pairs: Sequence[tuple[int, int]], splits: Sequence[str]) -> dict[int, int]:
-    """Of near-duplicates in two splits, the rows to leave out, each with the row that stays.
+def evaluation_wins(pairs: Sequence[tuple[int, int, float]], splits: Sequence[str]) -> dict[int, int]:
+    """Of near-duplicates in two splits, the rows to leave out, each with a row that stays.
 
     What evaluates stays: test before dev before train.
+
+    Args:
+        pairs: what `DuplicateFinder` found: two rows and their similarity, 1 if they are equal.
+        splits: of each row; rows of other files are left alone.
     """
+    first_of = {second: first for first, second, similarity in pairs if similarity == 1}
+    equal: dict[int, list[int]] = {}  # all rows of each set of equal rows, by its first row
+    for row in sorted({row for pair in pairs for row in pair[:2]}):
+        if splits[row] in SPLITS:
+            equal.setdefault(first_of.get(row, row), []).append(row)
     left_out: dict[int, int] = {}
-    for first, second in pairs:
-        if splits[first] != splits[second] and splits[first] in SPLITS and splits[second] in SPLITS:
-            loser, winner = sorted((first, second), key=lambda row: SPLITS.index(splits[row]))
-            left_out.setdefault(loser, winner)
+    for first, second, _ in pairs:
+        sets = [equal.get(first_of.get(row, row), []) for row in (first, second)]
+        rows = [row for members in sets for row in members]
+        winner = max(rows, key=lambda row: SPLITS.index(splits[row]), default=None)
+        for row in rows:
+            if winner is not None and splits[row] != splits[winner]:
+                left_out.setdefault(row, winner)
     return left_out

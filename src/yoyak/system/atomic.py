@@ -20,7 +20,7 @@ def atomic_file(path: Path) -> Iterator[IO[str]]:
     Line ends are written as they are given. Missing parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_folder_next_to(path) as temporary:
+    with temporary_folder_next_to(path) as temporary:
         # Mode "x" fails on an existing name, so it never writes through a link that somebody placed there.
         with open(temporary / path.name, "x", encoding="utf-8", newline="") as file:
             yield file
@@ -41,7 +41,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         A temporary folder. Write the files into it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_folder_next_to(path) as temporary:
+    with temporary_folder_next_to(path) as temporary:
         new, old = temporary / path.name, temporary / "old"
         new.mkdir()
         yield new
@@ -55,7 +55,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_folder_next_to(path: Path) -> Iterator[Path]:
+def temporary_folder_next_to(path: Path) -> Iterator[Path]:
     """A hidden, locked folder next to `path`, on the same file system. It is deleted at the end.
 
     Temporary folders of killed processes are deleted too: nobody holds their lock.

@@ -112,6 +112,13 @@ def test_json_with_the_users_columns(tmp_path: Path) -> None:
     assert (name, records[0].id, texts(records[0])) == ("json", "1", ["안녕", "응"])
 
 
+def test_json_of_other_corpora_with_lists_of_utterances(tmp_path: Path) -> None:
+    turns = [{"speaker": {"id": "1", "age": "20대"}, "text": "안녕"}, {"speaker": {"id": "2", "age": "30대"}, "text": "응"}]
+    for key in ("conversations", "utterance", "lines"):
+        _, records = read(samples.write_json(tmp_path / "a.json", {"document": [{"id": "d", key: turns}]}))
+        assert [(turn.speaker, turn.utterance) for turn in records[0].turns] == [("1", "안녕"), ("2", "응")]
+
+
 @pytest.mark.parametrize("kind", samples.KAKAO)
 def test_kakaotalk_of_every_program_gives_a_dialogue_a_day(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"chat.{'csv' if kind == 'macos' else 'txt'}"

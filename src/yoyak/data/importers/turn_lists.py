@@ -44,6 +44,14 @@ def is_turn_list(value: object) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and find_key(value[0], TEXT_KEYS) is not None
 
 
+def _label(value: object) -> str:
+    """The label of a speaker, who may be an object such as {"id": "1", "age": "20대"}."""
+    if isinstance(value, dict):
+        key = find_key(value, ("id", "name", *SPEAKER_KEYS))
+        value = value[key] if key else None
+    return " ".join(text_of(value).split())
+
+
 def add_turns(record: Record, items: Sequence[Any], *, speaker: str | None = None, utterance: str | None = None) -> Record:
     """Add the turns of a list of utterances to a record. A list that cannot be used sets the record's problem.
 
@@ -63,7 +71,7 @@ def add_turns(record: Record, items: Sequence[Any], *, speaker: str | None = Non
         text_key = utterance if utterance in item else find_key(item, TEXT_KEYS)
         speaker_key = speaker if speaker in item else find_key(item, SPEAKER_KEYS)
         text = text_of(item[text_key]) if text_key else ""
-        label = text_of(item[speaker_key]).strip() if speaker_key else ""
+        label = _label(item[speaker_key]) if speaker_key else ""
         if is_blank(text):
             record.counts["empty_utterance"] = record.counts.get("empty_utterance", 0) + 1
         elif is_blank(label):
