@@ -30,6 +30,8 @@ TEST = [f"test_{n}" for n in range(6)]
         ("두 사람은 👨\u200d👩\u200d👧 내일 만나기로 합니다.", []),
         ("두 사람은 내일 만나기로 하고 #@이모티콘#", []),
         ("#@이름#은 내일 만나기로 하고 #@시스템#사진#", []),
+        ("＃Person1＃은 #Person2#에게 내일 &lt;만나자&gt;고<br>합니다.", ["full width tag", "html break", "html entity"]),
+        (unicodedata.normalize("NFD", "두 사람은 내일 만납니다."), ["decomposed hangul"]),
         ("'- 두 사람은 내일 만나기로 합니다.", ["apostrophe before =, +, - or @, as in a copy for spreadsheets"]),
         ("만난다.", ["very short"]),
         ("만" * 500, []),
@@ -192,6 +194,11 @@ def test_a_name_with_an_outer_space_or_an_invisible_character_matches(
     path = submission(tmp_path, {"test_0 ": GOOD, "test_1\u200b": GOOD})
     assert read_predictions(path, fnames=["test_0", "test_1"]) == [GOOD, GOOD]
     assert "2 fnames look like in the references, but not of the same characters: test_0  (U+0020 at" in capsys.readouterr().err
+
+
+def test_summaries_without_any_text_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_predictions(submission(tmp_path, {"a": GOOD, "b": "\u3164"}), fnames=["a", "b"]) == [GOOD, "\u3164"]
+    assert "submission.csv:3 (fname b): 1 summary without any text" in capsys.readouterr().err
 
 
 def test_a_protected_name_is_explained(tmp_path: Path) -> None:

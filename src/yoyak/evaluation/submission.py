@@ -19,6 +19,8 @@ from yoyak.system.text_files import list_rows, place, printable
 MIN_CHARACTERS, MAX_CHARACTERS = 10, 500
 MIN_DISTINCT_SHARE = 0.5
 MAX_NAMED_ROWS = 5  # rows that a message names for one kind of fault
+# What preprocess repairs in a raw text. In a summary it is a warning.
+_DAMAGE = {"decomposed_hangul", "full_width_tag", "half_width", "html_break", "html_entity", "translated_tag"}
 _ERRORS = {  # other faults are warnings
     "empty",
     "no text (nan, None, null)",
@@ -207,7 +209,15 @@ def summary_faults(summary: str, dialogue: str, *, longest: int = MAX_CHARACTERS
     }
     # A line break of its own has the fault "newline".
     artefacts = [f"artefact: {name}" for name in remove_artefacts(summary)[1] if name != "line_breaks"]
-    return [fault for fault, present in checks.items() if present] + artefacts
+    faults = [fault for fault, present in checks.items() if present] + artefacts
+    return faults + [kind.replace("_", " ") for kind in sorted(_damage(summary))]
+
+
+def _damage(text: str) -> set[str]:
+    try:
+        return set(repair(text)[1]) & _DAMAGE
+    except BadDialogueError:  # a control character, which is a fault of its own
+        return set()
 
 
 def _has_half_written_tag(summary: str) -> bool:
