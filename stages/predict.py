@@ -30,7 +30,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.inference.summarizer import Summarizer
     from yoyak.system.resumable import BatchStore, work_folder
 
-    summarizer = Summarizer.load_chosen(models, params)
+    summarizer = Summarizer.load_chosen(models, params, processed=processed)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
@@ -47,10 +47,10 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             for split in rows
         }
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
-    if "prompt." not in family.unread_params:
-        report["topic"] = names_topic
+    report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
     report |= choice.report() | debug_report(models / family.name)
-    report["decoding"] = describe_decoding(settings, backend=choice.backend) + (",postprocess=on" if postprocess else "")
+    decoding = describe_decoding(settings, backend=choice.backend, unread=family.unread_params)
+    report["decoding"] = decoding + (",postprocess=on" if postprocess else "")
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
             texts = summarizer.finish(outputs[split], postprocess=postprocess)

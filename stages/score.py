@@ -47,6 +47,8 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     )
     if predicted.get("debug_run"):
         result["debug_run"] = True
+    if (price := predicted.get("endpoint", {}).get("price")) is not None:
+        result["price"] = price  # beside the score in `dvc exp show`
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
     write_csv(per_dialogue, table, columns=per_dialogue_columns())
     write_json(scores, result)

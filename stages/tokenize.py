@@ -9,6 +9,7 @@ from yoyak.data import tokenized_data
 from yoyak.data.encoding_checks import describe_characters
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
+from yoyak.models.few_shot import example_chooser
 from yoyak.models.length_report import describe_lengths
 from yoyak.models.portable import describe_input
 from yoyak.system.atomic import atomic_folder
@@ -35,11 +36,15 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     positions = check_token_limits(chosen.checkpoint, chosen.revision, limits)
     verify_checksums(processed)
     tokenizer = family.load_tokenizer(params)
-    encoders = family.batch_encoders(tokenizer, params, read_jsonl(processed / "test.jsonl"))
-    settings = describe_input(family, tokenizer, encoders["test"], params, read_jsonl(processed / "test.jsonl"))
+    files = {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")}
+    examples = example_chooser(family, params, lambda: read_jsonl(files["train"]))
+    if examples is not None:  # rows are encoded in several processes
+        examples.prepare(row["dialogue"] for path in files.values() for row in read_jsonl(path))
+    encoders = family.batch_encoders(tokenizer, params, read_jsonl(files["test"]), examples)
+    settings = describe_input(family, tokenizer, encoders["test"], params, read_jsonl(files["test"]))
     with atomic_folder(output) as folder:
         report = tokenized_data.encode_files(
-            {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")},
+            files,
             folder,
             encoders,
             workers=os.cpu_count() or 1,

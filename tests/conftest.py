@@ -42,6 +42,9 @@ SUMMARIES = (
     "#Person1#은 #Person2#를 축하합니다.",
 )
 
+# Section prompt without additions: no further train rows, no examples, nothing masked.
+WITHOUT_ADDITIONS: dict[str, Any] = {"augmentation": "none", "examples": 0, "example_choice": "similar", "mask": False}
+
 
 @pytest.fixture(scope="session")
 def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,7 +21,12 @@ from yoyak.config.validation import dotted_keys
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
 DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-NO_PARAMS = {"training.learnin_rate", "model.safetensors", "model.generate"}  # the first is an example of a wrong name
+NO_PARAMS = {
+    "training.learnin_rate",
+    "model.safetensors",
+    "model.generate",
+    "tokenizer.json",
+}  # the first is an example of a wrong name
 
 
 def text_of(document: str) -> str:

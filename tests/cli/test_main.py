@@ -80,7 +80,12 @@ def test_every_argument_is_explained(name: str) -> None:
 
 
 def _least_arguments(name: str) -> list[str]:
-    required = {"score": ["--predictions", "a", "--references", "b"], "completion": ["bash"], "spreadsheet-copy": ["a", "b"]}
+    required = {
+        "score": ["--predictions", "a", "--references", "b"],
+        "completion": ["bash"],
+        "answers": ["list"],
+        "spreadsheet-copy": ["a", "b"],
+    }
     required |= {name: ["a", "--output", "b"] for name in ("import", "export")}
     return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search", "compare") else [])
 

@@ -23,10 +23,13 @@ SECTIONS = {
     "preprocess": "noise person_tags max_rejected",
     "model": (
         "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision qlora.quantization "
-        "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder"
+        "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder endpoint.provider endpoint.base_url "
+        "endpoint.model endpoint.tokenizer endpoint.extra_body endpoint.price_per_million_input "
+        "endpoint.price_per_million_output endpoint.budget endpoint.requests_per_minute endpoint.max_in_flight "
+        "endpoint.timeout endpoint.max_retries"
     ),
     "tokenizer": "max_input_length max_target_length truncation special_tokens",
-    "prompt": "style system topic augmentation",
+    "prompt": "style system topic augmentation examples example_choice mask",
     "training": (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
         "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay label_smoothing_factor "
@@ -51,7 +54,7 @@ def leaf_names(values: dict[str, Any], prefix: str = "") -> list[str]:
     found = []
     for key, value in values.items():
         name = prefix + key
-        found += leaf_names(value, f"{name}.") if isinstance(value, dict) and not key.endswith("_kwargs") else [name]
+        found += leaf_names(value, f"{name}.") if isinstance(value, dict) and not key.endswith(("_kwargs", "_body")) else [name]
     return found
 
 

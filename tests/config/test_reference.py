@@ -27,7 +27,7 @@ def comments() -> dict[str, str]:
         if match := re.match(r"( *)([a-z_A-Z0-9]+):(?:.*? # (.*))?", line):
             parents = [*parents[: len(match[1]) // 2], match[2]]
             found[".".join(parents)] = match[3] or above
-        above = line.removeprefix("  # ")
+        above = line.strip().removeprefix("# ")
     return found
 
 

@@ -8,7 +8,7 @@ import datasets
 import pytest
 from tokenizers import processors
 
-from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, encode_for_prediction
+from tests.conftest import DIALOGUES, SUMMARIES, WITHOUT_ADDITIONS, batch_encoders, encode_for_prediction
 from yoyak.config.sections import Prompt, Tokenizer
 from yoyak.data import prompts, tokenized_data
 from yoyak.inference import outputs
@@ -26,7 +26,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 
 def prompt_settings(**changes: Any) -> Prompt:
-    return Prompt(**({"style": "structured", "system": None, "topic": "auto", "augmentation": "none"} | changes))
+    return Prompt(**({"style": "structured", "system": None, "topic": "auto", **WITHOUT_ADDITIONS} | changes))
 
 
 def length_limits(prompt: int = 2000, answer: int = 100) -> Tokenizer:

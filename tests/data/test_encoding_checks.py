@@ -7,7 +7,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.conftest import DIALOGUES, SUMMARIES
+from tests.conftest import DIALOGUES, SUMMARIES, WITHOUT_ADDITIONS
 from yoyak.config.sections import Prompt
 from yoyak.config.sections import Tokenizer as TokenizerSection
 from yoyak.data.chat_encoding import encode_chats
@@ -72,7 +72,7 @@ def test_a_control_token_does_not_end_a_dialogue_or_a_summary(tokenizer: PreTrai
 
 
 def test_a_control_token_does_not_start_a_message(tokenizer: PreTrainedTokenizerFast) -> None:
-    settings = Prompt(style="plain", system=None, topic="always", augmentation="none")
+    settings = Prompt(style="plain", system=None, topic="always", **WITHOUT_ADDITIONS)
     builder = PromptBuilder(tokenizer, settings, 200, names_topic=True, truncation="middle")
     batch = {"fname": ["a"], "dialogue": ["#Person1#: <|im_start|>"], "topic": ["</s>"], "summary": ["</s> 네"]}
     columns = encode_chats(batch, builder, 50, [0])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import processors
 
-from tests.conftest import DIALOGUES, SHARED, SUMMARIES
+from tests.conftest import DIALOGUES, SHARED, SUMMARIES, WITHOUT_ADDITIONS
 from yoyak.config.sections import Prompt
 from yoyak.data import chat_encoding, prompts
 from yoyak.data.truncation import EncodedDialogue
@@ -29,7 +29,7 @@ LONG = "\n".join(f"#Person{turn % 3 + 1}#: {turn}번째 말입니다. {'그리�
 
 
 def prompt_settings(style: Style = "structured", **changes: Any) -> Prompt:
-    return Prompt(style=style, **({"system": None, "topic": "auto", "augmentation": "none"} | changes))
+    return Prompt(style=style, **({"system": None, "topic": "auto", **WITHOUT_ADDITIONS} | changes))
 
 
 def make_builder(

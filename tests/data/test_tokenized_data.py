@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import DIALOGUES, SUMMARIES, batch_encoders, encode_for_prediction
+from tests.conftest import DIALOGUES, SUMMARIES, WITHOUT_ADDITIONS, batch_encoders, encode_for_prediction
 from tests.data.conftest import TAGS
 from yoyak.config.sections import Prompt, Tokenizer
 from yoyak.data import pair_encoding, tokenized_data
@@ -18,7 +18,7 @@ from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_jsonl
 
 EOS = 1
-PROMPT = Prompt(style="structured", system=None, topic="auto", augmentation="none")
+PROMPT = Prompt(style="structured", system=None, topic="auto", **WITHOUT_ADDITIONS)
 
 
 def length_limits(max_input_length: int = 64, max_target_length: int = 32) -> Tokenizer:

@@ -76,6 +76,7 @@ def test_a_study_of_version_0_1_continues(root: Path, clone: type[FakeClone]) ->
     assert opened.base.fixed == {LENGTH: 1.5}
     assert environment["YOYAK_SEARCH"].startswith(f"{root}/.searches/workers/{CLONE}-")
     assert environment["YOYAK_CHECKPOINTS"] == f"{root}/.checkpoints"
+    assert environment["YOYAK_ANSWERS"] == f"{root}/.answers"
     assert git(root, "rev-parse", "refs/yoyak/s") == opened.snapshot.tree
 
 

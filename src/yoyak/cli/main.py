@@ -13,6 +13,7 @@ from pathlib import Path
 import yoyak
 from yoyak.cli import (
     compare_commands,
+    endpoint_commands,
     experiment_commands,
     import_commands,
     maintenance_commands,
@@ -32,6 +33,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS, *package_commands.COMMANDS),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS),
     "Search": search_commands.COMMANDS,
+    "Models behind an API": endpoint_commands.COMMANDS,
     "Maintain": maintenance_commands.COMMANDS,
 }
 COMMANDS = {command.name: command for commands in GROUPS.values() for command in commands}

@@ -16,8 +16,9 @@ def _presets(_: argparse.Namespace) -> None:
         overlay, _about = presets.read_preset(name, PRESETS)
         model = overlay.get("model", {})
         family = model.get("family", "-")
-        checkpoint = model.get(family, {}).get("checkpoint", "sets no model; use it after a preset that does")
-        print(f"{name:24}  {family:8}  {checkpoint}")
+        chosen = model.get(family, {})
+        name_of_model = chosen.get("checkpoint") or chosen.get("model") or "sets no model; use it after a preset that does"
+        print(f"{name:24}  {family:8}  {name_of_model}")
 
 
 def _use(args: argparse.Namespace) -> None:
@@ -63,8 +64,8 @@ COMMANDS = (
     Command(
         name="presets",
         summary="List the presets.",
-        description="List the presets: name, model family, and checkpoint. A preset is a file in presets/ with recommended "
-        "params, mostly for one model. `yoyak use PRESET` writes it into params.yaml.",
+        description="List the presets: name, model family, and checkpoint or name on the server. A preset is a file in "
+        "presets/ with recommended params, mostly for one model. `yoyak use PRESET` writes it into params.yaml.",
         examples=("yoyak presets",),
         run=_presets,
     ),

@@ -13,7 +13,10 @@ from yoyak.system.text_files import read_json, write_json
 
 SETTINGS_FILE = "yoyak.json"
 FORMAT = 1  # of the file; a change that older versions cannot read gets another number
-UNREAD_PROMPT = Prompt(style="structured", system=None, topic="never", augmentation="none")  # of a family without prompts
+# Of a family without prompts.
+UNREAD_PROMPT = Prompt(
+    style="structured", system=None, topic="never", augmentation="none", examples=0, example_choice="similar", mask=True
+)
 
 
 class Frame(Section):

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from yoyak.config.endpoint_section import Endpoint
 from yoyak.config.fields import Count, CountOrZero, Float, NonEmpty, Positive, PositiveShare, Section, Seed, ShareBelowOne
 from yoyak.config.training_section import Training
 
-FamilyName = Literal["kobart", "qlora"]
-BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "transformers"]
+FamilyName = Literal["kobart", "qlora", "endpoint"]
+BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "endpoint", "transformers"]
 Script = Literal["latin", "han", "kana", "other"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
 
@@ -90,16 +91,24 @@ class Model(Section):
 
     family: FamilyName = Field(
         description="Kind of model. `kobart` is any encoder-decoder, trained completely. `qlora` is any decoder-only model, "
-        "loaded in 4 bits and trained by LoRA."
+        "loaded in 4 bits and trained by LoRA. `endpoint` is a model behind an OpenAI-compatible API, which is not trained."
     )
     kobart: Checkpoint
     qlora: QuantizedCheckpoint
+    endpoint: Endpoint
 
     @property
     def chosen(self) -> Checkpoint:
-        """The section of the chosen family."""
-        section: Checkpoint = getattr(self, self.family)
+        """The section of the chosen family, which is one with a checkpoint."""
+        section = getattr(self, self.family)
+        if not isinstance(section, Checkpoint):
+            raise TypeError(f"the family {self.family} has no checkpoint")
         return section
+
+    @property
+    def name(self) -> str:
+        """The checkpoint of the chosen family, or the name of the model on the server."""
+        return self.endpoint.model if self.family == "endpoint" else self.chosen.checkpoint
 
 
 class Tokenizer(Section):
@@ -122,7 +131,7 @@ class Tokenizer(Section):
 
 
 class Prompt(Section):
-    """The prompt of a decoder-only model; only the family `qlora` reads it."""
+    """The prompt of a decoder-only model; the families `qlora` and `endpoint` read it."""
 
     style: Literal["structured", "plain", "instruction"] = Field(
         description="Form of the prompt. `structured` has the parts [Conversation] and [Question]; `plain` has one sentence "
@@ -134,6 +143,19 @@ class Prompt(Section):
     )
     augmentation: Literal["none", "templates"] = Field(
         description="Additional train rows. `templates` uses each train row five times, each time with another instruction."
+    )
+    examples: CountOrZero = Field(
+        description="Number of train dialogues with their summaries that the prompt shows before the dialogue. Examples that "
+        "do not fit into tokenizer.max_input_length are left out whole. `qlora` must be trained with the same number."
+    )
+    example_choice: Literal["similar", "fixed"] = Field(
+        description="Which train dialogues are examples. `similar` takes for each dialogue those with the most similar "
+        "morphemes (BM25), never the dialogue itself. `fixed` takes the same ones for all dialogues."
+    )
+    mask: bool = Field(
+        description="Replace personal data in what is sent to an API by placeholders, and put it back into the answers. It "
+        "finds phone numbers, e-mail addresses, resident registration numbers, and numbers of cards and accounts. Only "
+        "`endpoint` reads it."
     )
 
 

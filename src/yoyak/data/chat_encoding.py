@@ -46,6 +46,9 @@ def encode_chats(
     by_instruction = (prompt_builder.encode(rows, instruction=index) for index in instructions)
     prompts = [prompt for of_one_row in zip(*by_instruction, strict=True) for prompt in of_one_row]
     columns |= cut_columns("prompt", prompts)
+    if prompt_builder.chooser is not None:
+        columns["_prompt_examples"] = [prompt.examples for prompt in prompts]
+        columns["_prompt_examples_left_out"] = [prompt.examples_left_out for prompt in prompts]
     columns["input_ids"] = [prompt.ids for prompt in prompts]
     texts = [f"{row['dialogue']}\n{row.get('topic') or ''}" for row in rows for _ in instructions]
     columns |= text_columns("prompt", tokenizer, texts, columns["input_ids"])

@@ -39,6 +39,12 @@ class FirstValues:
         return first
 
 
+def spoken_words(dialogue: str) -> str:
+    """What is said, without speakers, spaces and punctuation. Two dialogues with the same words are the same dialogue."""
+    spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
+    return "".join(re.findall(r"\w+", spoken)) or spoken
+
+
 @dataclass
 class LeakGuard:
     """Compares the dialogues of all splits by their words. What evaluation shares with training makes scores too high.
@@ -63,8 +69,7 @@ class LeakGuard:
         Returns:
             The message about an earlier row of the same split with the same dialogue, which is allowed, or an empty text.
         """
-        spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
-        words = ("".join(re.findall(r"\w+", spoken)) or spoken).encode()
+        words = spoken_words(dialogue).encode()
         first_split, _, first_row = self._first_rows.setdefault(words, f"{split} {row}").partition(" ")
         message = "" if first_row == row else f"{row}: the same dialogue as {first_row}"
         if first_split == split:

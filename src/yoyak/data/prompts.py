@@ -1,13 +1,15 @@
-"""Prompts for decoder-only models: as text, and as token ids that fit a length limit."""
+"""Prompts for decoder-only models: as messages, as text, and as token ids that fit a length limit."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Prompt
 from yoyak.data.encoding_checks import neutralize
+from yoyak.data.examples import Example, ExampleChooser
 from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, shorten
 from yoyak.system.errors import YoyakError
 
@@ -22,6 +24,76 @@ MIN_DIALOGUE_TOKENS = 16  # that the rest of a prompt must leave for the dialogu
 
 
 @dataclass(frozen=True)
+class PromptTexts:
+    """What a prompt says, for models here and behind an API alike.
+
+    Attributes:
+        settings: section prompt of params.yaml.
+        names_topic: whether the structured question names the topic of a dialogue (`uses_topic`).
+    """
+
+    settings: Prompt
+    names_topic: bool
+
+    def question(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
+        """The message with a dialogue. `instruction` is an index into INSTRUCTIONS."""
+        text = INSTRUCTIONS[instruction]
+        if self.settings.style == "instruction":
+            return f"### Instruction:\n{text}\n\n### Input:\n{dialogue}\n\n### Response:\n"
+        if self.settings.style == "structured":
+            subject = topic if self.names_topic and topic else "대화"
+            question = text if instruction else f"위 {subject} 주제에 대한 대화를 요약해주세요."
+            return f"[Conversation]\n{dialogue}\n\n[Question]\n{question}"
+        return f"{text if instruction else '다음 대화를 요약해주세요'}:\n{dialogue}"
+
+    def messages(
+        self, dialogue: str, topic: str = "", instruction: int = 0, examples: Sequence[Example] = ()
+    ) -> list[dict[str, str]]:
+        """The messages of a chat. Examples are earlier turns of it; the first of `examples` stands next to the question."""
+        messages = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
+        for example in reversed(examples):
+            question = self.question(example.dialogue, example.topic, instruction)
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": example.summary}]
+        return [*messages, {"role": "user", "content": self.question(dialogue, topic, instruction)}]
+
+
+def fit_prompt(
+    dialogue: str,
+    examples: Sequence[Example],
+    *,
+    encode: Callable[[str, Sequence[Example]], Any],
+    max_length: int,
+    truncation: Truncation,
+) -> EncodedDialogue:
+    """A prompt of at most `max_length` tokens.
+
+    If it is too long, examples are left out whole, the last of them first. If the dialogue does not fit even without
+    examples, it loses turns (`truncation.shorten`).
+
+    Args:
+        dialogue: one turn on each line.
+        examples: the best first.
+        encode: what the model reads for a dialogue and examples; its `len` is the number of tokens.
+        max_length: tokens of a prompt.
+        truncation: where turns of a dialogue that is too long are left out.
+    """
+    for count in range(len(examples), -1, -1):
+        ids = encode(dialogue, examples[:count])
+        if len(ids) <= max_length:
+            left_out = len(examples) - count
+            turns = count_turns(dialogue)
+            return EncodedDialogue(ids, len(ids), turns, examples=count, examples_left_out=left_out)
+    shortened = shorten(
+        dialogue,
+        encode=lambda text: encode(text, ()),
+        tokens=len(ids),
+        max_length=max_length,
+        truncation=truncation,
+    )
+    return replace(shortened, examples_left_out=len(examples))
+
+
+@dataclass(frozen=True)
 class PromptBuilder:
     """Makes prompts for one tokenizer.
 
@@ -31,6 +103,7 @@ class PromptBuilder:
         max_length: tokens of a prompt.
         names_topic: whether the structured question names the topic of a dialogue (`uses_topic`).
         truncation: where turns of a dialogue that is too long are left out.
+        chooser: chooses the examples for a dialogue; None for prompts without examples.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -38,26 +111,23 @@ class PromptBuilder:
     max_length: int
     names_topic: bool
     truncation: Truncation
+    chooser: ExampleChooser | None = None
 
-    def render(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
+    def render(self, dialogue: str, topic: str = "", instruction: int = 0, examples: Sequence[Example] = ()) -> str:
         """The text of a prompt, up to the place where the model continues. `instruction` is an index into INSTRUCTIONS."""
-        text = INSTRUCTIONS[instruction]
-        dialogue, topic = neutralize(self.tokenizer, dialogue), neutralize(self.tokenizer, topic)
-        if self.settings.style == "instruction":
-            return f"### Instruction:\n{text}\n\n### Input:\n{dialogue}\n\n### Response:\n"
-        if self.settings.style == "structured":
-            subject = topic if self.names_topic and topic else "대화"
-            question = text if instruction else f"위 {subject} 주제에 대한 대화를 요약해주세요."
-            message = f"[Conversation]\n{dialogue}\n\n[Question]\n{question}"
-        else:
-            message = f"{text if instruction else '다음 대화를 요약해주세요'}:\n{dialogue}"
-        system = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
-        return render_chat(self.tokenizer, [*system, {"role": "user", "content": message}])
+        safe = partial(neutralize, self.tokenizer)
+        dialogue, topic = safe(dialogue), safe(topic)
+        examples = [Example(safe(item.dialogue), safe(item.summary), safe(item.topic)) for item in examples]
+        texts = PromptTexts(self.settings, self.names_topic)
+        if self.settings.style == "instruction":  # for models without a chat template, and without a system message
+            shown = [texts.question(item.dialogue, item.topic, instruction) + item.summary for item in reversed(examples)]
+            return "\n\n".join([*shown, texts.question(dialogue, topic, instruction)])
+        return render_chat(self.tokenizer, texts.messages(dialogue, topic, instruction, examples))
 
     def encode(self, rows: Sequence[Mapping[str, str]], *, instruction: int = 0) -> list[EncodedDialogue]:
         """The prompts of rows with dialogue and topic, each at most `max_length` tokens.
 
-        A dialogue that is too long loses whole turns until its prompt fits (`truncation.shorten`). The question always stays.
+        A dialogue that is too long loses whole turns until its prompt fits (`fit_prompt`). The question always stays.
 
         Raises:
             YoyakError: if a prompt without a dialogue leaves no room for one.
@@ -66,8 +136,8 @@ class PromptBuilder:
         texts = [self.render(row["dialogue"], row.get("topic", ""), instruction) for row in rows]
         return [
             EncodedDialogue(ids, len(ids), count_turns(row["dialogue"]))
-            if len(ids) <= self.max_length
-            else self._shorten(row, len(ids), instruction)
+            if len(ids) <= self.max_length and self.chooser is None
+            else self._fit(row, instruction)
             for row, ids in zip(rows, self._token_ids(texts), strict=True)
         ]
 
@@ -92,14 +162,12 @@ class PromptBuilder:
                 f"tokens, and a dialogue needs at least {MIN_DIALOGUE_TOKENS} more"
             )
 
-    def _shorten(self, row: Mapping[str, str], tokens: int, instruction: int) -> EncodedDialogue:
-        return shorten(
-            row["dialogue"],
-            encode=lambda dialogue: self._token_ids([self.render(dialogue, row.get("topic", ""), instruction)])[0],
-            tokens=tokens,
-            max_length=self.max_length,
-            truncation=self.truncation,
-        )
+    def _fit(self, row: Mapping[str, str], instruction: int) -> EncodedDialogue:
+        def encode(dialogue: str, examples: Sequence[Example]) -> list[int]:
+            return self._token_ids([self.render(dialogue, row.get("topic", ""), instruction, examples)])[0]
+
+        examples = self.chooser.choose(row["dialogue"]) if self.chooser else []
+        return fit_prompt(row["dialogue"], examples, encode=encode, max_length=self.max_length, truncation=self.truncation)
 
 
 def render_chat(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:

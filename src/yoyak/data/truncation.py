@@ -20,6 +20,8 @@ class EncodedDialogue:
     turns: int  # of the whole dialogue
     turns_left_out: int = 0
     turn_cut: bool = False  # one turn alone is too long, so a part of its utterance was left out
+    examples: int = 0  # in the prompt
+    examples_left_out: int = 0  # because the prompt would be too long with them
 
     @property
     def is_shortened(self) -> bool:
@@ -118,6 +120,7 @@ def count_cuts(encoded: Sequence[Any], truncation: Truncation) -> dict[str, Any]
     """
     rows = [row for row in encoded if isinstance(row, EncodedDialogue)]
     columns = cut_columns("", rows)
+    examples, left_out = sum(row.examples for row in rows), sum(row.examples_left_out for row in rows)
     sums = {name.removeprefix("__"): sum(cells) for name, cells in columns.items()}
     return {
         "truncation": truncation,
@@ -127,6 +130,7 @@ def count_cuts(encoded: Sequence[Any], truncation: Truncation) -> dict[str, Any]
         **{name: sums[name] for name in ("turns", "turns_left_out", "turns_cut", "tokens", "tokens_left_out")},
         "tokens_left_out_share": share(sums["tokens_left_out"], sums["tokens"]),
         "tokens_max": max((row.tokens for row in rows), default=0),
+        **({"examples": examples, "examples_left_out": left_out} if examples or left_out else {}),
     }
 
 

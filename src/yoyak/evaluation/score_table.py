@@ -29,6 +29,8 @@ def score_table(scores: dict[str, Any]) -> str:
     interval = f"{_range(ends)}; content {_range(content_ends)}" if ends else f"none ({_too_few_rows()})"
     lines.append(f"95 % interval of rouge_sum: {interval} ({scores['rows']} rows, {scores['distinct']} distinct outputs)")
     lines += _other_metrics(scores)
+    if "price" in scores:
+        lines.append(f"price of the answers for dev and test: {scores['price']:.4f}")
     lines.append(f"signature: {scores['signature']}")
     lines += [f"WARNING: {warning}" for warning in score_warnings(scores)]
     return "\n".join(lines)

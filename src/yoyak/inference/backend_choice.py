@@ -32,9 +32,10 @@ class Choice:
     backend: str
     why: str
 
-    def report(self) -> dict[str, str]:
-        """For metrics/predict.json."""
-        return {"backend": self.backend, "why": self.why}
+    def report(self) -> dict[str, Any]:
+        """For metrics/predict.json: the choice, and what a writer says about its work under the name of its backend."""
+        report: dict[str, Any] = {"backend": self.backend, "why": self.why}
+        return report | ({self.backend: self.writer.report()} if hasattr(self.writer, "report") else {})
 
 
 def backend_named(name: str) -> Backend:

@@ -38,11 +38,15 @@ def generate(
     Returns:
         The outputs in the order of the rows.
     """
+    rows_at_once = getattr(writer, "rows_at_once", None)  # a writer that limits and keeps its work itself
+    batch_size = rows_at_once or settings.batch_size
+    if rows_at_once:
+        kept = None
     order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
     outputs: dict[int, Output] = {}
-    with tqdm(total=len(encoded), desc=progress, unit="dialogue", mininterval=1) as bar:
-        for start in range(0, len(order), settings.batch_size):
-            batch = order[start : start + settings.batch_size]
+    with tqdm(total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bool(rows_at_once)) as bar:
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
             if kept and start in kept.finished:
                 written = [Output(*values) for values in kept.finished[start]]
             else:
@@ -56,10 +60,11 @@ def generate(
     return [outputs[row] for row in range(len(encoded))]
 
 
-def describe_decoding(settings: Generation, *, backend: str) -> str:
-    """The decoding settings on one line, for the signature of a score."""
+def describe_decoding(settings: Generation, *, backend: str, unread: tuple[str, ...] = ()) -> str:
+    """The decoding settings on one line, for the signature of a score, without those that the family does not read."""
     values = settings.model_dump(exclude={"batch_size", "backend", "postprocess", "seed", "temperature", "top_p", "top_k"})
     values["blocked_scripts"] = "+".join(settings.blocked_scripts) or "none"
     if settings.do_sample:
         values |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})
-    return ",".join(f"{key}={value}" for key, value in {**values, "backend": backend}.items())
+    read = {key: value for key, value in values.items() if not f"generation.{key}".startswith(unread)}
+    return ",".join(f"{key}={value}" for key, value in {**read, "backend": backend}.items())

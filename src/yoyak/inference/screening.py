@@ -33,8 +33,9 @@ from yoyak.system.text_files import read_json, to_json, write_json
 
 @dataclass
 class ScreeningData:
-    """The same data for every model: processed dev rows, processed test rows (for `prompt.topic: auto`), and the medoid."""
+    """The same data for every model: processed rows of dev, test (for `prompt.topic: auto`) and train, and the medoid."""
 
+    train: list[dict[str, Any]]  # for the examples of few-shot prompts
     dev: list[dict[str, Any]]
     test: list[dict[str, Any]]
     medoid: str
@@ -55,14 +56,16 @@ def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> Scre
     cleaned = {split: list(cleaner.clean(split)) for split in cleaner.paths}
     cleaner.check()
     summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]
-    return ScreeningData(cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
+    return ScreeningData(cleaned["train"], cleaned["dev"][:rows], cleaned["test"], medoid(summaries, tokenizer=tokenizer))
 
 
 def result_key(params: Params, data: ScreeningData) -> str:
     """A hash of everything that a result depends on. A result with the same key is not measured again."""
     sections = params.model_dump(include={"model", "preprocess", "tokenizer", "prompt", "generation", "score"})
-    base = checkpoints.fingerprint(params.model.chosen.checkpoint)
+    base = checkpoints.fingerprint(params.model.name)
     parts = [sections, base, data.dev, [row["topic"] for row in data.test], data.medoid]
+    if params.prompt.examples:
+        parts.append(data.train)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()
 
 
@@ -115,26 +118,30 @@ def screen(
             print(f"{name}: failed: {result['why']}", file=sys.stderr, flush=True)
         else:  # a model that could not run gets no key, so that the next call tries it again
             result["key"] = key
-        results["models"][name] = {"checkpoint": settings.model.chosen.checkpoint} | result
+        results["models"][name] = {"checkpoint": settings.model.name} | result
         write_json(output, results)
         gc.collect()
         torch.cuda.empty_cache()
-        if remove_cache:
+        if remove_cache and settings.model.family != "endpoint":
             remove_from_cache(settings.model.chosen.checkpoint, settings.model.chosen.revision)
     return results
 
 
 def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> dict[str, Any]:
-    """Load one model, write its summaries of dev with transformers, and score them."""
+    """Load one model, write its summaries of dev with transformers or through its API, and score them."""
     family = family_named(params.model.family)
-    generation = params.generation.model_copy(update={"backend": "transformers"})
+    backend = "transformers" if family.is_trained else "auto"
+    generation = params.generation.model_copy(update={"backend": backend})
     summarizer = Summarizer(family.load_untrained(params), family, params.model_copy(update={"generation": generation}))
+    summarizer.use_examples(data.train)
     encoded = summarizer.encode(data.dev, names_topic=uses_topic(params.prompt, data.test))
     if cuts := summarizer.describe_cuts(encoded):
-        print(f"{params.model.chosen.checkpoint}: {cuts}", file=sys.stderr, flush=True)
+        print(f"{params.model.name}: {cuts}", file=sys.stderr, flush=True)
     start = time.perf_counter()
-    outputs = summarizer.write(encoded, data.dev, progress=params.model.chosen.checkpoint)
+    outputs = summarizer.write(encoded, data.dev, progress=params.model.name)
     seconds = time.perf_counter() - start
+    choice = summarizer.choose_backend()
+    paid = choice.report().get("endpoint")  # answers from the store take no time now, so that their own time counts
     texts = summarizer.finish(outputs, postprocess=False)
     dialogues = summarizer.restore_tags([row["dialogue"] for row in data.dev])
     scores, _ = score(
@@ -145,13 +152,14 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
         metrics=build_metrics(tokenizer=morphemes, aggregation=params.score.references),
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
-        decoding=describe_decoding(params.generation, backend="transformers"),
+        decoding=describe_decoding(params.generation, backend=choice.backend, unread=family.unread_params),
     )
     faults = count_faults(outputs, texts, dialogues)
     failed = {"status": "failed", "why": f"{faults['empty']} of {len(texts)} outputs are empty"}
     return {
         **(failed if faults["empty"] else {"status": "scored"}),
-        "seconds_a_dialogue": round(seconds / len(texts), 3),
+        "seconds_a_dialogue": paid["seconds_a_dialogue"] if paid else round(seconds / len(texts), 3),
+        **({"price": paid["price"]} if paid else {}),
         "outputs": faults,
         "input": summarizer.count_cuts(encoded),
         "examples": texts[:3],
@@ -159,11 +167,17 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
     }
 
 
+def _price(model: dict[str, Any]) -> str:
+    """The price of the answers for dev; a hyphen for a model that runs here, a question mark without a price in params."""
+    if "price" not in model:
+        return "-"
+    return "?" if model["price"] is None else f"{model['price']:.4f}"
+
+
 def table(results: dict[str, Any]) -> list[str]:
     """The results of `screen` as lines of a table: the best model first, failed ones last, then the medoid baseline."""
-    heads = (
-        f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8} {'s/row':>6} {'rows':>5}"
-    )
+    scores_heads = f"{'R1':>6} {'R2':>6} {'RL':>6} {'sum':>7} {'95 % interval':>16} {'content':>8} {'foreign':>8}"
+    heads = f"{scores_heads} {'s/row':>6} {'rows':>5} {'price':>9}"
     lines = [f"{'model':26} {heads}"]
     models = results["models"]
     medoid: dict[str, Any] | None = None
@@ -178,7 +192,7 @@ def table(results: dict[str, Any]) -> list[str]:
             lines.append(
                 f"{name:26} {figures} {scores['rouge_sum']:7.2f} {interval:>16} "
                 f"{scores['content']['rouge_sum']:8.2f} {model['outputs']['foreign_share']:8.2%} "
-                f"{model['seconds_a_dialogue']:6.2f} {scores['rows']:5}"
+                f"{model['seconds_a_dialogue']:6.2f} {scores['rows']:5} {_price(model):>9}"
                 + (f"  FAILED: {model['why']}" if model["status"] == "failed" else "")
             )
         else:

@@ -1,7 +1,7 @@
 """Summaries by a trained model, exactly as the pipeline makes them: load, encode, choose a backend, decode, post-process."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,10 +22,11 @@ from yoyak.inference.postprocessing import complete_ending, without_artefacts
 from yoyak.models.checkpoints import check_positions, largest_length
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
+from yoyak.models.few_shot import example_chooser
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.resumable import BatchStore
-from yoyak.system.text_files import read_json
+from yoyak.system.text_files import read_json, read_jsonl
 
 
 @dataclass(frozen=True)
@@ -124,23 +125,49 @@ class Summarizer:
             if root is not None and folder.absolute() == root / "models" / params.model.family:
                 decisions = Decisions.read(root / "metrics" / "predict.json")
         hardware.configure_cpu(params.hardware.cpu_threads)
-        return cls(family.load_trained(folder), family, params, decisions)
+        summarizer = cls(family.load_trained(folder, None if family.is_trained else params), family, params, decisions)
+        summarizer.use_examples((root or Path()) / "data/processed/train.jsonl")
+        return summarizer
 
     @classmethod
-    def load_chosen(cls, models: Path, params: Params, decisions: Decisions | None = None) -> Self:
+    def load_chosen(
+        cls,
+        models: Path,
+        params: Params,
+        decisions: Decisions | None = None,
+        *,
+        processed: Path = Path("data/processed"),
+    ) -> Self:
         """Load the trained model of the family that params choose, as predict does.
 
         Args:
             models: the folder with one folder for each family.
             params: sections model, preprocess, tokenizer, prompt, generation and hardware.
             decisions: what predict decided. By default, nothing is decided yet.
+            processed: the folder with the train rows for few-shot prompts.
 
         Raises:
             YoyakError: if there is no usable model, or an adapter belongs to another base than params name.
         """
         family = family_named(params.model.family)
         hardware.configure_cpu(params.hardware.cpu_threads)
-        return cls(family.load_trained(models / family.name, params), family, params, decisions)
+        summarizer = cls(family.load_trained(models / family.name, params), family, params, decisions)
+        summarizer.use_examples(processed / "train.jsonl")
+        return summarizer
+
+    def use_examples(self, train: Path | Sequence[Mapping[str, str]]) -> None:
+        """Take the examples of few-shot prompts from the processed rows of train, if `prompt.examples` wants any.
+
+        Raises:
+            YoyakError: if the file does not exist, or there are too few rows.
+        """
+
+        def read_train() -> Iterable[Mapping[str, str]]:
+            if isinstance(train, Path) and not train.is_file():
+                raise YoyakError(f"{train}: no such file; prompt.examples needs it; run `dvc repro preprocess`")
+            return read_jsonl(train) if isinstance(train, Path) else train
+
+        self.loaded.examples = example_chooser(self.family, self.params, read_train)
 
     def summarize(self, dialogue: str, *, topic: str = "") -> str:
         """Summarize one raw dialogue. A dialogue that is too long loses whole turns, and a warning says how many.

@@ -15,6 +15,9 @@ def check_model_lengths(params: Params) -> None:
     Raises:
         YoyakError: naming the param and the number of positions.
     """
+    if not family_named(params.model.family).is_trained:
+        return
+
     from yoyak.models import checkpoints
 
     chosen = params.model.chosen
@@ -24,9 +27,18 @@ def check_model_lengths(params: Params) -> None:
 
 def estimated_peak_gib(params: Params) -> float:
     """The estimated peak memory of training and using the model on this machine, in GiB."""
+    if not family_named(params.model.family).is_trained:
+        return 0.0
+
     from yoyak.models import memory_estimate
 
     return memory_estimate.estimate_for_params(params).peak / memory_estimate.GIB
+
+
+def model_places(params: Params) -> dict[str, str]:
+    """The folder or hub name of the model, by its param; empty for a model on a server."""
+    family = params.model.family
+    return {f"model.{family}.checkpoint": params.model.chosen.checkpoint} if family_named(family).is_trained else {}
 
 
 def base_model_bytes(params: Params) -> int:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from yoyak.config.params import parse_params
 from yoyak.search.base_params import BaseParams
+from yoyak.search.family_rules import model_places
 from yoyak.search.git_dvc import git
 from yoyak.search.objectives import HIGHER_IS_BETTER
 from yoyak.search.plan import SearchPlan
@@ -127,10 +128,7 @@ def _check_before_begin(plan: SearchPlan, base: BaseParams, *, root: Path, snaps
     parse_params(base.values, source="params.yaml")
     check_plan(plan, base, source=source)
     params = parse_params(base.with_fixed(), source="params.yaml")
-    for key, path in (
-        ("data.dir", params.data.dir),
-        (f"model.{params.model.family}.checkpoint", params.model.chosen.checkpoint),
-    ):
+    for key, path in {"data.dir": params.data.dir, **model_places(params)}.items():
         if is_missing_from_snapshot(root, snapshot, path):
             raise YoyakError(
                 f"{key}: neither git nor DVC tracks {path}, so the clones in which trials run would not have it; "

@@ -15,6 +15,7 @@ from yoyak.training.study_storage import TRIAL_VARIABLE
 
 WORKER_LOCK_VARIABLE = "YOYAK_SEARCH"  # Stages end when the lock on this file is released.
 CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository.
+ANSWERS_VARIABLE = "YOYAK_ANSWERS"  # All clones share the stored answers, so that no call is paid twice.
 
 
 def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: Trial | None) -> dict[str, str]:
@@ -29,6 +30,7 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
     environment = {
         WORKER_LOCK_VARIABLE: str(worker.lock_path),
         CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
+        ANSWERS_VARIABLE: str(Path(".answers").resolve()),
     }
     if trial and opened.plan.can_prune:
         # The address of the storage can contain a password, so only the environment carries it.

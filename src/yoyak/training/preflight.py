@@ -1,5 +1,6 @@
 """`yoyak doctor`: checks that find within a minute what would stop a long run."""
 
+import asyncio
 import importlib.metadata
 import itertools
 import os
@@ -18,6 +19,7 @@ from yoyak.data import collation, tokenized_data
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
+from yoyak.inference.endpoint import client
 from yoyak.models import checkpoints
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.families.lookup import family_named
@@ -186,6 +188,30 @@ def check_one_step(subject: Subject) -> str:
     return f"loss {losses[0]:.3f}, after one step {losses[1]:.3f}"
 
 
+def check_key(subject: Subject) -> str:
+    """Whether the key of the API is in the environment. Its value is not shown."""
+    key = client.read_key(subject.params.model.endpoint)
+    return f"{key.variable} is {'set' if key.is_set else 'not set; this server may need none'}"
+
+
+def check_server(subject: Subject) -> str:
+    """Asks the server which models it has. No dialogue is sent."""
+    settings = subject.params.model.endpoint
+
+    async def names() -> list[str]:
+        async with client.Client(settings, client.read_key(settings)) as api:
+            return await api.model_names()
+
+    try:
+        offered = asyncio.run(names())
+    except client.CallFailedError as error:
+        raise YoyakError(str(error)) from None
+    if settings.model not in offered:
+        listed = ", ".join(offered[:20]) + (", …" if len(offered) > 20 else "")
+        return f"{settings.url} answers; it does not list {settings.model}, but {listed or 'no model'}"
+    return f"{settings.url} has {settings.model}"
+
+
 def _loaded(subject: Subject) -> TrainingSetup:
     if subject.setup is None:
         raise RuntimeError("this check needs the check of the checkpoint")
@@ -228,6 +254,13 @@ ADAPTER_CHECKS = (
 )
 
 
+ENDPOINT_CHECKS = (
+    *CHECKS_OF_EVERY_FAMILY,
+    Check("key", check_key),
+    Check("server", check_server, needs=("key",)),
+)
+
+
 def run_checks(params: Params, *, step: bool) -> bool:
     """Run the checks of the chosen family, and print one line for each.
 
@@ -239,7 +272,8 @@ def run_checks(params: Params, *, step: bool) -> bool:
         Whether every check passed.
     """
     subject = Subject(params)
-    checks = ADAPTER_CHECKS if subject.family.trains_adapter else FULL_TRAINING_CHECKS
+    checks = FULL_TRAINING_CHECKS if subject.family.is_trained else ENDPOINT_CHECKS
+    checks = ADAPTER_CHECKS if subject.family.trains_adapter else checks
     passed: set[str] = set()
     all_passed = True
     for check in checks:

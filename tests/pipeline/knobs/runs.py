@@ -211,7 +211,9 @@ def save_llama(folder: Path, tokenizer: Any) -> None:
 
 def readers(key: str, family: str) -> list[str]:
     """Return the stages that read a key according to dvc.yaml; `train` is the training stage of the family."""
-    stages: dict[str, Any] = dict(read_yaml(ROOT / "dvc.yaml")["stages"])  # type: ignore[index]
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     section = key.partition(".")[0]
     return [stage for stage in STAGES if section in stages[f"train_{family}" if stage == "train" else stage]["params"]]
 

@@ -1,5 +1,6 @@
 """For each key of params.yaml another value, and what then stands in the record of the stages."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from tests.pipeline.knobs import LEARNED, OTHER, STAGES
 from yoyak.data.dialogue import LISTED_TAGS
+from yoyak.data.examples import FIXED_SEED
 
 # params.yaml made small. Rows: 52 train (debug takes 50), 12 dev (debug takes 10), 4 test; the first of each is long.
 BASE: dict[str, Any] = {
@@ -29,6 +31,12 @@ BASE: dict[str, Any] = {
     "score.bootstrap_samples": 100,
     "hardware.cpu_threads": 1,
 }
+
+
+def _shuffled(count: int) -> list[int]:
+    order = list(range(count))
+    random.Random(FIXED_SEED).shuffle(order)
+    return order
 
 
 def up_to(most: int) -> Callable[[Any], bool]:
@@ -91,6 +99,22 @@ LR = 1e-3
 CAUSAL = "train.loaded.AutoModelForCausalLM.0"
 COSINE = {"training.lr_scheduler_type": "cosine"}
 SAMPLES = {"generation.do_sample": True}
+ROOM = {"tokenizer.max_input_length": 480}  # for an example
+FIXED = _shuffled(52)[0]  # the train row that `fixed` shows
+ENDPOINT = {
+    "model.endpoint.provider": "openai",
+    "model.endpoint.base_url": "http://localhost:9/v1",
+    "model.endpoint.model": "other",
+    "model.endpoint.tokenizer": "models/base/llama-tiny",
+    "model.endpoint.extra_body": {"top_k": 3},
+    "model.endpoint.price_per_million_input": 1.0,
+    "model.endpoint.price_per_million_output": 2.0,
+    "model.endpoint.budget": 3.0,
+    "model.endpoint.requests_per_minute": 60,
+    "model.endpoint.max_in_flight": 2,
+    "model.endpoint.timeout": 7.0,
+    "model.endpoint.max_retries": 1,
+}
 BEAMS = {"generation.num_beams": 2}
 GENERATES = "predict.generate.0.config"
 PROCESSES = "predict.generate.0.processors"
@@ -151,6 +175,13 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "prompt.style": Knob("plain", {"tokenize.texts.test.1": holds("다음 대화를 요약해주세요:")}),
         "prompt.system": Knob("짧게.", {"tokenize.texts.test.1": holds("짧게.")}),
         "prompt.topic": Knob("never", {"tokenize.texts.test.1": holds("위 대화 주제에 대한")}),
+        "prompt.examples": Knob(1, {"tokenize.texts.test.1": holds("이 자료 train ")}, base=ROOM),
+        "prompt.example_choice": Knob(
+            "fixed", {"tokenize.texts.test.1": holds(f"train {FIXED}번")}, base=ROOM | {"prompt.examples": 1}
+        ),
+        "prompt.mask": Knob(False, {}),  # as model.endpoint
+        # What these do is in tests/inference/endpoint/test_endpoint_params.py: no model is loaded for this family.
+        **{key: Knob(value, {}) for key, value in ENDPOINT.items()},
         "prompt.augmentation": Knob("templates", {"tokenize.counts": {"train": 5 * 52, "dev": 12, "test": 4}}),
         **training_knobs(),
         "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
@@ -254,7 +285,9 @@ def generation_knobs(family: str) -> dict[str, Knob]:
 
 
 def of_family(key: str) -> str | None:
-    """The only family that reads a key; None if both families do."""
+    """The only family that reads a key; None if all do. `endpoint` reads the section prompt too."""
+    if key.startswith("model.endpoint.") or key == "prompt.mask":
+        return "endpoint"
     if key.startswith(("lora.", "prompt.", "model.qlora.")):
         return "qlora"
     return "kobart" if key.startswith("model.kobart.") else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.data.examples import ExampleChooser
 
 Row = Mapping[str, str]  # a processed row: fname, dialogue, topic, and summary where there is one
 Columns = dict[str, list[Any]]  # a batch of rows by column
@@ -25,6 +26,7 @@ class LoadedModel:
     model: Any
     tokenizer: Any
     shared: dict[str, Any] = field(default_factory=dict)
+    examples: ExampleChooser | None = None  # chooses the examples of few-shot prompts
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,9 @@ class Family(ABC):
         """The tokenizer of the checkpoint, with the special tokens of params. Sections: model, tokenizer."""
         raise self._not_trained()
 
-    def batch_encoders(self, tokenizer: Any, params: Params, test_rows: Iterable[Row]) -> dict[str, BatchEncoder]:
+    def batch_encoders(
+        self, tokenizer: Any, params: Params, test_rows: Iterable[Row], examples: ExampleChooser | None = None
+    ) -> dict[str, BatchEncoder]:
         """For each split, return the function that encodes a batch of rows as columns of token ids.
 
         Columns are `fname`, `input_ids`, `length` (of input_ids) and, where rows have a summary, `labels`. Columns whose names
@@ -103,6 +107,7 @@ class Family(ABC):
             tokenizer: from `load_tokenizer`.
             params: sections tokenizer and prompt.
             test_rows: the processed rows of test, from which `prompt.topic: auto` follows for all splits.
+            examples: chooses the examples of few-shot prompts; None for prompts without examples.
         """
         raise self._not_trained()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.data.examples import ExampleChooser
 from yoyak.data.pair_encoding import encode_dialogues, encode_pairs
 from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
@@ -17,7 +18,7 @@ from yoyak.system import hardware
 
 class KobartFamily(Family):
     name = "kobart"
-    unread_params = ("lora.", "prompt.", "model.qlora.")
+    unread_params = ("lora.", "prompt.", "model.qlora.", "model.endpoint.")
 
     def recognizes(self, folder: Path) -> bool:
         if not (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
@@ -37,7 +38,11 @@ class KobartFamily(Family):
         return load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
 
     def batch_encoders(
-        self, tokenizer: PreTrainedTokenizerBase, params: Params, test_rows: Iterable[Row]
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        params: Params,
+        test_rows: Iterable[Row],
+        examples: ExampleChooser | None = None,
     ) -> dict[str, BatchEncoder]:
         encode = partial(encode_pairs, tokenizer=tokenizer, lengths=params.tokenizer)
         return dict.fromkeys(("train", "dev", "test"), encode)

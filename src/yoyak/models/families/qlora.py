@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from yoyak.config.sections import Generation, Params, Tokenizer
 from yoyak.data import prompts
 from yoyak.data.chat_encoding import encode_chats
+from yoyak.data.examples import ExampleChooser
 from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
@@ -19,7 +20,7 @@ from yoyak.system import hardware
 class QloraFamily(Family):
     name = "qlora"
     trains_adapter = True
-    unread_params = ("model.kobart.",)
+    unread_params = ("model.kobart.", "model.endpoint.", "prompt.mask")
 
     def recognizes(self, folder: Path) -> bool:
         if (folder / "adapter_config.json").is_file():
@@ -42,10 +43,14 @@ class QloraFamily(Family):
         return load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=True)
 
     def batch_encoders(
-        self, tokenizer: PreTrainedTokenizerBase, params: Params, test_rows: Iterable[Row]
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        params: Params,
+        test_rows: Iterable[Row],
+        examples: ExampleChooser | None = None,
     ) -> dict[str, BatchEncoder]:
         names_topic = prompts.uses_topic(params.prompt, test_rows)
-        builder = self._prompt_builder(tokenizer, params, names_topic=names_topic)
+        builder = self._prompt_builder(tokenizer, params, examples, names_topic=names_topic)
         instructions = {
             "train": len(prompts.INSTRUCTIONS) if params.prompt.augmentation == "templates" else 1,
             "dev": 1,
@@ -62,13 +67,13 @@ class QloraFamily(Family):
         }
 
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
-        return self._prompt_builder(loaded.tokenizer, params, names_topic=names_topic).encode(rows)
+        return self._prompt_builder(loaded.tokenizer, params, loaded.examples, names_topic=names_topic).encode(rows)
 
     def _prompt_builder(
-        self, tokenizer: PreTrainedTokenizerBase, params: Params, *, names_topic: bool
+        self, tokenizer: PreTrainedTokenizerBase, params: Params, examples: ExampleChooser | None, *, names_topic: bool
     ) -> prompts.PromptBuilder:
-        lengths = params.tokenizer
-        return prompts.PromptBuilder(tokenizer, params.prompt, lengths.max_input_length, names_topic, lengths.truncation)
+        length, truncation = params.tokenizer.max_input_length, params.tokenizer.truncation
+        return prompts.PromptBuilder(tokenizer, params.prompt, length, names_topic, truncation, examples)
 
     def prepare_training(self, params: Params) -> TrainingSetup:
         from yoyak.data.collation import collate_chats
