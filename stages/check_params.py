@@ -8,11 +8,15 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.config.sections import Checkpoint
+from yoyak.models.checkpoints import from_pretrained_arguments
 from yoyak.system.atomic import atomic_file
 
 
 def main(output: Path) -> None:
-    load_params()
+    chosen = load_params().model.chosen
+    if isinstance(chosen, Checkpoint):
+        from_pretrained_arguments(chosen.checkpoint, chosen.revision)  # raises if it cannot be loaded
     with atomic_file(output) as file:
         file.write("params.yaml is valid\n")
 

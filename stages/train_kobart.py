@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 
 SECTIONS = ("preprocess", "model", "tokenizer", "training", "hardware", "search")
@@ -19,6 +20,8 @@ def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
         write_skip_note("pruned.txt", f"train_kobart: pruned: {params.search.pruned}", output, metrics)
         return
 
+    verify_checksums(processed)  # before the slow imports
+    verify_checksums(tokenized)
     from yoyak.models.families.kobart import FAMILY
     from yoyak.training.train_family import train_family
 

@@ -37,6 +37,13 @@ def test_use_writes_a_preset_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert "small" in error_of("use", "smal")
 
 
+@pytest.mark.usefixtures("presets")
+def test_use_says_how_to_pin_a_checkpoint_without_a_revision(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["use", "model"])
+    assert "Next step: some/model needs a revision" in (printed := capsys.readouterr().out)
+    assert "git ls-remote https://huggingface.co/some/model HEAD" in printed
+
+
 @pytest.mark.parametrize(("passed", "words"), [(True, ()), (False, ()), (True, ("--no-step",))])
 @pytest.mark.usefixtures("root")
 def test_doctor_fails_if_a_check_fails(monkeypatch: pytest.MonkeyPatch, passed: bool, words: tuple[str, ...]) -> None:
@@ -63,7 +70,7 @@ def test_doctor_estimates_presets(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def table(*_: object, gib: float | None) -> list[str]:
         return [f"against {gib} GiB"]
 
-    monkeypatch.setattr(preset_memory, "preset_memory_table", table)
+    monkeypatch.setattr(preset_memory, "preset_table", table)
     main(["doctor", "--presets", "--gib", "24"])
     assert capsys.readouterr().out == "against 24.0 GiB\n"
 

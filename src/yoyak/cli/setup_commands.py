@@ -26,6 +26,18 @@ def _use(args: argparse.Namespace) -> None:
 
     changes = presets.write_preset(args.name, folder=PRESETS, params=PARAMS)
     print("\n".join(changes) or f"{PARAMS} already has the values of preset {args.name}; nothing changed")
+    _print_next_step()
+
+
+def _print_next_step() -> None:
+    """Say what is missing before the model of params.yaml can be loaded."""
+    from yoyak.config.params import load_params
+    from yoyak.models.hub import can_be_hub_name, pin_advice
+
+    chosen = load_params(PARAMS).model.chosen
+    checkpoint, revision = getattr(chosen, "checkpoint", ""), getattr(chosen, "revision", "")
+    if revision is None and can_be_hub_name(checkpoint) and not Path(checkpoint).is_dir():
+        print(f"\nNext step: {checkpoint} needs a revision before it can run. {pin_advice(checkpoint)}.")
 
 
 def _add_use_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +55,7 @@ def _doctor(args: argparse.Namespace) -> None:
     from yoyak.training import preflight, preset_memory
 
     if args.presets:
-        print("\n".join(preset_memory.preset_memory_table(PRESETS, PARAMS, gib=args.gib)))
+        print("\n".join(preset_memory.preset_table(PRESETS, PARAMS, gib=args.gib)))
     elif not preflight.run_checks(params, step=not args.no_step):
         raise SystemExit("doctor: at least one check failed; correct what the FAIL lines name, then run `yoyak doctor` again")
 
@@ -51,7 +63,7 @@ def _doctor(args: argparse.Namespace) -> None:
 def _add_doctor_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--no-step", action="store_true", help="do not train a step")
-    which.add_argument("--presets", action="store_true", help="instead, estimate the GPU memory of each decoder-only preset")
+    which.add_argument("--presets", action="store_true", help="instead, say of every preset whether it can run here")
     parser.add_argument(
         "--gib",
         type=positive_number,

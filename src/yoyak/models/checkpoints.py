@@ -5,13 +5,15 @@ Weights are loaded by encoder_decoder.py and causal_lm.py, so that a stage that 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import AutoConfig, PreTrainedConfig
-
+from yoyak.models.hub import can_be_hub_name, check_hub, pin_advice
 from yoyak.system.checksums import CHECKSUMS_FILE, sha256
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 def from_pretrained_arguments(checkpoint: str, revision: str | None) -> dict[str, Any]:
@@ -25,10 +27,12 @@ def from_pretrained_arguments(checkpoint: str, revision: str | None) -> dict[str
         if not any((Path(checkpoint) / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise YoyakError(f"{checkpoint}: this folder has no config.json, so it holds no checkpoint")
         return {"pretrained_model_name_or_path": checkpoint, "trust_remote_code": False}
+    if not can_be_hub_name(checkpoint):
+        raise YoyakError(f"model checkpoint {checkpoint!r}: there is no such folder, and it is no name on the hub (OWNER/NAME)")
     if revision in (None, "main", "master", "HEAD"):
         raise YoyakError(
-            f"model checkpoint {checkpoint!r}: there is no such folder. To load it from a hub, set `revision` beside "
-            "`checkpoint` in params.yaml to a commit or a tag. A branch such as main is refused, because it changes"
+            f"model checkpoint {checkpoint!r}: there is no such folder. To load it from a hub, set `revision`: "
+            + pin_advice(checkpoint)
         )
     return {"pretrained_model_name_or_path": checkpoint, "revision": revision, "trust_remote_code": False}
 
@@ -59,8 +63,11 @@ def fingerprint(checkpoint: str) -> dict[str, str]:
     return {path.name: sha256(path) for path in files}
 
 
-def load_config(arguments: dict[str, Any]) -> PreTrainedConfig:
+def load_config(arguments: dict[str, Any]) -> "PreTrainedConfig":
     """config.json of a checkpoint; `arguments` come from `from_pretrained_arguments`. YoyakError if it cannot be loaded."""
+    check_hub(arguments["pretrained_model_name_or_path"], arguments.get("revision"))
+    from transformers import AutoConfig  # imported here, so that a missing revision is found before this slow import
+
     try:
         return AutoConfig.from_pretrained(**arguments)
     except Exception as error:  # a damaged file raises exceptions of any class
@@ -85,7 +92,7 @@ def check_token_limits(checkpoint: str, revision: str | None, limits: Mapping[st
     return check_positions(load_config(from_pretrained_arguments(checkpoint, revision)), checkpoint, limits)
 
 
-def check_positions(config: PreTrainedConfig, checkpoint: str, limits: Mapping[str, int]) -> int | None:
+def check_positions(config: "PreTrainedConfig", checkpoint: str, limits: Mapping[str, int]) -> int | None:
     """The same as `check_token_limits`, for a config that is already loaded."""
     positions: int | None = getattr(config, "max_position_embeddings", None)
     for name, limit in limits.items():

@@ -10,6 +10,7 @@ from tokenizers import AddedToken, Regex, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from yoyak.models.checkpoints import from_pretrained_arguments, one_line, verify_checkpoint
+from yoyak.models.hub import check_hub
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, write_json
 
@@ -36,6 +37,7 @@ def load_tokenizer(
     """
     arguments = from_pretrained_arguments(checkpoint, revision)
     verify_checkpoint(checkpoint, weights=False)
+    check_hub(checkpoint, revision)
     tokenizer = _from_pretrained(checkpoint, arguments)
     if pad_with_eos and tokenizer.pad_token is None and tokenizer.eos_token is not None:
         print(

@@ -16,7 +16,6 @@ from yoyak.models.portable import write_generation_defaults
 from yoyak.system import hardware
 from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
-from yoyak.system.integrity import verify_checksums
 from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import read_jsonl
 from yoyak.training.dev_rouge import DevReferences
@@ -29,8 +28,8 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     Args:
         family: of the checkpoint.
         params: sections preprocess, model, tokenizer, training and hardware, and lora unless the family does not read it.
-        processed: folder of the processed rows; those of dev have the references.
-        tokenized: folder of the tokenized splits.
+        processed: folder of the processed rows, verified; those of dev have the references.
+        tokenized: folder of the tokenized splits, verified.
         output: folder for the trained model.
         metrics: folder for DVCLive's files and the arguments of the run.
 
@@ -39,8 +38,6 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     """
     set_seed(params.training.seed)
     hardware.configure_cpu(params.hardware.cpu_threads)
-    verify_checksums(processed)
-    verify_checksums(tokenized)
     splits = load_tokenized(tokenized)
     references = _dev_references(processed / "dev.jsonl", splits["dev"]["fname"], params.preprocess.person_tags)
     data = TrainingData(splits, references, params.tokenizer.max_target_length)
