@@ -56,6 +56,6 @@ def _memory(params: Params, shape: dict[str, Any] | None, place: str, *, free: i
     else:
         return "memory unknown before the download"
     return (
-        f"{estimate.parameters / 1e9:.2f} B parameters, training {estimate.training / GIB:.1f} GiB, prediction "
+        f"{estimate.parameters / 1e6:,.0f} M parameters, training {estimate.training / GIB:.1f} GiB, prediction "
         f"{estimate.prediction / GIB:.1f} GiB, peak {estimate.peak / GIB:.1f} GiB: {advice or 'fits'}"
     )
