@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tracemalloc
 import unicodedata
@@ -353,3 +354,18 @@ def test_stage_that_fails_keeps_the_earlier_results(project: Path) -> None:
     with pytest.raises(YoyakError, match="occur in two splits"):
         run_stage()
     assert written(project) == first
+
+
+def test_near_duplicates_in_two_splits_are_told_and_counted_and_do_not_stop() -> None:
+    text = "#Person1#: 내일 저녁에 시간 있으면 같이 공포 영화를 보러 가자.\n#Person2#: 좋아, 여섯 시에 극장 앞에서 만나자."
+    cleaner = cleaner_of(near=True)
+    run(
+        [cells(dialogue=text.replace("여섯", "일곱")), cells(fname="b", dialogue="#Person1#: 다른 이야기를 하자.")],
+        cleaner=cleaner,
+    )
+    run([cells(fname="d", dialogue=text)], cleaner=cleaner, split="dev")
+    cleaner.guard.check()
+    (message,) = cleaner.near_duplicates()
+    assert "1 dialogue is almost the same in another split" in message
+    assert re.search(r"d/train\.csv:\d+ \(fname train_0\): \d+% like d/dev\.csv:\d+ \(fname d\)", message)
+    assert [cleaner.reports[split].near_duplicates for split in REQUIRED_COLUMNS] == [1, 1, 0]
