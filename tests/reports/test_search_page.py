@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from tests.search.fakes import scores
 from tests.search.test_stored_studies import store_study
+from yoyak.reports import search_page
 from yoyak.reports.search_page import common_params, count_states, list_studies, write_study_page
 from yoyak.search import storage
 from yoyak.system.errors import YoyakError
@@ -94,6 +95,16 @@ def test_debug_runs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     store_study(tmp_path, commit="0" * 40, tree="0" * 40)
     write_study_page("s", tmp_path / "s.html")
     assert "WARNING: DEBUG RUN" in (tmp_path / "s.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])
+def test_the_importance_of_params_needs_enough_trials(count: int, drawn: bool) -> None:
+    study = study_of(([1, 4] * 10)[:count], [index / 20 for index in range(count)])
+    if drawn:
+        assert search_page._importance(study, target_name="rouge_sum").data
+    else:
+        with pytest.raises(ValueError, match=r"19 finished trials; the importance needs 20: .* a single trial"):
+            search_page._importance(study, target_name="rouge_sum")
 
 
 def test_unknown_and_foreign_studies_are_refused(tmp_path: Path) -> None:

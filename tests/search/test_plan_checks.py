@@ -59,6 +59,16 @@ def check(values: dict[str, Any], parameters: dict[str, Any], fixed: dict[str, A
         ),
         ({RATE: {"low": 0.1, "high": 1}}, {"set": {"training.sed": 1}}, "training.sed: params.yaml has no such key"),
         (
+            {"generation.top_k": {"low": 1, "high": 9}},
+            {},
+            "generation.top_k: has an effect only with generation.do_sample: true; set or search generation.do_sample",
+        ),
+        (
+            {"generation.length_penalty": {"low": 0.5, "high": 2.0}},
+            {"fixed": {BEAMS: 1}},
+            "generation.length_penalty: has an effect only with generation.num_beams of 2 or more",
+        ),
+        (
             {"preset": {"choices": ["kobart-tiny"]}, RATE: {"low": 0.1, "high": 1, "when": {"preset": "kobart-tiny"}}},
             {},
             "preset: only `parameters` can contain it",

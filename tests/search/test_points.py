@@ -122,3 +122,28 @@ def test_the_starting_point_includes_fixed_changes(values: dict[str, Any]) -> No
 )
 def test_the_adaptive_share_follows_the_improvement(results: list[float], expected: float) -> None:
     assert adaptive_share(results, Adaptive()) == expected
+
+
+def test_a_param_without_effect_is_not_varied_wherever_it_stands_in_the_plan(values: dict[str, Any]) -> None:
+    """Trials that differ in such a param alone would be the same experiment."""
+    plan = plan_of(
+        {
+            "lora.r": {"choices": [4, 8]},
+            "generation.length_penalty": {"choices": [0.5, 1.0]},
+            "generation.top_k": {"choices": [10, 20]},
+            BEAMS: {"choices": [1, 4]},
+            SAMPLE: {"choices": [False, True]},
+            "model.family": {"choices": ["kobart", "qlora"]},
+        }
+    )
+    points = grid_points(plan, base_of(values))
+    assert len(points) == (1 + 2) * (1 + 2) * (1 + 2)  # family and r, beams and penalty, sampling and top_k
+    for point in points:
+        assert ("lora.r" in point) == (point["model.family"] == "qlora")
+        assert ("generation.length_penalty" in point) == (point[BEAMS] > 1)
+        assert ("generation.top_k" in point) == point[SAMPLE]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    chosen = [suggest_point(study.ask(), plan, base_of(values)) for _ in range(20)]
+    assert all(("generation.length_penalty" in point) == (point[BEAMS] > 1) for point in chosen)
+    start = starting_point(plan, base_of(values, {BEAMS: 1}))
+    assert start == {"model.family": "kobart", BEAMS: 1, SAMPLE: False}

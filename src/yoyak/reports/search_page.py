@@ -1,6 +1,7 @@
 """The report of a study: one HTML page that needs no network, with Optuna's figures, the best trials and their params."""
 
 import html
+import re
 import statistics
 import warnings
 from collections import Counter
@@ -15,6 +16,7 @@ from optuna import visualization
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from yoyak.search.progress import short_value
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.storage import ADDRESS_VARIABLE, find_study, storage_url
 from yoyak.search.trials import FAILED, PLAN, PRUNED, SCORES, finished_trials, trial_label, was_interrupted
@@ -25,6 +27,7 @@ from yoyak.training.study_storage import open_study_storage
 
 MAX_BEST = 10  # trials in the table of the best ones
 NO_STUDIES = "there are no studies yet; `yoyak search NAME` begins one"
+MIN_IMPORTANCE_TRIALS = 20  # PED-ANOVA compares the best tenth of the trials with all
 COMMON_CHOICE = 0.7  # The best trials have a choice in common if more than this share of them has it.
 COMMON_VARIATION = 0.2  # They have a number in common if its coefficient of variation is below this value.
 
@@ -35,7 +38,8 @@ body{{font:15px/1.5 system-ui,"Noto Sans KR",sans-serif;margin:2rem auto;max-wid
 overflow-wrap:anywhere}}
 h1{{font-size:1.5rem}}h2{{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #ddd}}
 table{{border-collapse:collapse;font-size:13px;overflow-wrap:normal}}
-td,th{{padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;text-align:left}}
+td,th{{padding:.25rem .6rem;border-bottom:1px solid #e5e5e5;text-align:left;vertical-align:top}}
+td{{max-width:22rem;overflow-wrap:anywhere;min-width:4.5rem}}
 .scrollable{{overflow-x:auto}}code{{background:#f3f3f3;padding:.1rem .3rem}}.empty{{color:#777}}
 </style></head><body>
 {body}
@@ -160,7 +164,7 @@ def _best_table(study: optuna.Study, trials: Sequence[FrozenTrial], objectives: 
             trial_label(trial),
             format_values(trial, objectives) + (" (tied with the best)" if trial.number in tied else ""),
             apply_command(trial),
-            *(_short_text(trial.params.get(name, "")) for name in param_names),
+            *(short_value(trial.params.get(name, "")) for name in param_names),
             f"{trial.duration.total_seconds():.0f} s" if trial.duration else "",
         ]
         for trial in trials
@@ -187,15 +191,29 @@ def _figures(study: optuna.Study, objectives: list[str]) -> dict[str, Callable[[
         target: dict[str, Any] = {"target_name": name}
         if len(objectives) > 1:  # With one objective and no target function, Optuna knows the direction.
             target["target"] = partial(lambda index, trial: trial.values[index], index)
-        importance = partial(visualization.plot_param_importances, evaluator=PedAnovaImportanceEvaluator())
         figures[f"History of {name}"] = partial(visualization.plot_optimization_history, study, **target)
-        figures[f"Importance of params for {name}"] = partial(importance, study, **target)
+        figures[f"Importance of params for {name}"] = partial(_importance, study, **target)
         figures[f"Parallel coordinates of {name}"] = partial(visualization.plot_parallel_coordinate, study, **target)
         figures[f"Slices of {name}"] = partial(visualization.plot_slice, study, **target)
     if study.user_attrs[PLAN]["pruner"]["name"] != "none":
         figures["Dev metric after each epoch"] = partial(visualization.plot_intermediate_values, study)
     figures["Timeline"] = partial(visualization.plot_timeline, study)
     return figures
+
+
+def _importance(study: optuna.Study, **target: Any) -> Any:
+    """The figure of the importance of params.
+
+    Raises:
+        ValueError: if there are fewer than MIN_IMPORTANCE_TRIALS.
+    """
+    count = len(finished_trials(study))
+    if count < MIN_IMPORTANCE_TRIALS:
+        raise ValueError(
+            f"{count} finished trials; the importance needs {MIN_IMPORTANCE_TRIALS}: it compares the best tenth with all trials, "
+            "and a tenth of fewer is a single trial"
+        )
+    return visualization.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), **target)
 
 
 def _draw(figures: dict[str, Callable[[], Any]]) -> list[str]:
@@ -219,10 +237,15 @@ def _draw(figures: dict[str, Callable[[], Any]]) -> list[str]:
 
 def _table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     def row_html(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        return (
+            "<tr>"
+            + "".join(f"<{tag}>{_breakable(cell) if tag == 'th' else html.escape(cell)}</{tag}>" for cell in cells)
+            + "</tr>"
+        )
 
     return f"<div class=scrollable><table>{row_html(header, 'th')}{''.join(row_html(row, 'td') for row in rows)}</table></div>"
 
 
-def _short_text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _breakable(name: str) -> str:
+    """A name that a narrow column may break behind dots and underscores."""
+    return re.sub(r"([._])", r"\1<wbr>", html.escape(name))

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import Trial
@@ -30,6 +31,11 @@ class StopSignal:
 
     is_set: bool = False
     error: str | None = None
+
+
+def _log(experiment: str) -> Path:
+    """The file with the output of an experiment."""
+    return SEARCH_FOLDER / "logs" / f"{experiment}.log"
 
 
 class TrialRunner:
@@ -74,6 +80,8 @@ class TrialRunner:
         stages: list[str] = []
         for suffix, seed_change in self._seed_changes():
             name = f"{self.opened.name}-{trial_label(trial)}{suffix}"
+            if not names:
+                self.progress.report_start(trial, _log(name))
             # The pruner judges the first seed only.
             outcome = self._run_experiment(name, {**changes, **seed_change}, job, trial if not names else None)
             stages += outcome.stages
@@ -106,10 +114,9 @@ class TrialRunner:
         """Run an experiment; run it again if a signal from outside killed it."""
         if job not in self._clones:
             self._clones[job] = self._make_clone(job)
-        log = SEARCH_FOLDER / "logs" / f"{name}.log"
         environment = trial_environment(self.opened, self.worker, job=job, trial=trial)
         for _ in range(MAX_KILLS):
-            outcome = self._clones[job].run(name, nest(changes), log=log, environment=environment)
+            outcome = self._clones[job].run(name, nest(changes), log=_log(name), environment=environment)
             if self.stop.is_set or not outcome.was_killed:
                 break
             # The killed processes may have left locks and partial files in the clone.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from yoyak.search.base_params import BaseParams, get_value
+from yoyak.search.effects import has_effect, in_order
 from yoyak.search.plan import PRESET, Adaptive, Parameter, SearchPlan, remove_float_error
 
 if TYPE_CHECKING:
@@ -14,10 +15,11 @@ MIN_SHARE = 1 / 64  # Adaptive ranges do not become narrower than this share of 
 
 
 def suggest_point(trial: "optuna.Trial", plan: SearchPlan, base: BaseParams) -> dict[str, Any]:
-    """Let Optuna choose a value for each parameter whose condition holds, in the order of the plan."""
+    """Let Optuna choose a value for each parameter whose condition holds and that has an effect."""
     point: dict[str, Any] = {}
-    for name, parameter in plan.parameters.items():
-        if not _is_active(parameter, point, base):
+    for name in in_order(plan):
+        parameter = plan.parameters[name]
+        if not _is_active(name, parameter, point, base):
             continue
         low, high, step = parameter.low, parameter.high, parameter.step
         if parameter.choices is not None:
@@ -31,12 +33,13 @@ def suggest_point(trial: "optuna.Trial", plan: SearchPlan, base: BaseParams) -> 
 
 
 def grid_points(plan: SearchPlan, base: BaseParams) -> list[dict[str, Any]]:
-    """Every combination of the parameters' values, each once. Parameters whose condition does not hold are left out."""
+    """Every combination of the parameters' values, each once, without parameters whose condition does not hold or without effect."""
     points: list[dict[str, Any]] = []
-    for combination in itertools.product(*(parameter.grid_values() for parameter in plan.parameters.values())):
+    parameters = {name: plan.parameters[name] for name in in_order(plan)}
+    for combination in itertools.product(*(parameter.grid_values() for parameter in parameters.values())):
         point: dict[str, Any] = {}
-        for (name, parameter), value in zip(plan.parameters.items(), combination, strict=True):
-            if _is_active(parameter, point, base):
+        for (name, parameter), value in zip(parameters.items(), combination, strict=True):
+            if _is_active(name, parameter, point, base):
                 point[name] = value
         if point not in points:
             points.append(point)
@@ -50,7 +53,7 @@ def starting_point(plan: SearchPlan, base: BaseParams) -> dict[str, Any] | None:
     for name, parameter in plan.parameters.items():
         if name == PRESET:
             return None
-        if not _condition_holds(parameter, values):
+        if not _condition_holds(parameter, values) or not has_effect(name, values):
             continue
         value = get_value(values, name)
         if not _contains(parameter, value):
@@ -83,9 +86,10 @@ def adaptive_share(results: list[float], adaptive: Adaptive) -> float:
     return share
 
 
-def _is_active(parameter: Parameter, point: Mapping[str, Any], base: BaseParams) -> bool:
-    """Whether the condition of a parameter holds, given the values chosen so far."""
-    return not parameter.when or _condition_holds(parameter, base.with_changes(base.changes_of(point)))
+def _is_active(name: str, parameter: Parameter, point: Mapping[str, Any], base: BaseParams) -> bool:
+    """Whether a parameter has an effect and its condition holds, given the values chosen so far."""
+    values = base.with_changes(base.changes_of(point))
+    return _condition_holds(parameter, values) and (name == PRESET or has_effect(name, values))
 
 
 def _condition_holds(parameter: Parameter, values: Mapping[str, Any]) -> bool:

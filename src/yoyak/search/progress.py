@@ -1,8 +1,10 @@
 """What a search prints: a line per trial with a progress bar, and the result at the end."""
 
+import statistics
+from pathlib import Path
 from typing import Self
 
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from tqdm import tqdm
 
 from yoyak.search.git_dvc import git
@@ -20,7 +22,7 @@ class Progress:
     """The progress bar of a search; a context manager that closes it."""
 
     def __init__(self, opened: OpenedStudy, *, total: int) -> None:
-        self.opened = opened
+        self.opened, self.total = opened, total
         self._bar = tqdm(total=total, initial=opened.count_ended_trials(), unit="trial", disable=None)
 
     def __enter__(self) -> Self:
@@ -29,8 +31,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    def report_start(self, trial: Trial, log: Path) -> None:
+        """Print what a trial changes and where its output goes."""
+        changes = ", ".join(f"{name}={short_value(value)}" for name, value in trial.user_attrs[CHANGES].items())
+        print_line(f"{trial_label(trial)}: starts with {changes or 'params.yaml as it is'}; log: {log}")
+
     def report_trial(self, number: int, *, seconds: float) -> None:
-        """Print how a trial ended, and which trial is the best so far."""
+        """Print how a trial ended, which trial is the best so far, how many have ended, and how long the others will take."""
         opened = self.opened
         trial = opened.trials()[number]
         if trial.state == TrialState.PRUNED:
@@ -43,8 +50,22 @@ class Progress:
             best, ties = ranked[0], len(tied_trials(opened.study, opened.plan.objectives[0]))
             line += f"; best so far: {trial_label(best)} {best.value:.2f}" + (f" ({ties} tied)" if ties else "")
         self._bar.n = opened.count_ended_trials()
-        print_line(line)
+        print_line(f"{line}; trial {self._bar.n} of {self.total}{self._time_left()}")
         self._bar.refresh()
+
+    def _time_left(self) -> str:
+        """The mean time of the finished trials for each that has not ended yet, shared by the jobs."""
+        left = self.total - self._bar.n
+        durations = [trial.duration.total_seconds() for trial in finished_trials(self.opened.study) if trial.duration]
+        if left <= 0 or not durations:
+            return ""
+        minutes = statistics.mean(durations) * left / self.opened.plan.jobs / 60
+        return f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+
+
+def short_value(value: object) -> str:
+    """A value as text, a float with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def summary_lines(opened: OpenedStudy) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
+from yoyak.search.disk_need import disk_lines
 from yoyak.search.execution import StopSignal, TrialRunner
 from yoyak.search.git_dvc import git
 from yoyak.search.plan import SearchPlan
@@ -83,6 +84,8 @@ class StudyRun:
             f"study {opened.name}: {opened.count_ended_trials()} of {self.proposals.total} trials have ended "
             f"(sampler: {opened.plan.sampler.name}, pruner: {opened.plan.pruner.name})"
         )
+        if (left := self.proposals.total - opened.count_ended_trials()) > 0:
+            print_line("\n".join(disk_lines(opened, left)))
 
     def _work(self, job: int) -> None:
         """Run trials until there are none left or the search stops. The first error stops all jobs."""
