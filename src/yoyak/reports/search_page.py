@@ -210,8 +210,8 @@ def _importance(study: optuna.Study, **target: Any) -> Any:
     count = len(finished_trials(study))
     if count < MIN_IMPORTANCE_TRIALS:
         raise ValueError(
-            f"{count} finished trials; the importance needs {MIN_IMPORTANCE_TRIALS}: it compares the best tenth with all trials, "
-            "and a tenth of fewer is a single trial"
+            f"{count} finished trials; the importance needs {MIN_IMPORTANCE_TRIALS}: it compares the best tenth with all "
+            "trials, and a tenth of fewer is a single trial"
         )
     return visualization.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), **target)
 

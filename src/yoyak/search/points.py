@@ -33,7 +33,7 @@ def suggest_point(trial: "optuna.Trial", plan: SearchPlan, base: BaseParams) -> 
 
 
 def grid_points(plan: SearchPlan, base: BaseParams) -> list[dict[str, Any]]:
-    """Every combination of the parameters' values, each once, without parameters whose condition does not hold or without effect."""
+    """Every combination of the parameters' values, each once, without parameters that have no effect or whose `when` fails."""
     points: list[dict[str, Any]] = []
     parameters = {name: plan.parameters[name] for name in in_order(plan)}
     for combination in itertools.product(*(parameter.grid_values() for parameter in parameters.values())):
