@@ -198,6 +198,8 @@ def test_an_unknown_key_without_a_similar_one_gets_no_hint() -> None:
         ("generation__top_p", 0),
         ("generation__top_p", 1.01),
         ("generation__temperature", 0),
+        ("generation__temperature", 1e-40),
+        ("generation__repetition_penalty", 1e-40),
         ("generation__length_penalty", float("inf")),
         ("generation__early_stopping", "maybe"),
         ("generation__blocked_scripts", None),

@@ -20,6 +20,8 @@ def number_from_text(value: object) -> object:
 _FROM_TEXT = BeforeValidator(number_from_text)
 Float = Annotated[float, _FROM_TEXT]
 Positive = Annotated[float, Field(gt=0), _FROM_TEXT]
+# Logits are divided by it: with a smaller one they become infinite, and sampling fails.
+LogitDivisor = Annotated[float, Field(ge=1e-3), _FROM_TEXT]
 NotNegative = Annotated[float, Field(ge=0), _FROM_TEXT]
 Share = Annotated[float, Field(ge=0, le=1), _FROM_TEXT]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1), _FROM_TEXT]

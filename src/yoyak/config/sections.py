@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.fields import Count, CountOrZero, Float, NonEmpty, Positive, PositiveShare, Section, Seed, ShareBelowOne
+from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NonEmpty, PositiveShare, Section, Seed, ShareBelowOne
 from yoyak.config.training_section import Training
 
 FamilyName = Literal["kobart", "qlora", "endpoint"]
@@ -179,7 +179,7 @@ class Generation(Section):
     min_new_tokens: CountOrZero = Field(description="Shortest summary, in tokens. It must not exceed `max_new_tokens`.")
     num_beams: Count = Field(description="Number of beams of beam search; 1 is greedy decoding.")
     do_sample: bool = Field(description="Draw tokens at random instead of taking the most probable ones.")
-    temperature: Positive = Field(
+    temperature: LogitDivisor = Field(
         description="Divisor of the logits when sampling. Below 1, probable tokens become more probable."
     )
     top_p: PositiveShare = Field(
@@ -188,7 +188,7 @@ class Generation(Section):
     top_k: CountOrZero = Field(
         description="Sample only from this number of most probable tokens; 0 keeps all. 50 is transformers' default."
     )
-    repetition_penalty: Positive = Field(
+    repetition_penalty: LogitDivisor = Field(
         description="Divisor of the logits of tokens that already occurred; 1 switches it off. For `qlora` the tokens of the "
         "prompt count too."
     )
