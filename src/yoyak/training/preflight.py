@@ -26,6 +26,7 @@ from yoyak.models.families.lookup import family_named
 from yoyak.models.length_report import describe_lengths
 from yoyak.system import hardware
 from yoyak.system.csv_files import read_csv
+from yoyak.system.dvc_paths import check_dvc_paths
 from yoyak.system.errors import YoyakError
 from yoyak.training import memory_checks
 from yoyak.training.trackers import lookup
@@ -90,6 +91,10 @@ def check_params(subject: Subject) -> str:
 
 def check_versions(_: Subject) -> str:
     return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+
+
+def check_dvc(_: Subject) -> str:
+    return check_dvc_paths(Path())
 
 
 def check_trackers(_: Subject) -> str:
@@ -231,6 +236,7 @@ def _batch(subject: Subject) -> collation.Batch:
 CHECKS_OF_EVERY_FAMILY = (
     Check("params", check_params),
     Check("versions", check_versions),
+    Check("dvc", check_dvc),
     Check("trackers", check_trackers),
     Check("device", check_device),
     Check("score", check_score),
