@@ -1,6 +1,6 @@
 """Sets of rows that stay together, and which of two near-duplicates stays."""
 
-from yoyak.data.import_splits import DuplicateFinder, Units, evaluation_wins, split_at_random
+from yoyak.data.import_splits import MAX_CANDIDATES, DuplicateFinder, Units, evaluation_wins, split_at_random
 
 
 def units(count: int, *joined: tuple[int, int]) -> Units:
@@ -35,8 +35,17 @@ def test_what_evaluates_stays_also_among_many_equal_rows() -> None:
 
 def test_equal_rows_are_compared_with_the_first_one_alone() -> None:
     letters = ["오늘저녁에같이영화를볼까"] * 3 + ["오늘저녁에같이영화를볼까요", "전혀다른이야기를하는대화"]
-    finder = DuplicateFinder(letters.__getitem__)
+    finder = DuplicateFinder(letters.__getitem__, [""] * 5)
     found = [finder.add(row, text) for row, text in enumerate(letters)]
     assert found[:3] == [[], [(0, 1.0)], [(0, 1.0)]]
     assert [row for row, _ in found[3]] == [0]
     assert found[4] == []
+
+
+def test_a_row_is_compared_with_few_rows_and_first_with_those_of_other_splits() -> None:
+    letters = [f"오늘저녁에극장앞에서만나같이영화를보고밥도먹자{number:03}" for number in range(60)]
+    splits = ["test", *["train"] * 59]
+    finder = DuplicateFinder(letters.__getitem__, splits)
+    found = [finder.add(row, text, split=splits[row]) for row, text in enumerate(letters)]
+    assert max(map(len, found)) <= MAX_CANDIDATES
+    assert all(0 in dict(pairs) for pairs in found[1:])

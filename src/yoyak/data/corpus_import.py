@@ -106,7 +106,7 @@ def _read_all(sources: Iterator[SourceFile], spool: IO[bytes], settings: ImportS
     rows = _Rows([], [], [], [], Units(), [])
     groups: dict[bytes, int] = {}
     first_texts = FirstValues()
-    finder = DuplicateFinder(lambda row: spoken_letters(_row_at(spool, rows.offsets[row])["dialogue"]))
+    finder = DuplicateFinder(lambda row: spoken_letters(_row_at(spool, rows.offsets[row])["dialogue"]), rows.splits)
     for source in tqdm(sources, desc="files", disable=None):
         look = look_at(source)
         chosen = choose_importer(source, look, name=settings.format)
@@ -128,7 +128,7 @@ def _read_all(sources: Iterator[SourceFile], spool: IO[bytes], settings: ImportS
             if settings.options.group:
                 first = groups.setdefault(blake2b(record.group.encode(), digest_size=16).digest(), number)
                 rows.units.join(first, number)
-            for other, similarity in finder.add(number, spoken_letters(row.dialogue)):
+            for other, similarity in finder.add(number, spoken_letters(row.dialogue), split=record.split):
                 rows.pairs.append((other, number, similarity))
                 rows.units.join(other, number)
                 report.near(row=name, other=rows.names[other], similarity=similarity)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from yoyak.data.near_duplicates import THRESHOLD, jaccard, new_index, signature
 
 SPLITS = ("train", "dev", "test")
+MAX_CANDIDATES = 20  # rows that a row is compared with; without a limit, 10,000 rows of one template make 50 million pairs
 
 
 @dataclass
@@ -37,22 +38,30 @@ class Units:
 class DuplicateFinder:
     """Finds rows that are almost the same as a row before them."""
 
-    def __init__(self, letters_of: Callable[[int], str]) -> None:
-        """Args: letters_of: the `spoken_letters` of a row that was added before, by its number."""
+    def __init__(self, letters_of: Callable[[int], str], splits: Sequence[str]) -> None:
+        """Prepare an empty index.
+
+        Args:
+            letters_of: the `spoken_letters` of a row that was added before, by its number.
+            splits: the split of each row that was added before; empty if it is not known yet. The list may grow.
+        """
         self._letters_of = letters_of
+        self._splits = splits
         self._index = new_index()
         self._first_of: dict[bytes, int] = {}
 
-    def add(self, row: int, letters: str) -> list[tuple[int, float]]:
-        """The rows before `row` that are near-duplicates, each with its similarity (exact Jaccard index).
+    def add(self, row: int, letters: str, *, split: str = "") -> list[tuple[int, float]]:
+        """Rows before `row` that are near-duplicates, each with its similarity (exact Jaccard index).
 
-        Of equal rows only the first is compared with others: a text that occurs 10,000 times makes no 50 million pairs.
+        At most MAX_CANDIDATES rows are compared, those of other splits first. Of equal rows only the first is compared with
+        others.
         """
         first = self._first_of.setdefault(hashlib.blake2b(letters.encode(), digest_size=16).digest(), row)
         if first != row:
             return [(first, 1.0)]
         minhash = signature(letters)
-        candidates = [(other, jaccard(letters, self._letters_of(other))) for other in sorted(self._index.query(minhash))]
+        order = sorted(self._index.query(minhash), key=lambda other: (self._splits[other] == split, other))
+        candidates = [(other, jaccard(letters, self._letters_of(other))) for other in order[:MAX_CANDIDATES]]
         self._index.insert(row, minhash)
         return [(other, similarity) for other, similarity in candidates if similarity >= THRESHOLD]
 
