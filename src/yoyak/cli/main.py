@@ -22,6 +22,7 @@ from yoyak.cli import (
     score_commands,
     search_commands,
     setup_commands,
+    summarize_command,
 )
 from yoyak.cli.command import Command, CommandParser, check_root, suggestion
 from yoyak.system.errors import exit_with_message
@@ -30,7 +31,12 @@ from yoyak.system.errors import exit_with_message
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Set up and check": setup_commands.COMMANDS,
     "Bring data in and out": import_commands.COMMANDS,
-    "Run and look": (*run_commands.COMMANDS, *experiment_commands.COMMANDS, *package_commands.COMMANDS),
+    "Run and look": (
+        *summarize_command.COMMANDS,
+        *run_commands.COMMANDS,
+        *experiment_commands.COMMANDS,
+        *package_commands.COMMANDS,
+    ),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS),
     "Search": search_commands.COMMANDS,
     "Models behind an API": endpoint_commands.COMMANDS,
