@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.inference.endpoint.server import running
 from tests.models.test_lora import make_base
 from yoyak.inference import decoding, screening
 from yoyak.system.errors import YoyakError
@@ -40,6 +41,23 @@ def run(folder: Path, *names: str, **more: Any) -> dict[str, Any]:
     return screening.screen(
         names, folder=folder / "presets", params=folder / "params.yaml", output=folder / "screen.json", rows=6, **more
     )
+
+
+def test_a_model_behind_an_api_stands_in_the_same_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOYAK_ANSWERS", str(folder / "answers"))
+    with running() as server:
+        settings = (
+            f"{{base_url: {server.url}, model: test-model, price_per_million_input: 2.0, price_per_million_output: 10.0}}"
+        )
+        (folder / "presets/api.yaml").write_text(f"model: {{family: endpoint, endpoint: {settings}}}\n", encoding="utf-8")
+        results = run(folder, "api", "bart")
+        assert len(server.calls) == 6
+    api = results["models"]["api"]
+    assert api["checkpoint"] == "test-model" and api["status"] == "scored" and api["scores"]["rows"] == 6
+    assert api["price"] == round(6 * (100 * 2 + 20 * 10) / 1e6, 6) and api["seconds_a_dialogue"] > 0
+    assert "backend=endpoint" in api["scores"]["signature"] and "num_beams" not in api["scores"]["signature"]
+    lines = {line.split()[0]: line.split() for line in screening.table(results)}
+    assert lines["model"][-1] == "price" and lines["api"][-1] == "0.0024" and "-" in lines["bart"]
 
 
 def test_the_table_has_models_of_both_families_and_a_missing_one_fails(folder: Path) -> None:
