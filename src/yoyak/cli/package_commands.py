@@ -14,6 +14,8 @@ def _package(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
 
     params = load_params()
+    if params.model.family == "endpoint":
+        raise YoyakError("model.family is endpoint: its model is on a server, so there is nothing to package")
     model = MODELS / params.model.family
     output = args.output or Path("packages") / params.model.family
     if output.exists() and not (output / "yoyak.json").is_file():

@@ -113,6 +113,10 @@ def _time(args: argparse.Namespace) -> None:
     from yoyak.system.text_files import read_jsonl
 
     params = load_params()
+    if params.model.family == "endpoint":
+        raise YoyakError(
+            f"model.family is endpoint: its answers come from a server or the store; {PREDICT_REPORT} has seconds_a_dialogue"
+        )
     model = MODELS / params.model.family
     check_model(model)
     if not DEV_ROWS.is_file():

@@ -99,10 +99,8 @@ class Model(Section):
 
     @property
     def chosen(self) -> Checkpoint:
-        """The section of the chosen family, which is one with a checkpoint."""
-        section = getattr(self, self.family)
-        if not isinstance(section, Checkpoint):
-            raise TypeError(f"the family {self.family} has no checkpoint")
+        """The section of the chosen family. That of `endpoint` has no checkpoint."""
+        section: Checkpoint = getattr(self, self.family)
         return section
 
     @property

@@ -40,7 +40,7 @@ def _cache_folder(root: Path) -> Path:
 def _model_bytes(opened: OpenedStudy) -> int:
     """The size of the model that is here, else of the checkpoint from which a full training starts; 0 if it is not known."""
     model = opened.base.params_of(opened.base.fixed).model
-    for folder in (opened.root / "models" / model.family, opened.root / model.chosen.checkpoint):
+    for folder in (opened.root / "models" / model.family, opened.root / model.name):
         files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
         if any(path.suffix == ".safetensors" for path in files):
             return sum(path.stat().st_size for path in files)

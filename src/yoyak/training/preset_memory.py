@@ -33,6 +33,9 @@ def preset_table(folder: Path, params: Path, *, gib: float | None) -> list[str]:
         try:
             _, about = presets.read_preset(name, folder)
             changed = presets.params_with_preset(name, folder=folder, params=params)
+            if changed.model.family == "endpoint":
+                lines.append(f"{name:24} params valid; on a server: {changed.model.name}")
+                continue
             chosen = changed.model.chosen
             checkpoint, revision = getattr(chosen, "checkpoint", ""), getattr(chosen, "revision", None)
             place = place_of(checkpoint, revision)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import DIALOGUES, ROOT, SUMMARIES
 from tests.inference.endpoint.server import Server, answer, good
+from yoyak.cli.main import main as command
 from yoyak.config.params import leaf_keys, parse_params
 from yoyak.config.sections import Params
 from yoyak.config.yaml_files import read_yaml
@@ -296,3 +297,20 @@ def test_doctor_asks_for_the_models_and_sends_no_dialogue(server: Server) -> Non
     with pytest.raises(YoyakError, match="HTTP 404"):
         check_server(Subject(params_with(server)))
     assert client.NO_KEY == "none"
+
+
+@pytest.mark.parametrize("name", ["solar-pro", "solar-mini", "vllm-local", "ollama-local"])
+def test_commands_and_the_first_stage_accept_a_preset_without_a_checkpoint(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stages.check_params import main as check_params
+
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    command(["use", name])
+    assert "model.family: kobart → endpoint" in capsys.readouterr().out
+    check_params(tmp_path / "checked.txt")
+    assert (tmp_path / "checked.txt").is_file()
+    for words in (["time"], ["package"]):
+        with pytest.raises(SystemExit, match=r"model\.family is endpoint"):
+            command(words)
