@@ -226,7 +226,7 @@ class Summarizer:
         if cuts := self.describe_cuts(encoded):
             tell(cuts)
         dialogues, shortened = [row["dialogue"] for row in rows], [row for row in encoded if isinstance(row, EncodedDialogue)]
-        if len(shortened) == len(rows):
+        if self.family.is_trained and len(shortened) == len(rows):  # others have no tokenizer that could lose characters
             for message in describe_dialogues(self.loaded.tokenizer, dialogues, [row.ids for row in shortened]):
                 tell(message)
         return self.finish(self.write(encoded, rows, progress=progress), postprocess=self.postprocesses)

@@ -314,3 +314,22 @@ def test_commands_and_the_first_stage_accept_a_preset_without_a_checkpoint(
     for words in (["time"], ["package"]):
         with pytest.raises(SystemExit, match=r"model\.family is endpoint"):
             command(words)
+
+
+def test_summarize_masks_asks_and_restores(server: Server) -> None:
+    def repeat(handler: Any, body: Any, number: int) -> None:
+        handler.send(200, answer(body["messages"][-1]["content"].splitlines()[1].removeprefix("#Person1#: ")))
+
+    server.behave = repeat
+    summarizer = Summarizer.load(ROOT / "models/endpoint", params=params_with(server))
+    text = summarizer.summarize("#Person1#: 제 번호는 010-1234-5678입니다.")
+    assert text == "제 번호는 010-1234-5678입니다." and "010-1234-5678" not in server.calls[0].question
+
+
+def test_doctor_runs_the_checks_of_this_family(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    from yoyak.training.preflight import run_checks
+
+    params = params_with(server, data__dir=str(ROOT / "data/sample"))
+    assert run_checks(params, step=True)
+    printed = capsys.readouterr().out
+    assert "ok    server:" in printed and "one step" not in printed and not server.calls
