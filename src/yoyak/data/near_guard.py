@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from yoyak.data.near_duplicates import SHINGLE, THRESHOLD, new_index, signature, spoken_letters
-from yoyak.system.text_files import list_rows
 
 if TYPE_CHECKING:
     from rensa import RMinHash
 
 EVALUATION_SPLITS = ("dev", "test")
+MAX_SHOWN_PAIRS = 5  # in the warning
 
 
 class _Row(NamedTuple):
@@ -104,11 +104,12 @@ class NearDuplicateGuard:
         if not pairs:
             return []
         rows = "1 dialogue is" if len(pairs) == 1 else f"{len(pairs)} dialogues are"
-        lines = [f"{pair.row}: {pair.similarity:.0%} like {pair.other}" for pair in pairs]
+        lines = [f"\n  {pair.row}: {pair.similarity:.0%} like {pair.other}" for pair in pairs[:MAX_SHOWN_PAIRS]]
+        if len(pairs) > MAX_SHOWN_PAIRS:
+            lines.append(f"\n  and {len(pairs) - MAX_SHOWN_PAIRS} more, which are less alike")
         return [
             f"WARNING: {rows} almost the same in another split (at least {THRESHOLD:.0%} of the character {SHINGLE}-grams), so "
-            "scores may be too high; remove the rows from train, or divide again with `yoyak import --split`:"
-            + list_rows(lines, count=len(pairs))
+            "scores may be too high; remove the rows from train, or divide again with `yoyak import --split`:" + "".join(lines)
         ]
 
 
