@@ -91,14 +91,18 @@ def score(
 def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
     """The content of metrics/summary.json: the numbers of scores.json by which experiments are compared.
 
-    These are ROUGE, rouge_sum without tags, the values of each further metric, and the price of an API's answers.
+    These are ROUGE, rouge_sum without tags, the values of each further metric without its nested parts, and the price of an
+    API's answers.
     """
     main = {key: scores[key] for key in ("rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean")}
     further = {name: part for name, part in scores.items() if isinstance(part, dict) and "signature" in part}
     return {
         **main,
         "content": {"rouge_sum": scores["content"]["rouge_sum"]},
-        **{name: {key: part[key] for key in part["interval"] if key in part} for name, part in further.items()},
+        **{
+            name: {key: part[key] for key in part["interval"] if not isinstance(part.get(key, {}), dict)}
+            for name, part in further.items()
+        },
         **({"debug_run": True} if scores.get("debug_run") else {}),
         **({"price": scores["price"]} if "price" in scores else {}),
     }
