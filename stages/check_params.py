@@ -14,7 +14,8 @@ from yoyak.system.atomic import atomic_file
 
 
 def main(output: Path) -> None:
-    chosen = load_params().model.chosen
+    model = load_params().model
+    chosen = getattr(model, model.family, None)  # a family without a checkpoint needs no section
     if isinstance(chosen, Checkpoint):
         from_pretrained_arguments(chosen.checkpoint, chosen.revision)  # raises if it cannot be loaded
     with atomic_file(output) as file:

@@ -100,7 +100,8 @@ def test_the_scores_lead_the_table_of_experiments(repository: Path) -> None:
     table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
     about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
     columns = [name for name in table[0] if name not in about]
-    assert columns[:7] == ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content.rouge_sum", "data.dir"]
+    rouge = ["rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content.rouge_sum"]
+    assert columns[:9] == [*rouge, "facts.unsupported", "facts.recall", "data.dir"]
 
 
 @in_kobart
@@ -178,8 +179,10 @@ def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
                 "adapter_model.safetensors",
                 "base.json",
                 "chat_template.jinja",
+                "generation_config.json",
                 "tokenizer.json",
                 "tokenizer_config.json",
+                "yoyak.json",
             )
         ),
     }

@@ -117,6 +117,7 @@ class Runs:
             "metrics": folder / "metrics",
             "checkpoints": folder / "checkpoints",
             "scores": folder / "scores",
+            "summary": folder / "summary.json",
             "per_dialogue": folder / "per_dialogue.csv",
         }
         folder.mkdir(parents=True)

@@ -66,6 +66,10 @@ def spy_on_loading(patch: pytest.MonkeyPatch, record: Record, folder: Path) -> N
 
         return from_pretrained
 
+    from yoyak.models import checkpoints, tokenizer_loading
+
+    for module in (checkpoints, tokenizer_loading):  # a spy stands for the hub, which would be asked first
+        patch.setattr(module, "check_hub", lambda *_: None)
     for name in ("AutoConfig", "AutoTokenizer", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM"):
         kind = getattr(transformers, name)
         patch.setattr(kind, "from_pretrained", staticmethod(noted(name, kind.from_pretrained)))
