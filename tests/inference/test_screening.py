@@ -76,6 +76,7 @@ def test_the_table_has_models_of_both_families_and_a_missing_one_fails(folder: P
     assert lines[4].startswith("(medoid baseline)")
 
 
+@pytest.mark.very_slow
 def test_a_model_is_scored_again_only_if_something_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(folder, "chat", "missing")
     calls: list[str] = []

@@ -163,7 +163,8 @@ def kill_training(repository: Path, killed: list[int]) -> None:
             killed.append(process.pid)
 
 
-@pytest.mark.parametrize("how", ["--temp", pytest.param("--queue", marks=pytest.mark.very_slow)])
+@pytest.mark.very_slow
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
 def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, how: str) -> None:
     """Checkpoints are in the main repository, where the next copy finds them."""
     shutil.rmtree(repository / ".checkpoints", ignore_errors=True)

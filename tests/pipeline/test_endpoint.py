@@ -83,6 +83,7 @@ def test_the_same_requests_cost_nothing_again(experiment: Experiment) -> None:
     assert (experiment.folder / "metrics/predict.json").read_bytes() == first
 
 
+@pytest.mark.very_slow
 def test_a_clone_that_pulled_the_answers_pays_nothing(experiment: Experiment, tmp_path: Path) -> None:
     before = len(experiment.server.calls)
     code = "import sys; sys.path.insert(0, 'src'); from yoyak.cli.main import main; main(['answers', 'share'])"

@@ -16,8 +16,17 @@ from yoyak.data.dialogue import LISTED_TAGS
 def cases(family: str) -> list[Any]:
     """The groups of keys that a family reads, with all of them together in one pytest-xdist worker."""
     groups = dict.fromkeys(GROUP_OF.get(key, (key,)) for key in leaf_keys() if read_by(family, key))
-    marks = pytest.mark.xdist_group(f"knobs-{family}")
-    return [pytest.param(family, group, id=f"{family}-{group[0]}", marks=marks) for group in groups]
+    together = pytest.mark.xdist_group(f"knobs-{family}")
+    return [
+        # The same code reads `training` for both families, so make test shows it for one of them.
+        pytest.param(
+            family,
+            group,
+            id=f"{family}-{group[0]}",
+            marks=[together, pytest.mark.very_slow] if family == "qlora" and group[0].startswith("training.") else together,
+        )
+        for group in groups
+    ]
 
 
 BY_FAMILY = [pytest.param(family, marks=pytest.mark.xdist_group(f"knobs-{family}")) for family in FAMILIES]

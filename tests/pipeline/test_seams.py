@@ -72,7 +72,7 @@ def add_name(repository: Path, kind: str, name: str) -> None:
     path.write_text(changed, encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_a_further_family_and_backend_go_through_the_pipeline(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     repository.mkdir()

@@ -103,7 +103,7 @@ def test_it_learns_and_only_the_adapter_changes(base: Path, values: dict[str, An
     assert all("lora_" in name or "trainable_tokens" in name for name, p in model.named_parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("rouge", [True, False])
+@pytest.mark.parametrize("rouge", [True, pytest.param(False, marks=pytest.mark.very_slow)])
 def test_rouge_after_each_epoch_does_not_touch_the_training(
     base: Path, values: dict[str, Any], tmp_path: Path, *, rouge: bool
 ) -> None:
@@ -152,6 +152,7 @@ def test_two_runs_give_the_same_bytes(base: Path, values: dict[str, Any], tmp_pa
     assert saved[0] == saved[1]
 
 
+@pytest.mark.very_slow
 def test_gradient_checkpointing_changes_no_number(base: Path, values: dict[str, Any], tmp_path: Path) -> None:
     losses = []
     for checkpointing in (False, True):

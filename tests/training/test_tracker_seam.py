@@ -152,6 +152,7 @@ def test_after_a_resume_it_receives_the_whole_curve_again(params: Params, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("toy")
+@pytest.mark.very_slow
 def test_a_further_tracker_that_raises_changes_nothing(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
