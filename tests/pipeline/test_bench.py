@@ -12,7 +12,7 @@ import pytest
 from bench import contest, data, kobart, qlora, scoring, search, shape, startup, table
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bench")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.pipeline.repository import command, commit, copy_tracked, environment, init_git, reset
 from yoyak.config.params import load_params
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dvc_experiments")]
+pytestmark = pytest.mark.slow
 
 STAGES = {
     "train_kobart": {

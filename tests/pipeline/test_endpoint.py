@@ -21,7 +21,7 @@ from yoyak.config.presets import write_overlay
 KEY = "-".join(("planted", "key", "5b7e2a91"))  # in parts, so that this file in the repository does not hold it
 ROWS = 8  # of each split
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("endpoint")]
+pytestmark = pytest.mark.slow
 
 
 @dataclass

@@ -29,7 +29,7 @@ from ruamel.yaml import YAML
 from tests.pipeline.repository import command, copy_repository
 from yoyak.system.checksums import CHECKSUMS_FILE
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("YOYAK_KILLS", "4"))
 SEED = int(os.environ.get("YOYAK_SEED", "0"))

@@ -14,22 +14,18 @@ from yoyak.data.dialogue import LISTED_TAGS
 
 
 def cases(family: str) -> list[Any]:
-    """The groups of keys that a family reads, with all of them together in one pytest-xdist worker."""
+    """The groups of keys that a family reads."""
     groups = dict.fromkeys(GROUP_OF.get(key, (key,)) for key in leaf_keys() if read_by(family, key))
-    together = pytest.mark.xdist_group(f"knobs-{family}")
     return [
         # The same code reads `training` for both families, so make test shows it for one of them.
         pytest.param(
             family,
             group,
             id=f"{family}-{group[0]}",
-            marks=[together, pytest.mark.very_slow] if family == "qlora" and group[0].startswith("training.") else together,
+            marks=[pytest.mark.very_slow] if family == "qlora" and group[0].startswith("training.") else [],
         )
         for group in groups
     ]
-
-
-BY_FAMILY = [pytest.param(family, marks=pytest.mark.xdist_group(f"knobs-{family}")) for family in FAMILIES]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +60,7 @@ def test_each_key_of_a_group_has_an_effect_of_its_own(family: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", BY_FAMILY)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_same_params_give_the_same_record(runs: Runs, stage: str, family: str) -> None:
     """Without this, a difference between two records would prove nothing."""
@@ -93,7 +89,7 @@ def test_a_key_changes_what_is_really_done(runs: Runs, family: str, keys: tuple[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", BY_FAMILY)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_other_familys_keys_change_nothing(runs: Runs, family: str) -> None:
     """All of them at once."""
     changes = {key: knob.value for key, knob in knobs_of(family).items() if of_family(key) == OTHER[family]}

@@ -18,8 +18,6 @@ from tests.pipeline.repository import PRINTED, command, copy_repository, outputs
 from tests.pipeline.test_dvc_experiments import run_queue
 
 pytestmark = pytest.mark.slow
-in_kobart = pytest.mark.xdist_group("kobart")
-in_qlora = pytest.mark.xdist_group("qlora")
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +36,12 @@ def scores_of(folder: Path) -> dict[str, object]:
     return dict(json.loads((folder / "metrics/scores.json").read_text(encoding="utf-8")))
 
 
-@in_kobart
 def test_a_run_prints_no_warnings_but_about_its_own_scores(repository: Path) -> None:
     printed = (repository / PRINTED).read_text(encoding="utf-8")
     warnings = [line for line in printed.splitlines() if "warn" in line.lower()]
     assert all(line.startswith("WARNING: ") and ("baseline" in line or "distinct" in line) for line in warnings), warnings
 
 
-@in_kobart
 def test_the_exact_files_are_written(repository: Path) -> None:
     curves = [f"dev/{name}" for name in ("loss", "rouge1", "rouge2", "rougeL", "rouge_sum")]
     curves += [f"train/{name}" for name in ("loss", "learning_rate", "grad_norm")]
@@ -84,7 +80,6 @@ def test_the_exact_files_are_written(repository: Path) -> None:
     assert not list(repository.rglob("*.tmp"))
 
 
-@in_kobart
 def test_predictions_keep_the_rows_and_the_order(repository: Path) -> None:
     for split, name in (("dev", "dev"), ("test", "test"), ("test", "submission")):
         with open(repository / f"data/sample/{split}.csv", encoding="utf-8", newline="") as file:
@@ -95,7 +90,6 @@ def test_predictions_keep_the_rows_and_the_order(repository: Path) -> None:
             assert reader.fieldnames == ["fname", "summary"]
 
 
-@in_kobart
 def test_the_scores_lead_the_table_of_experiments(repository: Path) -> None:
     table = list(csv.DictReader(command(repository, "dvc", "exp", "show", "--csv").splitlines()))
     about = {"Experiment", "rev", "typ", "Created", "parent", "State", "Executor"}
@@ -104,13 +98,11 @@ def test_the_scores_lead_the_table_of_experiments(repository: Path) -> None:
     assert columns[:9] == [*rouge, "facts.unsupported", "facts.recall", "data.dir"]
 
 
-@in_kobart
 def test_a_second_repro_finds_nothing_to_do(repository: Path) -> None:
     assert "up to date" in command(repository, "dvc", "repro")
     assert "up to date" in command(repository, "dvc", "status")
 
 
-@in_kobart
 @pytest.mark.very_slow
 def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / "다른 곳"
@@ -119,7 +111,6 @@ def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> 
     assert (folder / "dvc.lock").read_text(encoding="utf-8") == (repository / "dvc.lock").read_text(encoding="utf-8")
 
 
-@in_kobart
 @pytest.mark.very_slow
 def test_a_learning_rate_reaches_the_trainer(repository: Path) -> None:
     """test_dvc_experiments.py has the other spellings of it."""
@@ -130,7 +121,6 @@ def test_a_learning_rate_reaches_the_trainer(repository: Path) -> None:
     reset(repository)
 
 
-@in_kobart
 def test_plots_are_one_offline_page(repository: Path) -> None:
     command(repository, "python", "-m", "yoyak", "plots-page")
     printed = command(repository, "dvc", "plots", "show")
@@ -142,7 +132,6 @@ def test_plots_are_one_offline_page(repository: Path) -> None:
     assert "<DVC_METRIC" not in page
 
 
-@in_kobart
 def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
     printed = command(repository, "dvc", "exp", "run", "-S", "generation.min_new_tokens=50", fails=True)
     assert "generation.min_new_tokens: 50 is more than generation.max_new_tokens (12)" in printed
@@ -150,7 +139,6 @@ def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
     reset(repository)
 
 
-@in_kobart
 def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: Path) -> None:
     printed = command(repository, "dvc", "exp", "run", "-S", "search.pruned=it was behind")
     for stage in ("train_kobart", "predict", "score"):
@@ -162,7 +150,6 @@ def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: P
     reset(repository)
 
 
-@in_qlora
 def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
     printed = (qlora / PRINTED).read_text(encoding="utf-8")
     assert "train_kobart: nothing to do, model.family is qlora" in printed
@@ -201,7 +188,6 @@ def hash_of(folder: Path, out: str) -> str:
     return next(str(item["md5"]) for stage in lock["stages"].values() for item in stage["outs"] if item["path"] == out)
 
 
-@in_qlora
 def test_the_other_family_and_back_without_training_again(finished_kobart: Path, qlora: Path) -> None:
     before = hash_of(qlora, "models/qlora")
     printed = command(qlora, "dvc", "exp", "run", "-S", "model.family=kobart")
@@ -213,7 +199,6 @@ def test_the_other_family_and_back_without_training_again(finished_kobart: Path,
     reset(qlora)
 
 
-@in_qlora
 @pytest.mark.very_slow
 def test_the_merged_model_summarizes_as_the_adapter_does(qlora: Path, tmp_path: Path) -> None:
     merged = tmp_path / "merged"
@@ -225,7 +210,6 @@ def test_the_merged_model_summarizes_as_the_adapter_does(qlora: Path, tmp_path: 
     assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "qlora.csv").read_bytes()
 
 
-@in_qlora
 @pytest.mark.very_slow
 def test_another_clone_gets_the_same_bytes_of_the_other_family(qlora: Path, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
@@ -248,7 +232,6 @@ def kill_training(repository: Path) -> None:
             process.kill()
 
 
-@in_kobart
 @pytest.mark.very_slow
 @pytest.mark.parametrize("how", ["--temp", "--queue"])
 def test_training_killed_in_a_copy_of_the_repository_goes_on(repository: Path, how: str) -> None:

@@ -11,7 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from tests.pipeline.repository import command, commit, outputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kobart")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
