@@ -144,6 +144,7 @@ def wait(attempt: Attempt, condition: Callable[[Path], bool], folder: Path) -> N
 
 
 @pytest.mark.timeout(900 + 60 * KILLS)
+@pytest.mark.very_slow
 def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[str, Path], tmp_path: Path) -> None:
     chance, count = random.Random(SEED), Counter[str]()
     folders = {family: Path(shutil.copytree(folder, tmp_path / family)) for family, folder in finished.items()}

@@ -103,6 +103,7 @@ def test_a_second_repro_finds_nothing_to_do(repository: Path) -> None:
     assert "up to date" in command(repository, "dvc", "status")
 
 
+@pytest.mark.very_slow
 def test_another_clone_gets_the_same_bytes(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / "다른 곳"
     copy_repository(folder)

@@ -29,7 +29,8 @@ def written(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in outputs(folder)}
 
 
-@pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.very_slow)])
+@pytest.mark.very_slow
+@pytest.mark.parametrize("kind", ["folder", "s3"])
 def test_another_clone_has_nothing_to_do(kind: str, finished_kobart: Path, bucket: str, tmp_path: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": secrets.token_hex(8), "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
     nowhere = str(tmp_path / "none")  # whoever runs this has settings of their own

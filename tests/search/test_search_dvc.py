@@ -389,6 +389,7 @@ def test_a_killed_search_leaves_no_process(root: Path) -> None:
     assert not [item for item in psutil.process_iter(["cwd"]) if str(root) in (item.info["cwd"] or "")], "nor DVC"
 
 
+@pytest.mark.very_slow
 def test_a_search_stops_on_a_signal_and_continues_later(root: Path) -> None:
     write_search(root, SAMPLED)
     for number in (signal.SIGINT, signal.SIGTERM):
