@@ -6,10 +6,10 @@ from pathlib import Path
 from yoyak.cli.command import Command, whole_number
 from yoyak.system.errors import YoyakError
 
-WORKSPACE = "workspace"
-
 
 def _compare(args: argparse.Namespace) -> None:
+    from yoyak.reports.experiments import WORKSPACE
+
     names = args.runs if len(args.runs) > 1 else [WORKSPACE, *args.runs]
     if len(set(names)) < len(names):
         raise YoyakError(f"compare: {' '.join(names)}: name each run once; the first is what the others are compared with")

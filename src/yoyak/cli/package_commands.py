@@ -4,10 +4,8 @@ import argparse
 from pathlib import Path
 
 from yoyak.cli.command import Command
+from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, SCORES
 from yoyak.system.errors import YoyakError
-
-MODELS = Path("models")
-PREDICT_REPORT, SCORES = Path("metrics/predict.json"), Path("metrics/scores.json")
 
 
 def _package(args: argparse.Namespace) -> None:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.cli.command import Command, check_root, whole_number
-from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, check_model
+from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, SCORES, check_model
 from yoyak.system.errors import YoyakError
 
 PRESETS = Path("presets")
 PARAMS = Path("params.yaml")
-SCORES = Path("metrics/scores.json")
 DEV_ROWS = Path("data/processed/dev.jsonl")
 
 

@@ -78,7 +78,7 @@ def _comparison(args: argparse.Namespace, rows: list[dict[str, float]], other_ro
     """The table of paired tests of --predictions against --against, of the scores of each row."""
     import numpy as np
 
-    from yoyak.evaluation.metrics.lookup import metric_classes
+    from yoyak.evaluation.metrics.lookup import lower_is_better
     from yoyak.evaluation.paired_table import paired_table
     from yoyak.evaluation.paired_tests import compare_metrics
 
@@ -88,7 +88,7 @@ def _comparison(args: argparse.Namespace, rows: list[dict[str, float]], other_ro
     results = compare_metrics(
         {str(args.predictions): by_metric(rows)},
         by_metric(other_rows),
-        lower_is_better={key for each in metric_classes() for key in each.lower_is_better},
+        lower_is_better=lower_is_better(),
     )
     return "\n".join(paired_table(results, base=str(args.against), rows=len(rows)))
 

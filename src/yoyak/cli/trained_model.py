@@ -1,4 +1,4 @@
-"""Where commands find the trained model and what predict decided for it."""
+"""Where commands find the trained model, what predict decided for it, and its scores."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from yoyak.system.errors import YoyakError
 
 MODELS = Path("models")
 PREDICT_REPORT = Path("metrics/predict.json")
+SCORES = Path("metrics/scores.json")
 
 
 def check_model(folder: Path) -> None:

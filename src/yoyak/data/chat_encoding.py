@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.encoding_checks import Columns, neutralize, require_targets, text_columns
-from yoyak.data.truncation import cut_columns
+from yoyak.data.truncation import cut_columns, cut_summary_columns
 
 if TYPE_CHECKING:
     from yoyak.data.prompts import PromptBuilder
@@ -57,9 +57,7 @@ def encode_chats(
         require_targets(batch["fname"], targets)
         targets = [ids for ids in targets for _ in instructions]
         tokens = [count for count in tokens for _ in instructions]
-        columns["_summary_tokens"] = tokens
-        columns["_summary_truncated"] = [count > max_target_length for count in tokens]
-        columns["_summary_tokens_left_out"] = [max(0, count - max_target_length) for count in tokens]
+        columns |= cut_summary_columns(tokens, max_target_length)
         summaries = [summary for summary in batch["summary"] for _ in instructions]
         columns |= text_columns("summary", tokenizer, summaries, targets, is_target=True)
         columns["labels"] = [[-100] * len(prompt.ids) + ids for prompt, ids in zip(prompts, targets, strict=True)]

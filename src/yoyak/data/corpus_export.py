@@ -11,7 +11,7 @@ from yoyak.data.importers.json_records import json_records
 from yoyak.data.importers.look import look_at
 from yoyak.data.importers.sources import checksum, find_sources
 from yoyak.data.speaker_names import restore_names
-from yoyak.system.atomic import atomic_file
+from yoyak.system.atomic import atomic_file, temporary_folder_next_to
 from yoyak.system.csv_files import read_csv, write_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import place as row_place
@@ -188,6 +188,6 @@ def _write_workbook(path: Path, columns: Sequence[str], rows: Sequence[Mapping[s
             cells.append(cell)
         sheet.append(cells)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as folder:
-        book.save(Path(folder) / path.name)
-        (Path(folder) / path.name).replace(path)
+    with temporary_folder_next_to(path) as folder:
+        book.save(folder / path.name)
+        (folder / path.name).replace(path)

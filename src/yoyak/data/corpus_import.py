@@ -1,5 +1,6 @@
 """Import of a corpus: files in, train.csv, dev.csv, test.csv and import.json out. All of them or none are written."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +62,7 @@ class _Rows:
     offsets: list[int]
     names: list[str]
     splits: list[str]
-    has_summary: list[bool]
+    summaries: list[int]  # how many
     units: Units
     pairs: list[tuple[int, int, float]]
 
@@ -123,7 +124,7 @@ def _read_all(sources: Iterator[SourceFile], spool: IO[bytes], settings: ImportS
             number = rows.units.add()
             rows.names.append(name)
             rows.splits.append(record.split)
-            rows.has_summary.append(bool(row.summaries))
+            rows.summaries.append(len(row.summaries))
             rows.offsets.append(_append(spool, name, record, row, source.name))
             if settings.options.group:
                 first = groups.setdefault(blake2b(record.group.encode(), digest_size=16).digest(), number)
@@ -202,8 +203,6 @@ def _append(spool: IO[bytes], name: str, record: Record, row: ImportedRow, sourc
 
 
 def _row_at(spool: IO[bytes], offset: int) -> dict[str, Any]:
-    import json
-
     spool.seek(offset)
     row: dict[str, Any] = json.loads(spool.readline())
     return row
@@ -216,7 +215,7 @@ def _choose_splits(rows: _Rows, settings: ImportSettings, report: ImportReport) 
         shares = DEFAULT_SHARES
     if shares is not None:
         splits = split_at_random(rows.units, rows.names, dict(zip(SPLITS, shares, strict=True)), seed=settings.seed)
-        splits = [split if has else UNLABELLED for split, has in zip(splits, rows.has_summary, strict=True)]
+        splits = [split if summaries else UNLABELLED for split, summaries in zip(splits, rows.summaries, strict=True)]
     else:
         unclear = [source["file"] for source in report.sources if source["rows"] and not split_of_name(source["file"])]
         if not all(rows.splits):
@@ -225,7 +224,8 @@ def _choose_splits(rows: _Rows, settings: ImportSettings, report: ImportReport) 
                 "give --split 0.9/0.05/0.05 to divide all rows, or --only train (dev, test) and import the files one by one"
             )
         splits = [
-            split if has or split == "test" else UNLABELLED for split, has in zip(rows.splits, rows.has_summary, strict=True)
+            split if summaries or split == "test" else UNLABELLED
+            for split, summaries in zip(rows.splits, rows.summaries, strict=True)
         ]
         for row, other in evaluation_wins(rows.pairs, splits).items():
             report.drop(place=rows.names[row], name=rows.names[row], reason="near_duplicate", found=rows.names[other])
@@ -239,7 +239,7 @@ def _write_files(rows: _Rows, splits: Sequence[str], spool: IO[bytes], folder: P
         if not offsets:
             continue
         report.rows[split] = len(offsets)
-        most = max(len(_row_at(spool, offset)["summaries"]) for offset in offsets)
+        most = max(summaries for summaries, each in zip(rows.summaries, splits, strict=True) if each == split)
         columns = [
             "fname",
             "dialogue",

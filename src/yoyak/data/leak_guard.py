@@ -9,6 +9,7 @@ from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import MAX_LISTED_ROWS, list_rows
 
 _CACHE_KIB = 4000
+_SPEAKER = re.compile(r"(?m)^[^:\n]*: ")
 
 
 class FirstValues:
@@ -39,10 +40,19 @@ class FirstValues:
         return first
 
 
+def without_speakers(dialogue: str) -> str:
+    """What is said. Swapped speakers do not make another dialogue."""
+    return _SPEAKER.sub("", dialogue)
+
+
+def letters_of(text: str) -> str:
+    """`text` without spaces and punctuation, or `text` itself if it has nothing else."""
+    return "".join(re.findall(r"\w+", text)) or text
+
+
 def spoken_words(dialogue: str) -> str:
     """What is said, without speakers, spaces and punctuation. Two dialogues with the same words are the same dialogue."""
-    spoken = re.sub(r"(?m)^[^:\n]*: ", "", dialogue)  # swapped speakers do not make another dialogue
-    return "".join(re.findall(r"\w+", spoken)) or spoken
+    return letters_of(without_speakers(dialogue))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from yoyak.config.sections import Tokenizer
 from yoyak.data.encoding_checks import Columns, neutralize, require_targets, text_columns
-from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, cut_columns, shorten
+from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, cut_columns, cut_summary_columns, shorten
 
 NO_LIMIT = 10**9
 
@@ -82,9 +82,7 @@ def encode_pairs(batch: Columns, tokenizer: PreTrainedTokenizerBase, lengths: To
         limit = lengths.max_target_length
         whole = encode_targets(tokenizer, batch["summary"], NO_LIMIT)
         columns["labels"] = [_cut(ids, limit) for ids in whole]
-        columns["_summary_tokens"] = [len(ids) for ids in whole]
-        columns["_summary_truncated"] = [len(ids) > limit for ids in whole]
-        columns["_summary_tokens_left_out"] = [max(0, len(ids) - limit) for ids in whole]
+        columns |= cut_summary_columns([len(ids) for ids in whole], limit)
         columns |= text_columns("summary", tokenizer, batch["summary"], whole, is_target=True)
     columns["length"] = [len(ids) for ids in columns["input_ids"]]
     if "labels" in columns:

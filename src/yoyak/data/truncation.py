@@ -108,6 +108,15 @@ def cut_columns(kind: str, encoded: Sequence[EncodedDialogue]) -> dict[str, list
     }
 
 
+def cut_summary_columns(tokens: Sequence[int], max_length: int) -> dict[str, list[Any]]:
+    """As `cut_columns`, for summaries, which lose their end. `tokens` are those of each whole summary with its EOS."""
+    return {
+        "_summary_tokens": list(tokens),
+        "_summary_truncated": [count > max_length for count in tokens],
+        "_summary_tokens_left_out": [max(0, count - max_length) for count in tokens],
+    }
+
+
 def count_cuts(encoded: Sequence[Any], truncation: Truncation) -> dict[str, Any]:
     """What was left out of all dialogues together.
 

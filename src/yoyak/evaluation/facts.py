@@ -1,7 +1,7 @@
 """Names, numbers and tags that a text states, in a form in which two texts can be compared (`세 시` and `3시` are one fact).
 
 Mecab's tags find them: proper nouns (NNP) and foreign words (SL) are names; digits (SN) and numerals (NR, MM) with their unit
-(NNBC) are numbers. The rules are a heuristic. docs/reference/scores.md says what was measured by hand.
+(NNBC) are numbers. The rules are a heuristic. docs/reference/scores.md says what they find in human references.
 """
 
 import re

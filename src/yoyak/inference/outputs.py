@@ -37,15 +37,17 @@ def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[in
     return texts
 
 
+def output_of(text: str, *, hit_limit: bool) -> Output:
+    """The output of a generated text: without bytes that form no character, and without spaces around it."""
+    return Output(text.replace("\ufffd", "").strip(), hit_limit=hit_limit, broken="\ufffd" in text)
+
+
 def outputs_from_tokens(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]], *, end_ids: set[int]
 ) -> list[Output]:
     """Make outputs from the generated token ids of each row. `end_ids` are the tokens that end a text."""
     texts = decode_tokens(tokenizer, rows)
-    return [
-        Output(text.replace("\ufffd", "").strip(), hit_limit=end_ids.isdisjoint(row), broken="\ufffd" in text)
-        for text, row in zip(texts, rows, strict=True)
-    ]
+    return [output_of(text, hit_limit=end_ids.isdisjoint(row)) for text, row in zip(texts, rows, strict=True)]
 
 
 def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Sequence[str]) -> dict[str, Any]:

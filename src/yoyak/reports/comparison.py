@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoyak.evaluation.metrics.lookup import metric_classes
+from yoyak.evaluation.metrics.lookup import lower_is_better
 from yoyak.evaluation.paired_table import paired_table
 from yoyak.evaluation.paired_tests import SAMPLES, PairedResult, compare_metrics
 from yoyak.reports.runs import Run
@@ -63,7 +63,7 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
     results = compare_metrics(
         {run.name: {metric: run.row_scores[1][metric] for metric in metrics} for run in others},
         {metric: base_scores[metric] for metric in metrics},
-        lower_is_better={key for each in metric_classes() for key in each.lower_is_better},
+        lower_is_better=lower_is_better(),
         samples=samples,
         seed=seed,
     )

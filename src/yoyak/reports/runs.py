@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from yoyak.config.yaml_files import parse_yaml
+from yoyak.reports.experiments import WORKSPACE
+from yoyak.search.base_params import flatten
 from yoyak.search.git_dvc import git
 from yoyak.system.errors import YoyakError
 
-WORKSPACE = "workspace"
 PER_DIALOGUE = "metrics/per_dialogue.csv"
 SCORES = "metrics/scores.json"
 DEV_ROWS = "data/processed/dev.jsonl"
@@ -107,7 +108,8 @@ class Run:
     @cached_property
     def params(self) -> dict[str, Any]:
         """params.yaml, by dotted names."""
-        return dict(_flatten(yaml.safe_load(self.read("params.yaml"))))
+        values: Any = parse_yaml(self.read("params.yaml"))
+        return flatten(values)
 
     @cached_property
     def scores(self) -> dict[str, Any]:
@@ -144,16 +146,7 @@ class Run:
     @cached_property
     def model_bytes(self) -> int | None:
         """The size of the trained model by dvc.lock, or None if it names none."""
-        lock = yaml.safe_load(self.read("dvc.lock"))
+        lock: Any = yaml.safe_load(self.read("dvc.lock"))
         folder = f"models/{self.params.get('model.family')}"
         outputs = [output for stage in lock["stages"].values() for output in stage.get("outs", ())]
         return next((output["size"] for output in outputs if output["path"] == folder), None)
-
-
-def _flatten(values: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            yield from _flatten(value, f"{name}.")
-        else:
-            yield name, value

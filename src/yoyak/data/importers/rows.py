@@ -144,18 +144,18 @@ def _without_turns(row: Mapping[str, Any], columns: Mapping[str, str], options: 
     def cell(ours: str) -> str:
         return text_of(value_at(row, columns[ours])).strip() if ours in columns else ""
 
-    split = str(row.get("split", "")).strip().lower() if isinstance(row.get("split"), str) else ""
+    split = row.get("split")
     return Record(
         place=place,
         id=cell("fname"),
         summaries=_summaries(row, columns),
         topic=cell("topic"),
         group=text_of(row.get(options.group)) if options.group else "",
-        split={"validation": "dev", "valid": "dev", "val": "dev"}.get(split, split) if split in _SPLITS else "",
+        split=_SPLITS.get(split.strip().lower(), "") if isinstance(split, str) else "",
     )
 
 
-_SPLITS = ("train", "dev", "test", "validation", "valid", "val")
+_SPLITS = {"train": "train", "dev": "dev", "validation": "dev", "valid": "dev", "val": "dev", "test": "test"}
 
 
 def _summaries(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from yoyak.inference.endpoint.answer_store import Answer
 from yoyak.inference.endpoint.asking import Question, ask_all
 from yoyak.inference.endpoint.budget import Budget, price_of
 from yoyak.inference.endpoint.request import make_request
-from yoyak.inference.outputs import Output
+from yoyak.inference.outputs import Output, output_of
 from yoyak.models.families.base import LoadedModel
 from yoyak.models.families.endpoint import ChatInput
 
@@ -75,10 +75,7 @@ class EndpointWriter:
             self.rows += 1
             self.masked.update(count_masked(item.originals))
             self.restored += restored
-            broken = "\ufffd" in text
-            outputs.append(
-                Output(text.replace("\ufffd", "").strip(), hit_limit=answer.finish_reason == "length", broken=broken)
-            )
+            outputs.append(output_of(text, hit_limit=answer.finish_reason == "length"))
         return outputs
 
     def report(self) -> dict[str, Any]:
