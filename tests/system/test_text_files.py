@@ -11,7 +11,7 @@ import pytest
 from yoyak.config.yaml_files import read_yaml
 from yoyak.system.csv_files import read_csv, write_csv
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import place, read_json, read_jsonl, write_json, write_jsonl
+from yoyak.system.text_files import counted, place, read_json, read_jsonl, write_json, write_jsonl
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "/dev/zero", "/dev/null"])
@@ -100,3 +100,17 @@ def test_rows_that_raise_an_error_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(YoyakError):
         write_csv(tmp_path / "b", failing(), columns=["fname"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (1, ("row",), "1 row"),
+        (2, ("row",), "2 rows"),
+        (0, ("row",), "0 rows"),
+        (1, ("dialogue repeats", "dialogues repeat"), "1 dialogue repeats"),
+        (3, ("dialogue repeats", "dialogues repeat"), "3 dialogues repeat"),
+    ],
+)
+def test_a_counted_noun_agrees_with_its_number(number: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(number, *words) == text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _score(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
     from yoyak.system.csv_files import read_csv
-    from yoyak.system.text_files import check_text_file, list_rows, place, write_json
+    from yoyak.system.text_files import check_text_file, counted, list_rows, place, write_json
 
     params = load_params()
     for path in (args.predictions, args.references, args.train, args.against):
@@ -29,7 +29,7 @@ def _score(args: argparse.Namespace) -> None:
     from yoyak.evaluation.morphemes import Morphemes
     from yoyak.evaluation.score_table import score_table
     from yoyak.evaluation.scoring import score
-    from yoyak.evaluation.submission import read_predictions
+    from yoyak.evaluation.submission import doubled_fnames, read_predictions
 
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
@@ -38,14 +38,9 @@ def _score(args: argparse.Namespace) -> None:
         for row, texts in zip(rows, references, strict=True)
         if not texts
     ]
-    seen: set[str] = set()
-    for row in rows:
-        if row.cells["fname"] in seen:
-            faults.append(f"{place(args.references, row.line, row.cells['fname'])}: this fname occurs twice")
-        seen.add(row.cells["fname"])
+    faults += doubled_fnames(args.references, rows)
     if faults:
-        number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise YoyakError(f"{args.references}: {number}:{list_rows(faults, count=len(faults))}")
+        raise YoyakError(f"{args.references}: {counted(len(faults), 'fault')}:{list_rows(faults, count=len(faults))}")
     fnames = [row.cells["fname"] for row in rows]
     predictions = {path: read_predictions(path, fnames=fnames) for path in (args.predictions, args.against) if path}
     tokenizer = Morphemes()

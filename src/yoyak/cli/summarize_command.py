@@ -48,6 +48,7 @@ def _write_summaries(
 ) -> None:
     from yoyak.system.atomic import atomic_file
     from yoyak.system.csv_files import write_csv
+    from yoyak.system.text_files import counted
 
     if output is None:
         print(summaries[0])
@@ -58,7 +59,7 @@ def _write_summaries(
     else:
         with atomic_file(output) as file:
             file.write(f"{summaries[0]}\n")
-    print(f"{output}: {len(rows)} {'summary' if len(rows) == 1 else 'summaries'}", file=sys.stderr)
+    print(f"{output}: {counted(len(rows), 'summary', 'summaries')}", file=sys.stderr)
 
 
 def _check_summarize_files(source: Path | None, output: Path | None, *, is_csv: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import counted
 
 Columns = dict[str, list[Any]]  # a batch of rows by column
 
@@ -124,10 +125,10 @@ def describe_characters(counts: Mapping[str, Any], tokenizer: PreTrainedTokenize
         found = counts.get(kind, {})
         if number := found.get("unknown_tokens"):
             examples = ", ".join(list(found["unknown_characters"])[:5]) or "some words"
-            tokens = "1 unknown token" if number == 1 else f"{number} unknown tokens"
+            tokens = counted(number, "unknown token")
             messages.append(f"{tokens} in the {texts}: the tokenizer does not know {examples}, so the model does not see them")
         if number := found.get("control_tokens"):
-            tokens = "1 control token" if number == 1 else f"{number} control tokens"
+            tokens = counted(number, "control token")
             messages.append(f"{tokens} of the model, such as </s>, in the {texts}; they are read as text")
         if number := found.get("unreachable"):
             pairs = [f"{char} → {_normalized(tokenizer, char) or 'nothing'}" for char in found["rewritten_characters"]]

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import MAX_LISTED_ROWS, list_rows
+from yoyak.system.text_files import MAX_LISTED_ROWS, counted, list_rows
 
 _CACHE_KIB = 4000
 _SPEAKER = re.compile(r"(?m)^[^:\n]*: ")
@@ -92,7 +92,7 @@ class LeakGuard:
     def check(self) -> None:
         """YoyakError if splits share dialogues."""
         if self.count:
-            dialogues = "1 dialogue occurs" if self.count == 1 else f"{self.count} dialogues occur"
+            dialogues = counted(self.count, "dialogue occurs", "dialogues occur")
             raise YoyakError(
                 f"{dialogues} in two splits; remove {'it' if self.count == 1 else 'them'} from one of the files:"
                 + list_rows(self.leaks, count=self.count)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from yoyak.data.near_duplicates import SHINGLE, THRESHOLD, new_index, signature, spoken_letters
+from yoyak.system.text_files import counted
 
 if TYPE_CHECKING:
     from rensa import RMinHash
@@ -103,7 +104,7 @@ class NearDuplicateGuard:
             return ["WARNING: near-duplicates are not searched, because the package rensa is not installed; run `make setup`"]
         if not pairs:
             return []
-        rows = "1 dialogue is" if len(pairs) == 1 else f"{len(pairs)} dialogues are"
+        rows = counted(len(pairs), "dialogue is", "dialogues are")
         lines = [f"\n  {pair.row}: {pair.similarity:.0%} like {pair.other}" for pair in pairs[:MAX_SHOWN_PAIRS]]
         if len(pairs) > MAX_SHOWN_PAIRS:
             lines.append(f"\n  and {len(pairs) - MAX_SHOWN_PAIRS} more, which are less alike")

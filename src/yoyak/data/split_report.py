@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from yoyak.data.unmarked_lines import UnmarkedLines
-from yoyak.system.text_files import MAX_LISTED_ROWS, printable, to_json
+from yoyak.system.text_files import MAX_LISTED_ROWS, counted, printable, to_json
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class SplitReport:
         """What a user should know about the rows of the file `name` that are kept."""
         repeats = []
         if self.repeated:
-            dialogues = "1 dialogue repeats" if self.repeated == 1 else f"{self.repeated} dialogues repeat"
+            dialogues = counted(self.repeated, "dialogue repeats", "dialogues repeat")
             repeats = [f"{name}: {dialogues} an earlier one, such as {self.first_repeat}"]
         return repeats + self.unmarked.messages(name)
 

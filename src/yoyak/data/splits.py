@@ -18,7 +18,7 @@ from yoyak.system.cores import usable_cores
 from yoyak.system.csv_files import Row, read_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import is_blank
-from yoyak.system.text_files import list_rows, place
+from yoyak.system.text_files import counted, list_rows, place
 
 REQUIRED_COLUMNS = {
     "train": ("fname", "dialogue", "summary"),
@@ -150,7 +150,7 @@ class SplitCleaner:
     def _check_fnames(self) -> None:
         doubled = [message for report in self.reports.values() for message in report.doubled]
         if count := sum(report.doubled_count for report in self.reports.values()):
-            rows = "1 row has an fname that occurs" if count == 1 else f"{count} rows have an fname that occurs"
+            rows = counted(count, "row has an fname that occurs", "rows have an fname that occurs")
             raise YoyakError(f"{rows} before:{list_rows(doubled, count=count)}")
 
     def _check_rejected(self) -> None:
@@ -172,8 +172,7 @@ class SplitCleaner:
         """The message that names the rejected rows of some splits."""
         count = self._rejected(splits)
         lines = [f"{where}: {rejection}" for split in splits for where, rejection in self.reports[split].rejects]
-        rows = "1 row" if count == 1 else f"{count} rows"
-        return f"{rows} cannot be used; {rule}:{list_rows(lines, count=count)}"
+        return f"{counted(count, 'row')} cannot be used; {rule}:{list_rows(lines, count=count)}"
 
 
 def _clean_chunk(rows: list[Row], **options: Any) -> list[CleanedRow]:

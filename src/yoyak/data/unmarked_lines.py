@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from yoyak.data.dialogue import first_unmarked_line
 from yoyak.data.text_repair import repair
-from yoyak.system.text_files import printable
+from yoyak.system.text_files import counted, printable
 
 WARNING_SHARE = 0.05  # of the rows or of the lines
 
@@ -51,11 +51,10 @@ class UnmarkedLines:
         """What a user should know about the file `name`: nothing if every line has a tag."""
         if not self.unmarked_lines:
             return []
-        dialogues = "1 dialogue" if self.unmarked_rows == 1 else f"{self.unmarked_rows} dialogues"
-        line = "1 line has" if self.unmarked_lines == 1 else f"{self.unmarked_lines} lines in {dialogues} have"
+        line = counted(self.unmarked_lines, "line has", f"lines in {counted(self.unmarked_rows, 'dialogue')} have")
         messages = [f"{name}: {line} no speaker tag and joined the turn above, such as {self.example}"]
         if self.named_lines:
-            start = "1 of these lines starts" if self.named_lines == 1 else f"{self.named_lines} of these lines start"
+            start = counted(self.named_lines, "of these lines starts", "of these lines start")
             messages.append(
                 f"{name}: {start} with a name and a colon, so probably another speaker says "
                 'this; write a tag such as "#Person2#:" in place of each name'

@@ -13,7 +13,7 @@ from yoyak.evaluation.artefacts import is_no_text, remove_artefacts
 from yoyak.system.csv_files import CsvNotes, Row, is_protected, read_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import FILLER, is_blank, without_invisible
-from yoyak.system.text_files import list_rows, place, printable
+from yoyak.system.text_files import counted, list_rows, place, printable
 
 # The summaries of Korean DialogSum have 13 to 315 characters. For a corpus with longer ones see `longest_allowed`.
 MIN_CHARACTERS, MAX_CHARACTERS = 10, 500
@@ -65,7 +65,7 @@ def _matched_names(given: Sequence[str], expected: Sequence[str], path: Path) ->
     changed = [(name, other) for name, other in zip(given, matched, strict=True) if name != other]
     if changed:
         print(
-            f"{path}: {_count(len(changed), 'fname looks', 'fnames look')} like in the references, but not of the same "
+            f"{path}: {counted(len(changed), 'fname looks', 'fnames look')} like in the references, but not of the same "
             f"characters: {_difference(*changed[0])}; they are matched",
             file=sys.stderr,
         )
@@ -93,14 +93,10 @@ def _notes_on_summaries(path: Path, rows: Sequence[Row]) -> list[str]:
     }
     found = {kind: [row for row in rows if holds(row.cells["summary"])] for kind, holds in kinds.items()}
     return [
-        f"{place(path, which[0].line, which[0].cells['fname'])}: {_count(len(which), 'summary', 'summaries')} {kind}"
+        f"{place(path, which[0].line, which[0].cells['fname'])}: {counted(len(which), 'summary', 'summaries')} {kind}"
         for kind, which in found.items()
         if which
     ]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def longest_allowed(train: Path) -> int:
@@ -148,7 +144,7 @@ def check_submission(path: Path, *, test: Path, longest: int = MAX_CHARACTERS) -
     if fnames != list(dialogues):
         errors += _row_differences(fnames, list(dialogues), "the test file") or [_order(fnames, list(dialogues))]
     for fault, places in sorted(_faulty_rows(path, rows, dialogues, longest).items()):
-        message = f"{fault}: {_count(len(places), 'row', 'rows')}: {_shortened(places)}"
+        message = f"{fault}: {counted(len(places), 'row', 'rows')}: {_shortened(places)}"
         (errors if fault in _ERRORS else warnings).append(message)
     distinct = len({row.cells["summary"] for row in rows})
     if distinct < MIN_DISTINCT_SHARE * len(set(dialogues.values())):  # equal dialogues have equal summaries
@@ -158,15 +154,21 @@ def check_submission(path: Path, *, test: Path, longest: int = MAX_CHARACTERS) -
 
 def _read_dialogues(test: Path) -> dict[str, str]:
     """Dialogues of the test file by fname, in its order."""
-    dialogues: dict[str, str] = {}
-    doubled = []
-    for line, cells in read_csv(test, required=["fname", "dialogue"]):
-        if cells["fname"] in dialogues:
-            doubled.append(f"{place(test, line, cells['fname'])}: this fname occurs twice")
-        dialogues[cells["fname"]] = cells["dialogue"]
-    if doubled:
+    rows = list(read_csv(test, required=["fname", "dialogue"]))
+    if doubled := doubled_fnames(test, rows):
         raise YoyakError(f"{test}: each row needs its own fname:" + list_rows(doubled, count=len(doubled)))
-    return dialogues
+    return {row.cells["fname"]: row.cells["dialogue"] for row in rows}
+
+
+def doubled_fnames(path: Path, rows: Sequence[Row]) -> list[str]:
+    """A message about each row whose fname occurs before."""
+    seen: set[str] = set()
+    messages = []
+    for line, cells in rows:
+        if cells["fname"] in seen:
+            messages.append(f"{place(path, line, cells['fname'])}: this fname occurs twice")
+        seen.add(cells["fname"])
+    return messages
 
 
 def _faulty_rows(path: Path, rows: Sequence[Row], dialogues: dict[str, str], longest: int) -> dict[str, list[str]]:

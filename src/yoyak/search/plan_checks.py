@@ -12,6 +12,7 @@ from yoyak.search.constraints import invalid_params
 from yoyak.search.effects import CONDITIONS
 from yoyak.search.plan import PRESET, SearchPlan
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import counted
 
 # Trials are comparable only if these params are equal in all of them. `search` params are written by the search itself.
 NOT_SEARCHABLE = ("data.", "hardware.", "score.", "search.")
@@ -30,7 +31,7 @@ def check_plan(plan: SearchPlan, base: BaseParams, *, source: str) -> None:
     if not faults:
         faults += [*_invalid_values(plan, base), *_parameters_without_effect(plan, base)]
     if faults:
-        raise YoyakError("\n  ".join([f"{source}: {len(faults)} {'fault' if len(faults) == 1 else 'faults'}", *faults]))
+        raise YoyakError("\n  ".join([f"{source}: {counted(len(faults), 'fault')}", *faults]))
 
 
 def check_longest_lengths(plan: SearchPlan, base: BaseParams) -> None:

@@ -20,6 +20,7 @@ from yoyak.system.text_files import (
     MAX_ROW_BYTES,
     RowBudget,
     check_text_file,
+    counted,
     first_bytes,
     list_rows,
     place,
@@ -72,8 +73,8 @@ class CsvNotes:
         """One line for everything unusual. A byte order mark alone is not worth a line."""
         lines = {
             f"the columns are separated by {_SEPARATORS.get(self.separator, repr(self.separator))}": self.separator != ",",
-            f"{_count(self.unnamed_columns, 'column')} without a name left out": self.unnamed_columns > 0,
-            f"{_count(self.blank_rows, 'blank row')} skipped": self.blank_rows > 0,
+            f"{counted(self.unnamed_columns, 'column')} without a name left out": self.unnamed_columns > 0,
+            f"{counted(self.blank_rows, 'blank row')} skipped": self.blank_rows > 0,
         }
         return [f"{path}: {line}" for line, holds in lines.items() if holds]
 
@@ -141,10 +142,6 @@ def read_csv(path: Path, *, required: Sequence[str], notes: CsvNotes | None = No
     if notes is None:
         for message in found.messages(path):
             print(message, file=sys.stderr, flush=True)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _read_header(

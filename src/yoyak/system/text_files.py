@@ -81,6 +81,11 @@ def place(path: Path, line: int, fname: str | None = None) -> str:
     return f"{path}:{line}" + ("" if fname is None else f" (fname {printable(fname)})" if fname else " (no fname)")
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun or clause: "1 row", "2 rows", "2 dialogues repeat". By default the plural has an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def list_rows(lines: Sequence[str], *, count: int) -> str:
     """The part of a message that names rows: the first MAX_LISTED_ROWS `lines`, and how many of `count` rows follow."""
     more = [f"and {count - MAX_LISTED_ROWS} more"] if count > MAX_LISTED_ROWS else []
