@@ -8,7 +8,20 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 # The lowest first. A package may import from those before it in this list.
-LAYERS = ("system", "config", "data", "evaluation", "models", "inference", "training", "search", "reports", "app", "cli")
+LAYERS = (
+    "system",
+    "config",
+    "data",
+    "evaluation",
+    "models",
+    "inference",
+    "augmentation",
+    "training",
+    "search",
+    "reports",
+    "app",
+    "cli",
+)
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SOURCE / "yoyak").rglob("*.py"))

@@ -30,6 +30,11 @@ SECTIONS = {
     ),
     "tokenizer": "max_input_length max_target_length truncation special_tokens",
     "prompt": "style system topic augmentation examples example_choice mask",
+    "augment": (
+        "seed speaker_swap.rate noise.rate noise.punctuation noise.deletion noise.swap noise.spacing noise.typo "
+        "turn_dropout.rate turn_dropout.share templates.rate filters.rouge_min filters.rouge_max filters.length_min "
+        "filters.length_max filters.language filters.near_duplicate"
+    ),
     "training": (
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
         "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay label_smoothing_factor "

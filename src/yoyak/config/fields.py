@@ -17,15 +17,15 @@ def number_from_text(value: object) -> object:
 
 
 # The limits stand before the validator. In this order they are also in the JSON schema, and so in the reference of the params.
-_FROM_TEXT = BeforeValidator(number_from_text)
-Float = Annotated[float, _FROM_TEXT]
-Positive = Annotated[float, Field(gt=0), _FROM_TEXT]
+FROM_TEXT = BeforeValidator(number_from_text)
+Float = Annotated[float, FROM_TEXT]
+Positive = Annotated[float, Field(gt=0), FROM_TEXT]
 # Logits are divided by it: with a smaller one they become infinite, and sampling fails.
-LogitDivisor = Annotated[float, Field(ge=1e-3), _FROM_TEXT]
-NotNegative = Annotated[float, Field(ge=0), _FROM_TEXT]
-Share = Annotated[float, Field(ge=0, le=1), _FROM_TEXT]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1), _FROM_TEXT]
-PositiveShare = Annotated[float, Field(gt=0, le=1), _FROM_TEXT]
+LogitDivisor = Annotated[float, Field(ge=1e-3), FROM_TEXT]
+NotNegative = Annotated[float, Field(ge=0), FROM_TEXT]
+Share = Annotated[float, Field(ge=0, le=1), FROM_TEXT]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1), FROM_TEXT]
+PositiveShare = Annotated[float, Field(gt=0, le=1), FROM_TEXT]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

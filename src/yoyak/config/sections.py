@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from yoyak.config.augment_section import Augment
 from yoyak.config.endpoint_section import Endpoint
 from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NonEmpty, PositiveShare, Section, Seed, ShareBelowOne
 from yoyak.config.training_section import Training
@@ -287,6 +288,7 @@ class Params(Section):
     model: Model
     tokenizer: Tokenizer
     prompt: Prompt
+    augment: Augment
     training: Training
     lora: Lora
     generation: Generation

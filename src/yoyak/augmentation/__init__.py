@@ -1,0 +1,1 @@
+"""Augmentation: further train rows that are made from those of train. The stage augment runs it."""

@@ -1,0 +1,3 @@
+"""Augmentation methods. `augment.NAME` in params.yaml means the module NAME.py. `base.Method` tells how to add one."""
+
+METHODS = ("speaker_swap", "templates")  # the order of their rows

@@ -1,0 +1,45 @@
+"""What all methods share: the seed, the params, and a place where finished results survive a kill."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from yoyak.config.sections import Params
+from yoyak.evaluation.morphemes import Morphemes
+from yoyak.system.kept_values import KeptValues
+from yoyak.system.resumable import checkpoints_root
+
+FOLDER = "augment"  # in the folder of all unfinished work; `delete_old_work` deletes it a week after its last use
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What all methods share.
+
+    Attributes:
+        seed: augment.seed.
+        params: the sections that the stage augment declares in dvc.yaml (`stages/augment.py`, SECTIONS).
+        folder: for results that are kept, by default `.checkpoints/augment` in the main repository.
+    """
+
+    seed: int
+    params: Params
+    folder: Path | None = None
+
+    @cached_property
+    def morphemes(self) -> Morphemes:
+        """Mecab's morphemes, which are loaded when they are first asked for."""
+        return Morphemes()
+
+    def kept(self, name: str) -> KeptValues:
+        """Finished results of a method, by their content: keys name all that a result depends on.
+
+            answers = self.workspace.kept(self.name)
+            key = [VERSION, settings.checkpoint, settings.revision, text]
+            if (answer := answers.get(key)) is None:
+                answers.put(key, answer := …)
+
+        Args:
+            name: of the method. Each method has a file of its own.
+        """
+        return KeptValues((self.folder or checkpoints_root() / FOLDER) / f"{name}.jsonl")
