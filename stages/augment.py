@@ -9,7 +9,7 @@ from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_jsonl, write_json, write_jsonl
 
-SECTIONS = ("augment", "model", "preprocess")
+SECTIONS = ("augment", "model", "preprocess", "prompt", "hardware")
 
 
 def main(processed: Path, output: Path, metrics: Path) -> None:

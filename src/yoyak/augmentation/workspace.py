@@ -1,8 +1,10 @@
 """What all methods share: the seed, the params, and a place where finished results survive a kill."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from yoyak.config.sections import Params
 from yoyak.evaluation.morphemes import Morphemes
@@ -30,6 +32,16 @@ class Workspace:
     def morphemes(self) -> Morphemes:
         """Mecab's morphemes, which are loaded when they are first asked for."""
         return Morphemes()
+
+    @cached_property
+    def _shared(self) -> dict[str, Any]:
+        return {}
+
+    def shared(self, name: str, make: Callable[[], Any]) -> Any:
+        """An object that several methods use, such as a language model or its budget. `make` is called once."""
+        if name not in self._shared:
+            self._shared[name] = make()
+        return self._shared[name]
 
     def kept(self, name: str) -> KeptValues:
         """Finished results of a method, by their content: keys name all that a result depends on.

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from yoyak.config.augment_models_section import BackTranslation, Paraphrase, PseudoLabel, Synthesize, Translator, Writer
 from yoyak.config.fields import FROM_TEXT, NotNegative, PositiveShare, Section, Seed, Share
 
 Rate = NotNegative
@@ -94,4 +95,21 @@ class Augment(Section):
     noise: Noise
     turn_dropout: TurnDropout
     templates: Templates
+    paraphrase: Paraphrase
+    back_translation: BackTranslation
+    synthesize: Synthesize
+    pseudo_label: PseudoLabel
+    translator: Translator
+    writer: Writer
     filters: Filters
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.back_translation.by == "translator" and self.back_translation.rate > len(self.back_translation.pivots):
+            raise ValueError(
+                f"back_translation.rate: {self.back_translation.rate:g} is more than the number of pivots, and a translator "
+                "translates a text always in the same way; name more pivots"
+            )
+        if self.paraphrase.rate > 1 and not self.writer.temperature:
+            raise ValueError("paraphrase.rate: more than 1 needs augment.writer.temperature above 0, or all copies are equal")
+        return self

@@ -52,6 +52,7 @@ class _Run:
     store: AnswerStore
     budget: Budget
     answered: Callable[[Question, Answer], None]
+    keep_faults: bool
     failures: dict[str, str] = field(default_factory=dict)  # by the name of the row
     client: Client = field(init=False)
     stopped: str | None = None  # why no further request is asked
@@ -76,7 +77,7 @@ class _Run:
                 continue
             if answer is None:
                 return
-            if answer.fault:
+            if answer.fault and not self.keep_faults:
                 self._failed(question, answer.fault, stops_all=False)
                 continue
             self.successes += 1
@@ -169,6 +170,7 @@ def ask_all(
     budget: Budget,
     store: AnswerStore | None = None,
     progress: Callable[[int], object] | None = None,
+    keep_faults: bool = False,
 ) -> dict[str, Answer]:
     """The answers to all questions, each asked at most once.
 
@@ -182,6 +184,8 @@ def ask_all(
         budget: of the run. The prices of stored answers are added to it too.
         store: by default the store of the repository.
         progress: gets the number of questions that have been answered since the last call.
+        keep_faults: return an answer that cannot be used (`Answer.fault`), such as a refusal of a content filter. By default it
+            is an error.
 
     Returns:
         The answers by the hash of the request.
@@ -208,12 +212,12 @@ def ask_all(
             missing.append(question)
             continue
         budget.spent += price_of(settings, input_tokens=stored.input_tokens, output_tokens=stored.output_tokens)
-        if stored.fault:
+        if stored.fault and not keep_faults:
             failures[question.name] = f"{stored.fault}; `yoyak answers prune --failed` lets it be asked again"
         else:
             answered(question, stored)
 
-    run = _Run(settings, most_output_tokens, store, budget, answered, failures)
+    run = _Run(settings, most_output_tokens, store, budget, answered, keep_faults, failures)
     if missing:
         _run(_ask_missing(run, missing))
     if run.failures or run.stopped:
