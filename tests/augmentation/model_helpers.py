@@ -59,5 +59,3 @@ class FakeTranslator:
     def translate(self, texts: Sequence[str], *, source: str, target: str) -> list[Written]:
         self.asked += [(source, target, text) for text in texts]
         return [Written.of(self.rule(text, target), finished=True) for text in texts]
-
-

@@ -16,14 +16,15 @@ def test_tags_and_masks_become_words_and_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["person 2 asks code 1", "Persona 2 asks Código 1", "퍼슨2 asks 코드 1", "사람 2 asks 코드1", "PERSON2 asks CODE-1"]
+    "written",
+    ["person 2 asks code 1", "Persona 2 asks Codigo 1", "퍼슨2 asks 코드 1", "사람 2 asks 코드1", "PERSON2 asks CODE-1"],
 )
 def test_other_forms_of_a_placeholder_are_known(written: str) -> None:
     placeholders = Placeholders()
     placeholders.protect("#Person2# #PhoneNumber#")
     expected = "#Person2# asks #PhoneNumber#"
-    assert placeholders.restore(written.replace("Código", "Codigo")) == expected
-    assert placeholders.normalize(written.replace("Código", "Codigo")) == "Person2 asks Code1"
+    assert placeholders.restore(written) == expected
+    assert placeholders.normalize(written) == "Person2 asks Code1"
 
 
 def test_words_of_the_text_are_no_placeholders() -> None:

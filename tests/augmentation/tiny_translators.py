@@ -103,9 +103,7 @@ def save_marian(folder: Path, *, source: str, target: str, codes: tuple[str, ...
     model = _train_sentencepiece(folder)
     tokens = list(dict.fromkeys(["</s>", "<unk>", *codes, *_pieces(model), "<pad>"]))
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}), encoding="utf-8")
-    tokenizer = MarianTokenizer(
-        str(model), str(model), str(folder / "vocab.json"), source_lang=source, target_lang=target
-    )
+    tokenizer = MarianTokenizer(str(model), str(model), str(folder / "vocab.json"), source_lang=source, target_lang=target)
     tokenizer.save_pretrained(folder)
     model.unlink()
     pad = len(tokens) - 1

@@ -32,7 +32,12 @@ SECTIONS = {
     "prompt": "style system topic augmentation examples example_choice mask",
     "augment": (
         "seed speaker_swap.rate noise.rate noise.punctuation noise.deletion noise.swap noise.spacing noise.typo "
-        "turn_dropout.rate turn_dropout.share templates.rate filters.rouge_min filters.rouge_max filters.length_min "
+        "turn_dropout.rate turn_dropout.share templates.rate paraphrase.rate paraphrase.of back_translation.rate "
+        "back_translation.of back_translation.by back_translation.pivots synthesize.rate synthesize.examples "
+        "pseudo_label.rate pseudo_label.dialogues pseudo_label.model translator.checkpoint translator.revision "
+        "translator.back_checkpoint translator.back_revision translator.korean translator.num_beams translator.batch_size "
+        "writer.source writer.checkpoint writer.revision writer.quantization writer.max_new_tokens writer.temperature "
+        "writer.top_p writer.batch_size filters.rouge_min filters.rouge_max filters.length_min "
         "filters.length_max filters.language filters.near_duplicate"
     ),
     "training": (

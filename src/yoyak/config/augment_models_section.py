@@ -13,7 +13,7 @@ class Paraphrase(Section):
     """Say the same in other words; `augment.writer` does it."""
 
     rate: NotNegative = Field(
-        description="New rows for each train row, each in other words; 0 switches the method off, 0.5 takes half of the rows."
+        description="New rows for each train row, each in other words. 0 switches the method off, 0.5 takes half of the rows."
     )
     of: Part = Field(description="What is rewritten. The other part stays as it is.")
 
@@ -22,13 +22,14 @@ class BackTranslation(Section):
     """Translate into another language and back."""
 
     rate: NotNegative = Field(
-        description="New rows for each train row; 0 switches the method off, 0.5 takes half of the rows. With "
+        description="New rows for each train row. 0 switches the method off, 0.5 takes half of the rows. With "
         "`by: translator` it must not exceed the number of pivots, because a translator always gives a text the "
         "same translation."
     )
     of: Part = Field(description="What is translated. The other part stays as it is.")
     by: Literal["translator", "writer"] = Field(
-        description="Model that translates: `augment.translator`, sentence by sentence, or the language model `augment.writer`."
+        description="Model that translates. `translator` is `augment.translator`, which gets sentences; `writer` is the "
+        "language model `augment.writer`."
     )
     pivots: list[NonEmpty] = Field(
         min_length=1,
@@ -41,7 +42,7 @@ class Synthesize(Section):
     """New dialogues with summaries, written by `augment.writer` after examples from train."""
 
     rate: NotNegative = Field(
-        description="New rows for each train row; 0 switches the method off, 0.5 gives half as many rows."
+        description="New rows for each train row. 0 switches the method off, 0.5 gives half as many rows."
     )
     examples: Count = Field(description="Train dialogues with their summaries that the prompt shows.")
 
@@ -50,16 +51,16 @@ class PseudoLabel(Section):
     """Summaries for dialogues without one, by a model that was trained before."""
 
     rate: NotNegative = Field(
-        description="New rows for each train row, up to the number of dialogues; 0 switches the method off. The dialogues "
-        "are drawn at random."
+        description="New rows for each train row, up to the number of dialogues. 0 switches the method off. The "
+        "dialogues are drawn at random."
     )
     dialogues: NonEmpty = Field(
         description="CSV or JSON-lines file with `fname` and `dialogue`, or a folder of such files. Dialogues that dev, "
         "test or train have too, or almost, are left out and counted."
     )
     model: NonEmpty = Field(
-        description="Folder of the trained model: what `yoyak package` wrote, or a copy of models/kobart. Not an output of "
-        "this pipeline, because training would depend on its own result."
+        description="Folder of a trained model: a package (`yoyak package`), or a copy of models/kobart. An output of this "
+        "pipeline is refused, because training would depend on its own result."
     )
 
 
@@ -67,18 +68,14 @@ class Translator(Section):
     """The encoder-decoder of back_translation: NLLB, M2M100, mBART-50, Marian (Opus-MT)."""
 
     checkpoint: str | None = Field(
-        description="Folder of the model that translates Korean into a pivot language, or its name on the hub, which "
-        "needs a revision."
+        description="Folder of the model that translates Korean, or its name on the hub, which needs a revision."
     )
     revision: str | None = Field(description="Commit of the model on the hub; empty for a folder.")
     back_checkpoint: str | None = Field(
-        description="Model that translates back into Korean; empty if it is the same, as for NLLB. Marian has one model for "
-        "each direction."
+        description="Model that translates back into Korean; empty for the same one. Marian has one model for each direction."
     )
     back_revision: str | None = Field(description="Commit of that model on the hub; empty for a folder.")
-    korean: NonEmpty = Field(
-        description="Code of Korean in the translator: kor_Hang for NLLB, ko for M2M100, ko_KR for mBART-50."
-    )
+    korean: NonEmpty = Field(description="Code of Korean. It is kor_Hang for NLLB, ko for M2M100, ko_KR for mBART-50.")
     num_beams: Count = Field(description="Number of beams of beam search; 1 is greedy decoding.")
     batch_size: Count = Field(description="Sentences that are translated at the same time.")
 
@@ -91,17 +88,17 @@ class Writer(Section):
         "`model.endpoint`, with its budget."
     )
     checkpoint: str | None = Field(
-        description="Folder of a decoder-only model with a chat template, or its name on the hub, which needs a revision. Only "
-        "`local` reads it."
+        description="Folder of a chat model, or its name on the hub, which needs a revision. Only `local` reads it. "
+        "It is a decoder-only model whose tokenizer has a chat template."
     )
     revision: str | None = Field(description="Commit of the model on the hub; empty for a folder.")
     quantization: Literal["nf4", "int8", "none"] = Field(
-        description="Storage of the linear layers in memory, as `model.qlora.quantization`. Only `local` reads it."
+        description="Storage of the linear layers in memory. It is as in `model.qlora.quantization`; only `local` reads it."
     )
     max_new_tokens: Count = Field(description="Longest answer, in tokens. A longer one is rejected as unfinished_answer.")
     temperature: NotNegative = Field(
-        description="Divisor of the logits when sampling; 0 always takes the most probable token, so that every answer "
-        "to a question is the same."
+        description="Divisor of the logits when sampling; 0 always takes the most probable token. Then every answer to a "
+        "question is the same."
     )
     top_p: PositiveShare = Field(
         description="Sample only from the most probable tokens with this total probability; 1 keeps all."

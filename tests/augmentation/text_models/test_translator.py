@@ -23,9 +23,8 @@ def nllb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(folder: Path, kept: Path, **changes: Any) -> Translator:
-    return Translator(
-        str(folder), None, param=PARAM, kept=KeptValues(kept / "translator.jsonl"), **({"num_beams": 2, "batch_size": 2} | changes)
-    )
+    options: dict[str, Any] = {"num_beams": 2, "batch_size": 2} | changes
+    return Translator(str(folder), None, param=PARAM, kept=KeptValues(kept / "translator.jsonl"), **options)
 
 
 def calls_of(translator: Translator) -> list[dict[str, Any]]:
@@ -54,9 +53,7 @@ def test_a_multilingual_translator_reads_one_language_and_is_made_to_write_the_o
     translator = opened(save(tmp_path / kind), tmp_path)
     calls = calls_of(translator)
     assert len(translator.translate(TEXTS, source=korean, target=english)) == len(TEXTS)
-    source, target = (
-        translator.tokenizer.convert_tokens_to_ids(name) for name in (translator.languages.tokens[korean], token)
-    )
+    source, target = (translator.tokenizer.convert_tokens_to_ids(name) for name in (translator.languages.tokens[korean], token))
     for call in calls:
         assert set(call["input_ids"][:, 0].tolist()) == {source}
         assert set(call["generated"][:, 1].tolist()) == {target}, "the first token is the language"
@@ -150,7 +147,7 @@ def test_a_checkpoint_that_cannot_be_used_is_told_with_its_param(tmp_path: Path,
         open_translator(None, None, **options)
     with pytest.raises(YoyakError, match=r"^augment.translator.checkpoint: model checkpoint 'facebook/nllb': .*set `revision`"):
         open_translator("facebook/nllb", None, **options)
-    with pytest.raises(YoyakError, match=r"^augment.translator.checkpoint: model checkpoint '/no/such': there is no such folder"):
+    with pytest.raises(YoyakError, match=r"^augment.translator.checkpoint: model checkpoint '/no/such': there is no such"):
         open_translator("/no/such", None, **options)
     (tiny / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(YoyakError, match=r"^augment.translator.checkpoint: .*cannot be loaded"):

@@ -10,7 +10,8 @@ from yoyak.augmentation.base import Task
 from yoyak.augmentation.protection import check_dialogue, check_text
 from yoyak.augmentation.rewriting import Failed, Part, Rewriting
 from yoyak.augmentation.text_models.answers import dialogue_of
-from yoyak.augmentation.text_models.chat import ChatModel, ask, open_chat_model
+from yoyak.augmentation.text_models.chat import ChatModel, ask
+from yoyak.augmentation.text_models.writer import open_chat_model
 from yoyak.data.dialogue import BadDialogueError, Turn, parse, to_text
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 
 from yoyak.augmentation import korean_prompts
 from yoyak.augmentation.rewriting import Failed, Part, Rewriting
-from yoyak.augmentation.text_models.chat import ChatModel, ask, open_chat_model
+from yoyak.augmentation.text_models.chat import ChatModel, ask
+from yoyak.augmentation.text_models.writer import open_chat_model
 
 PROMPTS = {"dialogue": korean_prompts.PARAPHRASE_DIALOGUE, "summary": korean_prompts.PARAPHRASE_SUMMARY}
 

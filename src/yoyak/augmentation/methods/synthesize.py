@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from yoyak.augmentation.base import Candidate, FilterName, Method, Refusal, Row, Task, rows_by_rate
 from yoyak.augmentation.similar_rows import SimilarRows
 from yoyak.augmentation.synthetic_format import REASONS, Shape, prompt_of, read_answer
-from yoyak.augmentation.text_models.chat import ChatModel, ask, open_chat_model
+from yoyak.augmentation.text_models.chat import ChatModel, ask
+from yoyak.augmentation.text_models.writer import open_chat_model
 from yoyak.augmentation.text_models.written import FAULTS, Written
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.masking import Masker

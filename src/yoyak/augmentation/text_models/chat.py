@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from yoyak.augmentation.text_models.written import Written
-from yoyak.augmentation.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -49,20 +48,3 @@ def ask(name: str, text: str, *, seed: str, system: str | None = None) -> Questi
 def number_of(seed: str) -> int:
     """A number below 2**31 that depends on a text."""
     return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) & 0x7FFFFFFF
-
-
-def open_chat_model(workspace: Workspace) -> ChatModel:
-    """The language model of section `augment.writer`. Methods of one run share it."""
-    settings = workspace.params.augment.writer
-
-    def load() -> ChatModel:
-        if settings.source == "endpoint":
-            from yoyak.augmentation.text_models.endpoint_chat import EndpointChat
-
-            return EndpointChat(settings, workspace.params.model.endpoint, mask=workspace.params.prompt.mask)
-        from yoyak.augmentation.text_models.local_chat import LocalChat
-
-        return LocalChat(settings, workspace.kept("writer"))
-
-    model: ChatModel = workspace.shared("writer", load)
-    return model

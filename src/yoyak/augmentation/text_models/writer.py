@@ -1,0 +1,21 @@
+"""The language model that params choose."""
+
+from yoyak.augmentation.text_models.chat import ChatModel
+from yoyak.augmentation.workspace import Workspace
+
+
+def open_chat_model(workspace: Workspace) -> ChatModel:
+    """The language model of section `augment.writer`. Methods of one run share it."""
+    settings = workspace.params.augment.writer
+
+    def load() -> ChatModel:
+        if settings.source == "endpoint":
+            from yoyak.augmentation.text_models.endpoint_chat import EndpointChat
+
+            return EndpointChat(settings, workspace.params.model.endpoint, mask=workspace.params.prompt.mask)
+        from yoyak.augmentation.text_models.local_chat import LocalChat
+
+        return LocalChat(settings, workspace.kept("writer"))
+
+    model: ChatModel = workspace.shared("writer", load)
+    return model
