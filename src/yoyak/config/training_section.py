@@ -1,4 +1,4 @@
-"""The section `training` of params.yaml."""
+"""The section `training` of params.yaml. Its section `objective` has a module of its own."""
 
 import math
 from typing import Any, Literal, Self
@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from yoyak.config.fields import Count, CountOrZero, NotNegative, Positive, PositiveShare, Section, Seed, Share, ShareBelowOne
+from yoyak.config.objective_section import Objective
 
 SchedulerName = Literal[
     "linear",
@@ -44,9 +45,11 @@ _SCHEDULER_KWARGS: dict[SchedulerName, tuple[set[str], set[str]]] = {
 class Training(Section):
     """Training, with the names and meanings of transformers' TrainingArguments.
 
-    `precision`, `early_stopping_patience` and `debug` are additions of yoyak.
+    `objective`, `precision`, `early_stopping_patience`, `ema_decay`, `average_checkpoints`, `average_choice` and `debug` are
+    additions of yoyak.
     """
 
+    objective: Objective
     num_train_epochs: Positive = Field(
         description="Number of passes over the train split. A fraction ends within an epoch. Early stopping may end training "
         "sooner."
@@ -117,6 +120,18 @@ class Training(Section):
     early_stopping_patience: CountOrZero = Field(
         description="Epochs without a better value of `metric_for_best_model` before training stops; 0 never stops early."
     )
+    ema_decay: ShareBelowOne = Field(
+        description="Decay of the moving average of the weights, which is evaluated and becomes the model; 0 switches it off. "
+        "0.999 averages about the last 1,000 steps."
+    )
+    average_checkpoints: CountOrZero = Field(
+        description="Number of checkpoints at the ends of epochs whose weights are averaged at the end of training; 0 takes "
+        "the best one alone. With a constant learning rate and `average_choice: last`, this is stochastic weight averaging "
+        "(Izmailov et al. 2018, arXiv:1803.05407)."
+    )
+    average_choice: Literal["best", "last"] = Field(
+        description="Which checkpoints are averaged: those with the best `metric_for_best_model`, or the last ones."
+    )
     save_steps: CountOrZero = Field(
         description="Steps between the checkpoints within an epoch; 0 saves only at its end. After a kill, training continues "
         "from the newest one."
@@ -137,6 +152,10 @@ class Training(Section):
             raise ValueError(
                 "metric_for_best_model: a ROUGE measure needs training.predict_with_generate: true; or choose loss"
             )
+        if self.ema_decay and self.average_checkpoints:
+            raise ValueError("ema_decay: cannot be combined with training.average_checkpoints; set one of them to 0")
+        if self.objective.name == "minimum_risk" and self.objective.reward_samples < 2:
+            raise ValueError("objective.reward_samples: minimum_risk compares at least 2 summaries of a row")
         self._check_scheduler()
         if self.warmup_steps > 1 and self.warmup_steps != int(self.warmup_steps):
             raise ValueError("warmup_steps: must be below 1 (a share of all steps) or a whole number of steps")

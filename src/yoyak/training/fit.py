@@ -26,10 +26,13 @@ from yoyak.training import search_reporting
 from yoyak.training.arguments import recorded_arguments, training_arguments
 from yoyak.training.callbacks import ResumeExactly, StopOnInvalidLoss
 from yoyak.training.dev_rouge import DevReferences, dev_rouge_function
+from yoyak.training.objectives import ObjectiveLoss
+from yoyak.training.rewards import RewardLoss
 from yoyak.training.trackers.lookup import further_trackers
 from yoyak.training.tracking import TrackingCallback, start_trackers
 from yoyak.training.trainer import SummaryTrainer
 from yoyak.training.training_checkpoints import checkpoint_to_resume, is_last_of_training, step_of
+from yoyak.training.weight_averaging import MeanOfWeights, MovingAverage
 
 DEBUG_ROWS = {"train": 50, "dev": 10}  # of a run with training.debug
 
@@ -120,7 +123,7 @@ def train(
     """
     trainer = _make_trainer(setup, data, training, args, callbacks)
     with args.main_process_first(local=False):  # the first process deletes damaged checkpoints before the others look
-        checkpoint = checkpoint_to_resume(Path(args.output_dir))
+        checkpoint = checkpoint_to_resume(Path(args.output_dir), also_needed=trainer.steps_to_average)
     if checkpoint and is_last_of_training(checkpoint):
         print(f"the training ended before at step {step_of(checkpoint)}; its best checkpoint is used", flush=True)
         _load_result(trainer, checkpoint)
@@ -129,12 +132,13 @@ def train(
             print(f"the training resumes from its checkpoint at step {step_of(checkpoint)}", flush=True)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     best = trainer.state.best_metric
-    return {
+    result = {
         "steps": trainer.state.global_step,
         "epochs": round(trainer.state.epoch or 0, 4),
         "best_step": trainer.state.best_global_step,
         f"best_{training.metric_for_best_model}": None if best is None else round(best, 4),
     }
+    return result | _average_checkpoints(trainer) if training.average_checkpoints else result
 
 
 def _make_trainer(
@@ -150,6 +154,9 @@ def _make_trainer(
     patience = training.early_stopping_patience
     trainer = SummaryTrainer(
         keep_checkpoints=training.save_total_limit,
+        objective=_objective(setup, data, training),
+        moving_average=MovingAverage(training.ema_decay) if training.ema_decay else None,
+        averaged=(training.average_checkpoints, training.average_choice),
         dev_metrics=_dev_rouge(dev, setup, data, training) if training.predict_with_generate else None,
         model=setup.model,
         args=args,
@@ -165,6 +172,41 @@ def _make_trainer(
         lambda record: "missing keys in the checkpoint" not in record.getMessage()
     )
     return trainer
+
+
+def _objective(setup: TrainingSetup, data: TrainingData, training: Training) -> ObjectiveLoss | None:
+    """The loss of training, or None for cross-entropy with the same weight for all tokens."""
+    settings, has_encoder = training.objective, setup.model.config.is_encoder_decoder
+    if settings.is_plain:
+        return None
+    reward_loss = None
+    if settings.uses_rewards:
+        reward_loss = RewardLoss(
+            settings, setup.tokenizer, setup.collate, is_encoder_decoder=has_encoder, max_target_length=data.max_target_length
+        )
+    return ObjectiveLoss(
+        settings,
+        setup.tokenizer,
+        is_encoder_decoder=has_encoder,
+        label_smoothing=training.label_smoothing_factor,
+        reward_loss=reward_loss,
+    )
+
+
+def _average_checkpoints(trainer: SummaryTrainer) -> dict[str, Any]:
+    """Give the trainer's model the mean of the weights of the chosen checkpoints.
+
+    Returns:
+        averaged_steps, and if the evaluations write summaries, averaged_METRIC for each metric of the averaged model on dev.
+    """
+    mean, steps = MeanOfWeights(), trainer.steps_to_average(trainer.state.log_history)
+    for step in steps:
+        trainer._load_from_checkpoint(str(Path(trainer.args.output_dir, f"checkpoint-{step}")))
+        mean.add(trainer.model)
+    mean.put_into(trainer.model)
+    measured = trainer.dev_metrics(trainer.model) if trainer.dev_metrics else {}
+    print(f"the model is the mean of its checkpoints at the steps {', '.join(map(str, steps))}", flush=True)
+    return {"averaged_steps": steps, **{f"averaged_{name}": round(value, 4) for name, value in measured.items()}}
 
 
 def _dev_rouge(dev: datasets.Dataset, setup: TrainingSetup, data: TrainingData, training: Training) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from yoyak.data.collation import IGNORED_LABEL, Batch
 from yoyak.training import packing, training_checkpoints
 from yoyak.training.batch_splitting import split_packed, split_padded
 from yoyak.training.callbacks import LossCheck
+from yoyak.training.objectives import ObjectiveLoss
 from yoyak.training.row_order import RowOrder
+from yoyak.training.weight_averaging import FILE, MovingAverage, set_weights, steps_to_average
 
 
 def smoothed_loss(
@@ -37,7 +40,7 @@ def smoothed_loss(
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with six changes.
+    """transformers' Trainer with eight changes.
 
     - The order of the rows depends on seed and epoch alone (`RowOrder`).
     - The loss of an evaluation is the mean over all targets of the split. transformers takes the mean of the means of batches,
@@ -47,19 +50,34 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
     - A loss that is not a number ends the training at once (`LossCheck`).
     - A checkpoint is complete or not there. Old ones are deleted only after the next one is complete. With
       `args.save_total_limit`, the Trainer would delete them before, and the last one at the end of the training.
+    - Training can minimize another loss than cross-entropy (`ObjectiveLoss`). Evaluations measure the cross-entropy.
+    - With a moving average of the weights, evaluations and the result have the averaged weights.
     """
 
     def __init__(
-        self, *, keep_checkpoints: int, dev_metrics: Callable[[PreTrainedModel], dict[str, float]] | None = None, **kwargs: Any
+        self,
+        *,
+        keep_checkpoints: int,
+        dev_metrics: Callable[[PreTrainedModel], dict[str, float]] | None = None,
+        objective: ObjectiveLoss | None = None,
+        moving_average: MovingAverage | None = None,
+        averaged: tuple[int, str] = (0, "best"),
+        **kwargs: Any,
     ) -> None:
         """
         Args:
             keep_checkpoints: how many checkpoints stay, the newest and the best included.
             dev_metrics: gives further metrics of the model at each evaluation.
+            objective: the loss of training; None for cross-entropy.
+            moving_average: of the weights over the steps; None for none.
+            averaged: how many checkpoints will be averaged at the end, and which: "best" or "last". They stay.
             kwargs: arguments of transformers' Trainer. `train_dataset` has a column `length`, the source tokens of each row.
         """
         super().__init__(**kwargs)
         self.keep_checkpoints, self.dev_metrics = keep_checkpoints, dev_metrics
+        self.objective, self.moving_average, self.averaged = objective, moving_average, averaged
+        if moving_average:
+            self.add_callback(moving_average)
         self.loss_check = LossCheck(self.args)
         self._evaluated: list[tuple[float, int]] = []  # the sum of losses and the number of targets of each evaluated batch
         args, is_encoder_decoder = self.args, self.model.config.is_encoder_decoder
@@ -83,12 +101,33 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         self.loss_check.check(loss.item(), step=self.state.global_step + 1)  # the Trainer looks at each loss too
         return loss
 
+    def compute_loss(
+        self,
+        model: PreTrainedModel,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """As the Trainer's. In training it is the loss of `objective`, if there is one."""
+        if self.objective is None or not model.training or num_items_in_batch is None:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = self.objective(
+            model,
+            inputs,
+            targets=num_items_in_batch,
+            progress=self.state.global_step / max(self.state.max_steps, 1),
+            inner=self.accelerator.unwrap_model(model),
+        )
+        # Processes that train together take the mean of their gradients, but `num_items_in_batch` counts the targets of all.
+        return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
+
     def _train_on(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any) -> torch.Tensor:
         train_on: Callable[..., torch.Tensor] = super().training_step
         if not self.splits_batches:
             return train_on(model, inputs, num_items_in_batch)
         losses: list[torch.Tensor] = []
-        if packing.can_pack(self.model):
+        # Rewards need the rows of a batch one by one, as it is padded.
+        if packing.can_pack(self.model) and not (self.objective and self.objective.reward_loss):
             for part in split_packed(inputs):
                 with packing.packed_attention(self.model, part["lengths"]):
                     losses.append(train_on(model, part, num_items_in_batch))
@@ -100,12 +139,25 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            if self.moving_average:
+                self.moving_average.save(Path(self.args.output_dir, f"checkpoint-{self.state.global_step}"))
             training_checkpoints.complete_newest(
                 Path(self.args.output_dir),
                 step=self.state.global_step,
-                best_step=self.state.best_global_step,
+                needed_steps={self.state.best_global_step, *self.steps_to_average(self.state.log_history)} - {None, 0},
                 keep=self.keep_checkpoints,
             )
+
+    def steps_to_average(self, log_history: list[dict[str, Any]]) -> list[int]:
+        """The steps of the checkpoints that would be averaged if the training ended with this log."""
+        count, which = self.averaged
+        return steps_to_average(log_history, metric=self.args.metric_for_best_model, count=count, which=which)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.moving_average:
+            self.moving_average.load(Path(self.state.best_model_checkpoint, FILE), self.model)
+            set_weights(self.model, self.moving_average.average)
 
     def prediction_step(
         self, model: PreTrainedModel, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
@@ -124,6 +176,10 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
 
         Several processes evaluate the first rows twice if their number does not divide the rows of the split.
         """
+        with self.moving_average.in_place_of(self.model) if self.moving_average else nullcontext():
+            return self._evaluate_weights(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+
+    def _evaluate_weights(self, *args: Any, metric_key_prefix: str, **kwargs: Any) -> Any:
         self._evaluated.clear()
         output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
         loss = math.fsum(loss for loss, _ in self._evaluated) / sum(targets for _, targets in self._evaluated)

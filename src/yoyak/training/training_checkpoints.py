@@ -4,7 +4,9 @@
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from yoyak.system import resumable
 from yoyak.system.text_files import read_json
@@ -21,8 +23,12 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(checkpoints, key=step_of, reverse=True)
 
 
-def checkpoint_to_resume(folder: Path) -> Path | None:
-    """The newest complete checkpoint whose best checkpoint so far is complete too, or None.
+def checkpoint_to_resume(folder: Path, *, also_needed: Callable[[list[dict[str, Any]]], list[int]]) -> Path | None:
+    """The newest complete checkpoint whose best checkpoint so far, and others that the end needs, are complete too, or None.
+
+    Args:
+        folder: where the trainer writes its checkpoints.
+        also_needed: gives the steps of the other checkpoints that the end of the training needs, from the log so far.
 
     Incomplete and damaged checkpoints are named on the console and deleted.
     """
@@ -31,8 +37,9 @@ def checkpoint_to_resume(folder: Path) -> Path | None:
             print(f"a training checkpoint cannot be used and is deleted: {reason}", flush=True)
             shutil.rmtree(checkpoint)
     for checkpoint in newest_first(folder):
-        best_step = read_json(checkpoint / "trainer_state.json")["best_global_step"]
-        if not best_step or (folder / f"checkpoint-{best_step}").is_dir():
+        state = read_json(checkpoint / "trainer_state.json")
+        needed = [state["best_global_step"], *also_needed(state["log_history"])]
+        if all((folder / f"checkpoint-{step}").is_dir() for step in needed if step):
             return checkpoint
     return None
 
@@ -43,19 +50,19 @@ def is_last_of_training(checkpoint: Path) -> bool:
     return bool(state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"])
 
 
-def complete_newest(folder: Path, *, step: int, best_step: int | None, keep: int) -> None:
+def complete_newest(folder: Path, *, step: int, needed_steps: set[int], keep: int) -> None:
     """Mark the checkpoint of `step` complete, then delete old ones.
 
     Args:
         folder: where the trainer writes its checkpoints.
         step: the step of the checkpoint that was just written.
-        best_step: the step of the best checkpoint so far, which stays in any case.
-        keep: how many checkpoints stay, the newest and the best included.
+        needed_steps: the steps of checkpoints that stay in any case, such as the best one.
+        keep: how many checkpoints stay, the newest and those of `needed_steps` included.
     """
     newest = folder / f"checkpoint-{step}"
     (newest / "training_args.bin").unlink(missing_ok=True)  # a pickle, which nobody reads
     resumable.mark_complete(newest)
-    needed = {f"checkpoint-{number}" for number in (step, best_step) if number}
+    needed = {f"checkpoint-{number}" for number in {step, *needed_steps}}
     others = [path for path in newest_first(folder) if path.name not in needed]
     for old in others[max(0, keep - len(needed)) :]:
         shutil.rmtree(old)
