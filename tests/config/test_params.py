@@ -41,11 +41,14 @@ SECTIONS = {
         "filters.length_max filters.language filters.near_duplicate"
     ),
     "training": (
+        "objective.name objective.r_drop_alpha objective.r3f_lambda objective.r3f_epsilon objective.reward_weight "
+        "objective.reward_start objective.reward_samples objective.tag_weight objective.unlikelihood "
         "num_train_epochs per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
         "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps weight_decay label_smoothing_factor "
         "max_grad_norm optim adam_beta1 adam_beta2 adam_epsilon train_sampling_strategy "
         "gradient_checkpointing precision metric_for_best_model predict_with_generate generation_num_beams "
-        "early_stopping_patience save_steps save_total_limit logging_steps seed full_determinism debug"
+        "early_stopping_patience ema_decay average_checkpoints average_choice save_steps save_total_limit logging_steps seed "
+        "full_determinism debug"
     ),
     "lora": "r lora_alpha lora_dropout",
     "generation": (

@@ -202,6 +202,12 @@ def test_settings_that_save_memory_lower_the_estimate() -> None:
         ).logits
         == 2 * before.logits
     )
+    objective = start.training.objective.model_copy(update={"name": "r_drop"})
+    twice = memory_estimate.estimate_causal_lm(
+        config, params_of_preset("qwen3-4b", objective=objective, ema_decay=0.9), precision="bfloat16"
+    )
+    assert (twice.logits, twice.activations) == (2 * before.logits, 2 * before.activations), "each batch is read twice"
+    assert twice.adapter > before.adapter
     unquantized = start.model_copy(
         update={
             "model": start.model.model_copy(update={"qlora": start.model.qlora.model_copy(update={"quantization": "none"})})

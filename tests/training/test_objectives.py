@@ -41,9 +41,8 @@ def test_unlikelihood_is_the_formula_of_the_paper() -> None:
     expected = 0.0
     probabilities = predictions.logits.softmax(-1)
     for place, label in enumerate(predictions.labels.tolist()):
-        earlier = {
-            predictions.labels[before].item() for before in range(place) if predictions.rows[before] == predictions.rows[place]
-        }
+        row = predictions.rows[place]
+        earlier = {int(predictions.labels[before]) for before in range(place) if predictions.rows[before] == row}
         expected += sum(-torch.log(1 - probabilities[place, token]).item() for token in earlier - {label})
     assert expected > 0.5
     assert unlikelihood(predictions).item() == pytest.approx(expected)
@@ -201,4 +200,4 @@ def test_a_tokenizer_without_tags_cannot_weigh_them(params: Params) -> None:
             return {"a": 0, "#PhoneNumber#": 1, "#Person1# x": 2}
 
     with pytest.raises(YoyakError, match=r"training\.objective\.tag_weight.*preprocess\.person_tags: keep_original"):
-        ObjectiveLoss(settings(params, tag_weight=2.0), NoTags(), is_encoder_decoder=True, label_smoothing=0.0)  # type: ignore[arg-type]
+        ObjectiveLoss(settings(params, tag_weight=2.0), NoTags(), is_encoder_decoder=True, label_smoothing=0.0)

@@ -29,7 +29,8 @@ def batch_of(params: Params, rows: int) -> tuple[Any, Any, dict[str, Any]]:
 def log_likelihood(model: Any, source: Sequence[int], summary: Sequence[int]) -> torch.Tensor:
     start = model.config.decoder_start_token_id
     logits = model(input_ids=torch.tensor([source]), decoder_input_ids=torch.tensor([[start, *summary[:-1]]])).logits[0]
-    return logits.log_softmax(-1)[range(len(summary)), list(summary)].sum()
+    chosen: torch.Tensor = logits.log_softmax(-1)[range(len(summary)), list(summary)]
+    return chosen.sum()
 
 
 @pytest.mark.parametrize("name", ["self_critical", "minimum_risk"])
@@ -126,7 +127,7 @@ def test_a_decoder_only_model_gets_a_gradient(params: Params, name: str) -> None
     loss = RewardLoss(settings, tokenizer, collate, is_encoder_decoder=False, max_target_length=6)
     torch.manual_seed(0)
     value = loss(model, collate(rows), model)
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(value)
     if name == "minimum_risk":
         assert model.lm_head.weight.grad.abs().max() > 0
@@ -148,7 +149,7 @@ def test_the_reward_rises(params: Params, monkeypatch: pytest.MonkeyPatch) -> No
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(24):
         optimizer.zero_grad()
-        loss(model, batch, model).backward()
+        loss(model, batch, model).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     after = share_of_even(loss.write(model, sources, samples=16)).mean().item()
     assert before < 0.7

@@ -20,7 +20,7 @@ def nothing(_log: Any) -> list[int]:
 def write_checkpoint(folder: Path, step: int, *, best_step: int | None = None, has_ended: bool = False) -> Path:
     checkpoint = folder / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
-    state = {
+    state: dict[str, Any] = {
         "best_global_step": best_step,
         "log_history": [],
         "stateful_callbacks": {"TrainerControl": {"args": {"should_training_stop": has_ended}}},
@@ -48,7 +48,7 @@ def test_the_newest_and_the_best_stay(tmp_path: Path, best_step: int | None, kee
     for step in (7, 8, 9, 10):
         write_checkpoint(tmp_path, step)
     (tmp_path / "trackers").mkdir()
-    training_checkpoints.complete_newest(tmp_path, step=10, needed_steps={best_step} - {None}, keep=keep)
+    training_checkpoints.complete_newest(tmp_path, step=10, needed_steps={best_step} if best_step else set(), keep=keep)
     assert steps_in(tmp_path) == expected, "by their numbers: 10 comes after 9"
     assert resumable.why_unusable(tmp_path / "checkpoint-10") is None
     assert not (tmp_path / "checkpoint-10" / "training_args.bin").exists()
@@ -69,7 +69,7 @@ def test_an_incomplete_checkpoint_is_named_and_deleted(tmp_path: Path, capsys: p
 def test_a_checkpoint_without_its_best_is_not_resumed(tmp_path: Path) -> None:
     for step, best_step in ((4, 4), (8, 4), (12, 8)):
         write_checkpoint(tmp_path, step, best_step=best_step)
-        training_checkpoints.complete_newest(tmp_path, step=step, needed_steps={best_step} - {None}, keep=3)
+        training_checkpoints.complete_newest(tmp_path, step=step, needed_steps={best_step} if best_step else set(), keep=3)
     assert training_checkpoints.checkpoint_to_resume(tmp_path, also_needed=nothing) == tmp_path / "checkpoint-12"
     (tmp_path / "checkpoint-8" / "trainer_state.json").write_text("damaged", encoding="utf-8")
     assert training_checkpoints.checkpoint_to_resume(tmp_path, also_needed=nothing) == tmp_path / "checkpoint-4"

@@ -33,11 +33,11 @@ class Objective(Section):
         "al. 2018 (arXiv:1705.04304) take 0.9984."
     )
     reward_start: ShareBelowOne = Field(
-        description="Share of the training steps with cross-entropy alone, before the reward is added (`self_critical`, "
-        "`minimum_risk`). A model that cannot write yet learns nothing from rewards."
+        description="Share of the steps with cross-entropy alone, before rewards begin (`self_critical`, `minimum_risk`). "
+        "A model that cannot write yet learns nothing from rewards."
     )
     reward_samples: Count = Field(
-        description="Summaries that are drawn for each row (`self_critical`, `minimum_risk`, which needs 2 or more)."
+        description="Summaries that are drawn for each row (`self_critical`, `minimum_risk`). `minimum_risk` needs 2 or more."
     )
     tag_weight: Positive = Field(
         description="Weight of a speaker tag in the loss, relative to another token. Tags must be kept as `#Person1#`."

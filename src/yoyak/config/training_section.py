@@ -121,16 +121,16 @@ class Training(Section):
         description="Epochs without a better value of `metric_for_best_model` before training stops; 0 never stops early."
     )
     ema_decay: ShareBelowOne = Field(
-        description="Decay of the moving average of the weights, which is evaluated and becomes the model; 0 switches it off. "
-        "0.999 averages about the last 1,000 steps."
+        description="Decay of the moving average of the weights, which becomes the model; 0 switches it off. Evaluations "
+        "measure the average. 0.999 averages about the last 1,000 steps."
     )
     average_checkpoints: CountOrZero = Field(
-        description="Number of checkpoints at the ends of epochs whose weights are averaged at the end of training; 0 takes "
-        "the best one alone. With a constant learning rate and `average_choice: last`, this is stochastic weight averaging "
-        "(Izmailov et al. 2018, arXiv:1803.05407)."
+        description="Checkpoints at the ends of epochs whose weights are averaged at the end; 0 takes the best one alone. "
+        "With a constant learning rate and `average_choice: last`, this is stochastic weight averaging (Izmailov et al. 2018, "
+        "arXiv:1803.05407)."
     )
     average_choice: Literal["best", "last"] = Field(
-        description="Which checkpoints are averaged: those with the best `metric_for_best_model`, or the last ones."
+        description="Which checkpoints are averaged. `best` are those with the best `metric_for_best_model`."
     )
     save_steps: CountOrZero = Field(
         description="Steps between the checkpoints within an epoch; 0 saves only at its end. After a kill, training continues "

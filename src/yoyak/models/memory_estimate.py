@@ -84,9 +84,17 @@ def bytes_per_weight(quantization: str, *, double: bool, dtype_bytes: int) -> fl
     return 1.0 if quantization == "int8" else float(dtype_bytes)
 
 
-def _batch_rows(training: Training) -> int:
-    """Rows of one training batch. `training.debug` always uses two."""
-    return 2 if training.debug else training.per_device_train_batch_size
+def _rows_in_memory(training: Training) -> int:
+    """Rows whose activations a training step holds at the same time. `training.debug` always uses batches of two."""
+    rows = 2 if training.debug else training.per_device_train_batch_size
+    samples = training.objective.reward_samples
+    passes = {"r_drop": 2, "r3f": 2, "self_critical": 1 + samples, "minimum_risk": 2 + samples}  # with the reference
+    return rows * passes.get(training.objective.name, 1)
+
+
+def _average_bytes(training: Training) -> int:
+    """Bytes of each trained parameter's moving average."""
+    return 4 if training.ema_decay else 0
 
 
 def estimate_causal_lm(
@@ -112,9 +120,9 @@ def estimate_causal_lm(
     width, layers = config.hidden_size, config.num_hidden_layers
     token_rows = len(tokenizer.special_tokens) * width * (1 if sizes.tied else 2)
     trained = token_rows + sum(params.lora.r * (inputs + outputs) for inputs, outputs in linears)
-    adapter = trained * (4 + 4 + OPTIMIZER_BYTES.get(training.optim, 4))
+    adapter = trained * (4 + 4 + OPTIMIZER_BYTES.get(training.optim, 4) + _average_bytes(training))
 
-    batch = _batch_rows(training)
+    batch = _rows_in_memory(training)
     tokens = batch * (tokenizer.max_input_length + tokenizer.max_target_length)
     one_layer = linears[: len(linears) // layers]
     layer = _layer_activations(config, one_layer, size=size, dropout=params.lora.lora_dropout > 0, r=params.lora.r)
@@ -163,7 +171,7 @@ def estimate_encoder_decoder(config: PreTrainedConfig, params: Params) -> Estima
     encoder_layers = getattr(config, "encoder_layers", None) or config.num_layers
     decoder_layers = getattr(config, "decoder_layers", None) or config.num_decoder_layers
     feed_forward = getattr(config, "encoder_ffn_dim", None) or config.d_ff * (1.5 if "gated" in config.feed_forward_proj else 1)
-    batch = _batch_rows(training)
+    batch = _rows_in_memory(training)
     source_tokens, target_tokens = batch * tokenizer.max_input_length, batch * tokenizer.max_target_length
 
     # Each block keeps its input, the normalized input (float32) and the dropout mask; attention keeps queries, keys, values and
@@ -187,7 +195,7 @@ def estimate_encoder_decoder(config: PreTrainedConfig, params: Params) -> Estima
     cache = decoder_layers * 2 * width * size * (tokenizer.max_input_length + generation.max_new_tokens)
     widest_layer = generation.batch_size * tokenizer.max_input_length * int(3 * feed_forward + 4 * width) * size
     decoding = sequences * (cache + config.vocab_size * 4 * 2) + widest_layer
-    trained = parameters * (4 + OPTIMIZER_BYTES.get(training.optim, 4))
+    trained = parameters * (4 + OPTIMIZER_BYTES.get(training.optim, 4) + _average_bytes(training))
     return Estimate(parameters, weights, trained, int(activations), logits, int(decoding))
 
 

@@ -65,7 +65,8 @@ def _row_numbers(batch: Batch) -> torch.Tensor:
         return torch.repeat_interleave(torch.arange(len(targets), device=labels.device), targets)[None]
     # Padding stands before or after the targets of a row, so that all its targets have the same sum.
     gaps: torch.Tensor = (labels == IGNORED_LABEL).cumsum(1)
-    return gaps + torch.arange(len(labels), device=labels.device)[:, None] * (labels.shape[1] + 1)
+    first_of_row: torch.Tensor = torch.arange(len(labels), device=labels.device)[:, None] * (labels.shape[1] + 1)
+    return gaps + first_of_row
 
 
 def weighted_cross_entropy(

@@ -16,7 +16,13 @@ import pytest
 
 from tests.conftest import DIALOGUES, ROOT, SUMMARIES, save_csv
 from tests.pipeline.knobs import FAMILIES, STAGES, Record
-from tests.pipeline.knobs.spies import spy_on_chance, spy_on_loading, spy_on_training, spy_on_writing
+from tests.pipeline.knobs.spies import (
+    spy_on_chance,
+    spy_on_loading,
+    spy_on_objectives,
+    spy_on_training,
+    spy_on_writing,
+)
 from tests.pipeline.knobs.table import BASE
 from yoyak.config.params import parse_params
 from yoyak.config.yaml_files import read_yaml
@@ -68,6 +74,7 @@ def spied(record: Record, folder: Path) -> Iterator[pytest.MonkeyPatch]:
             spy_on_chance(patch, record)
             spy_on_writing(patch, record)
             spy_on_training(patch, record)
+            spy_on_objectives(patch, record)
             yield patch
     finally:
         os.environ.clear()

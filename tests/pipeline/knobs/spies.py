@@ -182,6 +182,65 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
     patch.setattr(StoppingCriteriaList, "__call__", stopped)
 
 
+def spy_on_objectives(patch: pytest.MonkeyPatch, record: Record) -> None:
+    """Record what the parts of an objective are called with, and how often a reward is mixed into the loss."""
+    import torch
+    from torch.optim import swa_utils
+    from transformers import Trainer
+
+    from yoyak.training import objectives, rewards, weight_averaging
+
+    seen: Record = record.setdefault("objective", {})
+    entropy, divergence, lerp = objectives.weighted_cross_entropy, objectives.symmetric_divergence, torch.lerp
+    repeated, noise, write = objectives.unlikelihood, objectives.ObjectiveLoss._add_noise, rewards.RewardLoss.write
+    average: Any = swa_utils.get_ema_multi_avg_fn
+
+    def weighted_cross_entropy(predictions: Any, *, weights: Any = None, **kwargs: Any) -> Any:
+        seen["largest_weight"] = 1.0 if weights is None else weights.max().item()
+        return entropy(predictions, weights=weights, **kwargs)
+
+    def symmetric_divergence(*logits: Any, weight: float) -> Any:
+        seen["divergence_weight"] = weight
+        return divergence(*logits, weight=weight)
+
+    def unlikelihood(predictions: Any) -> Any:
+        seen["unlikelihood"] = True
+        return repeated(predictions)
+
+    def add_noise(self: Any, model: Any, batch: Any) -> Any:
+        noised = noise(self, model, batch)
+        stack = model.get_encoder() if self.is_encoder_decoder else model
+        added = noised["inputs_embeds"] - stack.get_input_embeddings()(batch["input_ids"])
+        seen["noise"] = max(seen.get("noise", 0.0), added.abs().max().item())
+        return noised
+
+    def mixed(loss: Any, reward: Any, share: float) -> Any:
+        seen["shares"] = [*seen.get("shares", []), share]
+        return lerp(loss, reward, share)
+
+    def written(self: Any, model: Any, sources: Any, *, samples: int) -> Any:
+        seen["samples"] = max(samples, seen.get("samples", 0))
+        return write(self, model, sources, samples=samples)
+
+    def averaged(decay: float) -> Any:
+        seen["decays"] = [*seen.get("decays", []), decay]
+        return average(decay)
+
+    def loaded(self: Any, folder: str, *args: Any) -> None:
+        seen["averaged"] = [*seen.get("averaged", []), int(folder.rpartition("-")[2])]
+        load(self, folder, *args)
+
+    load = Trainer._load_from_checkpoint
+    patch.setattr(Trainer, "_load_from_checkpoint", loaded)
+    patch.setattr(objectives, "weighted_cross_entropy", weighted_cross_entropy)
+    patch.setattr(objectives, "symmetric_divergence", symmetric_divergence)
+    patch.setattr(objectives, "unlikelihood", unlikelihood)
+    patch.setattr(objectives.ObjectiveLoss, "_add_noise", add_noise)
+    patch.setattr(torch, "lerp", mixed)
+    patch.setattr(rewards.RewardLoss, "write", written)
+    patch.setattr(weight_averaging, "get_ema_multi_avg_fn", averaged)
+
+
 def untimed(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not re.search("runtime|per_second|flos", name)}
 

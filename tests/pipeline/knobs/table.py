@@ -55,6 +55,14 @@ def lacks(part: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and part not in value
 
 
+def between(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, float) and low <= value <= high
+
+
+def shorter_than(length: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and 0 < len(value) < length
+
+
 def ends_a_sentence(value: Any) -> bool:
     return isinstance(value, str) and value[-1:] in {".", "!", "?"}
 
@@ -203,7 +211,21 @@ def training_knobs() -> dict[str, Knob]:
     """The base has 4 steps in an epoch and 8 in all."""
     steps = [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25]
     groups = "train.optimizer.groups.0"
+    r_drop, r3f, rewards = ({"training.objective.name": name} for name in ("r_drop", "r3f", "self_critical"))
+    seen = "train.objective"
     knobs = {
+        "objective.name": Knob("r_drop", {f"{seen}.divergence_weight": 0.7 / 4}),
+        "objective.r_drop_alpha": Knob(4.0, {f"{seen}.divergence_weight": 1.0}, base=r_drop),
+        "objective.tag_weight": Knob(2.0, {f"{seen}.largest_weight": 2.0}, base=r_drop),
+        "objective.unlikelihood": Knob(0.5, {f"{seen}.unlikelihood": True}, base=r_drop),
+        "objective.r3f_lambda": Knob(2.0, {f"{seen}.divergence_weight": 2.0}, base=r3f),
+        "objective.r3f_epsilon": Knob(0.5, {f"{seen}.noise": between(0.4, 0.5)}, base=r3f),
+        "objective.reward_weight": Knob(0.25, {f"{seen}.shares.0": 0.25}, base=rewards),
+        "objective.reward_start": Knob(0.75, {f"{seen}.shares": shorter_than(4)}, base=rewards),
+        "objective.reward_samples": Knob(2, {f"{seen}.samples": 2}, base=rewards),
+        "ema_decay": Knob(0.125, {f"{seen}.decays.7": 0.125}),
+        "average_checkpoints": Knob(2, {f"{seen}.averaged": [4, 8]}),
+        "average_choice": Knob("last", {f"{seen}.averaged": [8]}, base={"training.average_checkpoints": 1}),
         "num_train_epochs": Knob(1, {"train.args.num_train_epochs": 1, "train.steps_and_batches": [7, 7]}),
         "per_device_train_batch_size": Knob(8, {"train.batches.0.input_ids.0": 8, "train.steps_and_batches": [7, 7]}),
         "per_device_eval_batch_size": Knob(
@@ -325,8 +347,12 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "training.metric_for_best_model",
         "training.generation_num_beams",
         "training.full_determinism",
+        "training.objective.name",
     ),
     ("training.num_train_epochs", "training.per_device_train_batch_size"),
+    ("training.objective.r_drop_alpha", "training.objective.tag_weight", "training.objective.unlikelihood"),
+    ("training.objective.r3f_lambda", "training.objective.r3f_epsilon", "training.ema_decay"),
+    ("training.objective.reward_weight", "training.objective.reward_start", "training.objective.reward_samples"),
     ("training.gradient_accumulation_steps", "training.lr_scheduler_kwargs"),
     ("training.warmup_steps", "training.predict_with_generate", "training.save_total_limit"),
     ("lora.r", "lora.lora_alpha", "lora.lora_dropout"),
