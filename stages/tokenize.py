@@ -9,7 +9,7 @@ from yoyak.data import tokenized_data
 from yoyak.data.encoding_checks import describe_characters
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
-from yoyak.models.few_shot import example_chooser
+from yoyak.models.few_shot import example_chooser, prepare_examples
 from yoyak.models.length_report import describe_lengths
 from yoyak.models.portable import describe_input
 from yoyak.system.atomic import atomic_folder
@@ -20,7 +20,7 @@ from yoyak.system.text_files import read_jsonl, write_json
 SECTIONS = ("model", "preprocess", "prompt", "tokenizer")
 
 
-def main(processed: Path, output: Path, metrics: Path) -> None:
+def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS)
     family = family_named(params.model.family)
     if not family.is_trained:
@@ -35,11 +35,13 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     lengths, limits = params.tokenizer, family.token_limits(params.tokenizer, None)
     positions = check_token_limits(chosen.checkpoint, chosen.revision, limits)
     verify_checksums(processed)
+    verify_checksums(augmented)
+    added = augmented / "train.jsonl"
     tokenizer = family.load_tokenizer(params)
     files = {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")}
     examples = example_chooser(family, params, lambda: read_jsonl(files["train"]))
     if examples is not None:  # rows are encoded in several processes
-        examples.prepare(row["dialogue"] for path in files.values() for row in read_jsonl(path))
+        prepare_examples(examples, files, added)
     encoders = family.batch_encoders(tokenizer, params, read_jsonl(files["test"]), examples)
     settings = describe_input(family, tokenizer, encoders["test"], params, read_jsonl(files["test"]))
     with atomic_folder(output) as folder:
@@ -48,6 +50,7 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
             folder,
             encoders,
             workers=os.cpu_count() or 1,
+            added=added,
         )
         settings.write(folder)
     for split, counts in report.items():
@@ -60,4 +63,4 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
 
 if __name__ == "__main__":
     with exit_of_stage():
-        main(Path("data/processed"), Path("data/tokenized"), Path("metrics/tokenize.json"))
+        main(Path("data/processed"), Path("data/augmented"), Path("data/tokenized"), Path("metrics/tokenize.json"))

@@ -42,8 +42,8 @@ SUMMARIES = (
     "#Person1#은 #Person2#를 축하합니다.",
 )
 
-# Section prompt without additions: no further train rows, no examples, nothing masked.
-WITHOUT_ADDITIONS: dict[str, Any] = {"augmentation": "none", "examples": 0, "example_choice": "similar", "mask": False}
+# Section prompt without additions: no examples, nothing masked.
+WITHOUT_ADDITIONS: dict[str, Any] = {"examples": 0, "example_choice": "similar", "mask": False}
 
 
 @pytest.fixture(scope="session")

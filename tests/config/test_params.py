@@ -29,7 +29,7 @@ SECTIONS = {
         "endpoint.timeout endpoint.max_retries"
     ),
     "tokenizer": "max_input_length max_target_length truncation special_tokens",
-    "prompt": "style system topic augmentation examples example_choice mask",
+    "prompt": "style system topic examples example_choice mask",
     "augment": (
         "seed speaker_swap.rate noise.rate noise.punctuation noise.deletion noise.swap noise.spacing noise.typo "
         "turn_dropout.rate turn_dropout.share templates.rate paraphrase.rate paraphrase.of back_translation.rate "
@@ -130,7 +130,7 @@ def test_a_missing_section_is_reported(section: str) -> None:
         ("model__kobart__attention", "model.qlora.attention"),
         ("promt", "prompt"),
         ("prompt__sistem", "prompt.system"),
-        ("training__augmentation", "prompt.augmentation"),
+        ("training__turn_dropout", "augment.turn_dropout"),
         ("generation__block_scripts", "generation.blocked_scripts"),
         ("lora__dropout", "lora.lora_dropout"),
     ],
@@ -180,8 +180,14 @@ def test_an_unknown_key_without_a_similar_one_gets_no_hint() -> None:
         ("prompt__system", ["너는 요약가다."]),
         ("prompt__topic", True),
         ("prompt__topic", "sometimes"),
-        ("prompt__augmentation", 5),
-        ("prompt__augmentation", None),
+        ("augment__seed", -1),
+        ("augment__noise__rate", -0.5),
+        ("augment__noise__typo", 1.5),
+        ("augment__speaker_swap__rate", 1.1),
+        ("augment__templates__rate", 5),
+        ("augment__turn_dropout__share", 0),
+        ("augment__filters__near_duplicate", 0.4),
+        ("augment__filters__rouge_min", True),
         ("training__num_train_epochs", True),
         ("training__num_train_epochs", 0),
         ("training__per_device_train_batch_size", 0),
@@ -269,7 +275,9 @@ def test_a_wrong_item_of_a_list_is_named() -> None:
         ("prompt__system", "너는 요약가다."),
         ("prompt__topic", "always"),
         ("prompt__topic", "never"),
-        ("prompt__augmentation", "templates"),
+        ("augment__noise__rate", 2.5),
+        ("augment__templates__rate", 4),
+        ("augment__filters__length_max", 1),
         ("generation__blocked_scripts", ["latin", "han", "kana", "other"]),
         ("training__seed", 2**32 - 1),
     ],
@@ -287,6 +295,10 @@ def test_values_at_the_limits_are_valid(name: str, value: object) -> None:
         (
             {"generation__min_new_tokens": 120},
             "generation.min_new_tokens: 120 is more than generation.max_new_tokens (100)",
+        ),
+        (
+            {"augment__filters__rouge_min": 0.96},
+            "augment.filters.rouge_min: 0.96 is more than augment.filters.rouge_max (0.95)",
         ),
         ({"training__predict_with_generate": False}, "training.metric_for_best_model: a ROUGE measure needs"),
         (

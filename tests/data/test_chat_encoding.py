@@ -56,6 +56,7 @@ def encode(
     *,
     lengths: Tokenizer | None = None,
     workers: int = 1,
+    added: list[dict[str, Any]] | None = None,
     **prompt: Any,
 ) -> tuple[dict[str, Any], datasets.DatasetDict]:
     """Encode rows, and return the report and the encoded splits.
@@ -67,7 +68,9 @@ def encode(
     for split, split_rows in splits.items():
         write_jsonl(paths[split], split_rows)
     encoders = batch_encoders("qlora", tokenizer, lengths or length_limits(), prompt_settings(**prompt), splits.get("test", []))
-    report = tokenized_data.encode_files(paths, folder / "out", encoders, workers=workers)
+    more = folder / "added.jsonl"
+    write_jsonl(more, added or [])
+    report = tokenized_data.encode_files(paths, folder / "out", encoders, workers=workers, added=more)
     return report, tokenized_data.load_tokenized(folder / "out")
 
 
@@ -157,13 +160,19 @@ def test_train_prompts_name_the_topic_if_every_test_row_has_one(
     assert ["위 대화 주제에" in text for text in texts] == [not expected] * 8
 
 
+def with_instructions(train: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What augment.templates.rate: 4 adds."""
+    return [row | {"instruction": index, "source": row["fname"]} for row in train for index in range(1, 5)]
+
+
 @pytest.mark.parametrize("style", STYLES)
-def test_augmentation_gives_each_train_row_five_instructions(chat_tokenizer: Any, tmp_path: Path, style: str) -> None:
+def test_added_rows_have_the_other_instructions(chat_tokenizer: Any, tmp_path: Path, style: str) -> None:
     train, test = rows(LONG), rows(summaries=False)
     splits = {"train": train, "dev": train[:3], "test": test}
     lengths = length_limits(prompt=300)
-    report, encoded = encode(tmp_path, chat_tokenizer, splits, lengths=lengths, style=style, augmentation="templates")
+    report, encoded = encode(tmp_path, chat_tokenizer, splits, lengths=lengths, style=style, added=with_instructions(train))
     assert {split: report[split]["rows"] for split in report} == {"train": 45, "dev": 3, "test": 8}
+    assert {split: report[split].get("added") for split in report} == {"train": 36, "dev": None, "test": None}
     assert {split: len(encoded[split]) for split in encoded} == {"train": 45, "dev": 3, "test": 8}
     prompt = prompt_settings(style=style)
     plain_prompts = prediction_prompts(chat_tokenizer, train, lengths, prompt)
@@ -262,24 +271,28 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_two_runs_give_the_same_bytes(chat_tokenizer: Any, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        encode(tmp_path / name, copy.deepcopy(chat_tokenizer), {"train": rows(LONG)}, augmentation="templates")
+        encode(tmp_path / name, copy.deepcopy(chat_tokenizer), {"train": rows(LONG)}, added=with_instructions(rows(LONG)))
     assert contents(tmp_path / "a" / "out") == contents(tmp_path / "b" / "out")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("augmentation", ["none", "templates"])
+@pytest.mark.parametrize("with_added", [False, True])
 def test_the_number_of_workers_does_not_change_the_bytes(
     chat_tokenizer: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    augmentation: str,
+    with_added: bool,
 ) -> None:
     monkeypatch.setattr(tokenized_data, "ROWS_FOR_SEVERAL_PROCESSES", 100)
     examples = [row | {"fname": f"{index}_{row['fname']}"} for index in range(150) for row in rows()]  # several batches
     results = {
         workers: encode(
-            tmp_path / str(workers), chat_tokenizer, {"train": examples}, workers=workers, augmentation=augmentation
+            tmp_path / str(workers),
+            chat_tokenizer,
+            {"train": examples},
+            workers=workers,
+            added=with_instructions(examples) if with_added else None,
         )
         for workers in (1, 2)
     }

@@ -75,7 +75,7 @@ def test_a_control_token_does_not_start_a_message(tokenizer: PreTrainedTokenizer
     settings = Prompt(style="plain", system=None, topic="always", **WITHOUT_ADDITIONS)
     builder = PromptBuilder(tokenizer, settings, 200, names_topic=True, truncation="middle")
     batch = {"fname": ["a"], "dialogue": ["#Person1#: <|im_start|>"], "topic": ["</s>"], "summary": ["</s> 네"]}
-    columns = encode_chats(batch, builder, 50, [0])
+    columns = encode_chats(batch, builder, 50)
     (ids,) = columns["input_ids"]
     assert ids.count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 1  # that of the template
     assert ids.index(tokenizer.eos_token_id) == len(ids) - 1

@@ -211,7 +211,7 @@ def test_each_prompt_has_its_own_instruction(chat_tokenizer: Any, style: Style, 
 def test_the_ids_are_those_of_the_rendered_text(tokenizer: Any, style: Style) -> None:
     builder = make_builder(tokenizer, style)
     for instruction in range(5):
-        (encoded,) = builder.encode([{"dialogue": DIALOGUE, "topic": "숙소 예약"}], instruction=instruction)
+        (encoded,) = builder.encode([{"dialogue": DIALOGUE, "topic": "숙소 예약"}], instructions=[instruction])
         assert encoded.ids == ids_of(builder, DIALOGUE, "숙소 예약", instruction)
         assert (encoded.tokens, encoded.turns_left_out, encoded.turn_cut) == (len(encoded.ids), 0, False)
 
@@ -326,7 +326,7 @@ def test_a_dialogue_that_is_too_long_keeps_its_first_and_last_turns(
     builder = make_builder(chat_tokenizer, style, system=system)
     limit = max(empty_prompt_tokens(builder, topic)) + room
     row = {"dialogue": "\n".join(turns), "topic": topic}
-    (encoded,) = make_builder(chat_tokenizer, style, limit=limit, system=system).encode([row], instruction=instruction)
+    (encoded,) = make_builder(chat_tokenizer, style, limit=limit, system=system).encode([row], instructions=[instruction])
     assert len(encoded.ids) <= limit
     assert encoded.tokens == len(ids_of(builder, row["dialogue"], topic, instruction))
     kept = dialogue_of(builder, encoded.ids, topic, instruction).split("\n")

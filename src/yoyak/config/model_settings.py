@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from yoyak.config.fields import NonEmpty, Section
+from yoyak.config.moved_keys import translated
 from yoyak.config.sections import FamilyName, Generation, Hardware, Params, Preprocess, Prompt, Tokenizer
 from yoyak.config.validation import validate
 from yoyak.system.errors import YoyakError
@@ -14,9 +15,7 @@ from yoyak.system.text_files import read_json, write_json
 SETTINGS_FILE = "yoyak.json"
 FORMAT = 1  # of the file; a change that older versions cannot read gets another number
 # Of a family without prompts.
-UNREAD_PROMPT = Prompt(
-    style="structured", system=None, topic="never", augmentation="none", examples=0, example_choice="similar", mask=True
-)
+UNREAD_PROMPT = Prompt(style="structured", system=None, topic="never", examples=0, example_choice="similar", mask=True)
 
 
 class Frame(Section):
@@ -60,7 +59,7 @@ class ModelSettings(Section):
         values: Any = read_json(path)
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise YoyakError(f"{path}: its format is {values.get('format')}, but this version of yoyak reads format {FORMAT}")
-        return validate(cls, values, source=str(path))
+        return validate(cls, translated(values), source=str(path))
 
     def params(self, folder: Path) -> Params:
         """Params for a Summarizer. Without a section generation, beams and length are those of generation_config.json."""

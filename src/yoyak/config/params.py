@@ -1,10 +1,12 @@
 """params.yaml as typed, frozen sections. All errors are reported at once, by dotted name."""
 
 import functools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yoyak.config.moved_keys import note_of, translated, translated_change
 from yoyak.config.sections import Params
 from yoyak.config.validation import dotted_keys, nearest_key_hint, validate
 from yoyak.config.yaml_files import parse_yaml, read_yaml
@@ -38,6 +40,8 @@ def load_params(path: Path = Path("params.yaml"), *, changes: Sequence[str] = ()
         if not isinstance(target, dict):
             raise YoyakError(f"{path}: section {'.'.join(sections)} is missing")
         target[key] = value
+    if note := note_of(values):
+        print(f"{path}: {note}", file=sys.stderr)
     return parse_params(values, source=source)
 
 
@@ -51,7 +55,7 @@ def parse_params(values: object, *, source: str) -> Params:
     Raises:
         YoyakError: with one line for each key that is unknown, is missing, or has a wrong value.
     """
-    return validate(Params, values, source=source)
+    return validate(Params, translated(values), source=source)
 
 
 def parse_change(change: str) -> tuple[str, Any]:
@@ -60,13 +64,14 @@ def parse_change(change: str) -> tuple[str, Any]:
     Raises:
         YoyakError: if the key is unknown or the value is not YAML.
     """
-    name, _, value = change.partition("=")
+    name, _, text = change.partition("=")
+    try:
+        name, value = translated_change(name, parse_yaml(text))
+    except ValueError:
+        raise YoyakError(f"{name}: {printable(repr(text))} is not a YAML value") from None
     if name not in leaf_keys():
         raise YoyakError(f"{printable(name)}: unknown key{nearest_key_hint(name, Params)}")
-    try:
-        return name, parse_yaml(value)
-    except ValueError:
-        raise YoyakError(f"{name}: {printable(repr(value))} is not a YAML value") from None
+    return name, value
 
 
 @functools.cache

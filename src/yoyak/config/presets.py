@@ -9,6 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from yoyak.config.moved_keys import translated
 from yoyak.config.params import leaf_keys, parse_params
 from yoyak.config.sections import Params
 from yoyak.config.yaml_files import read_yaml
@@ -41,7 +42,7 @@ def read_preset(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]
     if name not in valid:
         similar = difflib.get_close_matches(name, valid, n=3, cutoff=0.4) or valid
         raise YoyakError(f"no preset {name!r} in {folder}; did you mean: {', '.join(similar)}?")
-    values = read_yaml(folder / f"{name}.yaml")
+    values = translated(read_yaml(folder / f"{name}.yaml"))
     if not isinstance(values, dict):
         raise YoyakError(f"{folder / name}.yaml: must be a mapping of sections")
     about = values.pop("about", None) or {}

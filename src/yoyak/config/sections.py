@@ -140,9 +140,6 @@ class Prompt(Section):
     topic: Literal["auto", "always", "never"] = Field(
         description="Name the topic of the dialogue in the `structured` question. `auto` does it if every test row has a topic."
     )
-    augmentation: Literal["none", "templates"] = Field(
-        description="Additional train rows. `templates` uses each train row five times, each time with another instruction."
-    )
     examples: CountOrZero = Field(
         description="Number of train dialogues with their summaries that the prompt shows before the dialogue. Examples that "
         "do not fit into tokenizer.max_input_length are left out whole. `qlora` must be trained with the same number."

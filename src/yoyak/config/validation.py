@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from yoyak.config import moved_keys
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import printable
 
@@ -58,6 +59,8 @@ def nearest_key_hint(name: str, model: type[BaseModel]) -> str:
         name: the unknown key, as a dotted name.
         model: the class that has the valid keys.
     """
+    if name == moved_keys.OLD:
+        return f" ({moved_keys.HINT})"
     section, _, last = name.rpartition(".")
     valid = dotted_keys(model)
     by_last_part = {key.rpartition(".")[2]: key for key in valid}

@@ -21,16 +21,14 @@ def encode_answers(
     return [[*row[: max_length - 1], tokenizer.eos_token_id] for row in ids], [len(row) + 1 for row in ids]
 
 
-def encode_chats(
-    batch: Columns, prompt_builder: "PromptBuilder", max_target_length: int, instructions: Sequence[int]
-) -> Columns:
-    """Encode a batch of rows, each once for every instruction.
+def encode_chats(batch: Columns, prompt_builder: "PromptBuilder", max_target_length: int) -> Columns:
+    """Encode a batch of rows.
 
     Args:
-        batch: columns fname, dialogue, topic and, except for test, summary.
+        batch: columns fname, dialogue, topic and, except for test, summary. Added rows of train may have the column
+            instruction: an index into `prompts.INSTRUCTIONS`, as text.
         prompt_builder: makes the prompts.
         max_target_length: tokens of a summary with its EOS.
-        instructions: indices into `prompts.INSTRUCTIONS`.
 
     Returns:
         Columns fname, input_ids, length (of input_ids) and, where there are summaries, labels. Without summaries, input_ids
@@ -42,24 +40,20 @@ def encode_chats(
     """
     tokenizer = prompt_builder.tokenizer
     rows = [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
-    columns: Columns = {"fname": [fname for fname in batch["fname"] for _ in instructions]}
-    by_instruction = (prompt_builder.encode(rows, instruction=index) for index in instructions)
-    prompts = [prompt for of_one_row in zip(*by_instruction, strict=True) for prompt in of_one_row]
+    columns: Columns = {"fname": batch["fname"]}
+    prompts = prompt_builder.encode(rows, instructions=[int(index) for index in batch.get("instruction", [])] or None)
     columns |= cut_columns("prompt", prompts)
     if prompt_builder.chooser is not None:
         columns["_prompt_examples"] = [prompt.examples for prompt in prompts]
         columns["_prompt_examples_left_out"] = [prompt.examples_left_out for prompt in prompts]
     columns["input_ids"] = [prompt.ids for prompt in prompts]
-    texts = [f"{row['dialogue']}\n{row.get('topic') or ''}" for row in rows for _ in instructions]
+    texts = [f"{row['dialogue']}\n{row.get('topic') or ''}" for row in rows]
     columns |= text_columns("prompt", tokenizer, texts, columns["input_ids"])
     if "summary" in batch:
         targets, tokens = encode_answers(tokenizer, batch["summary"], max_target_length)
         require_targets(batch["fname"], targets)
-        targets = [ids for ids in targets for _ in instructions]
-        tokens = [count for count in tokens for _ in instructions]
         columns |= cut_summary_columns(tokens, max_target_length)
-        summaries = [summary for summary in batch["summary"] for _ in instructions]
-        columns |= text_columns("summary", tokenizer, summaries, targets, is_target=True)
+        columns |= text_columns("summary", tokenizer, batch["summary"], targets, is_target=True)
         columns["labels"] = [[-100] * len(prompt.ids) + ids for prompt, ids in zip(prompts, targets, strict=True)]
         columns["input_ids"] = [prompt.ids + ids for prompt, ids in zip(prompts, targets, strict=True)]
     columns["length"] = [len(ids) for ids in columns["input_ids"]]

@@ -47,6 +47,7 @@ class ExampleChooser:
         self.examples = [Example(row["dialogue"], row["summary"], row.get("topic", "")) for row in train]
         self._words = [spoken_words(row["dialogue"]) for row in train]
         self._chosen: dict[str, list[int]] = {}
+        self._sources: dict[str, set[str]] = {}
         self._tokenize, self._index = tokenize, None
         if settings.example_choice == "similar":
             self._index = _bm25([self._tokens(row["dialogue"]) for row in train])
@@ -57,10 +58,14 @@ class ExampleChooser:
     def choose(self, dialogue: str) -> list[Example]:
         """The examples for a dialogue, with `similar` the most similar first."""
         if dialogue not in self._chosen:
-            words = spoken_words(dialogue)
-            others = (place for place in self._ranked(dialogue) if self._words[place] != words)
+            own = {spoken_words(dialogue), *self._sources.get(dialogue, ())}
+            others = (place for place in self._ranked(dialogue) if self._words[place] not in own)
             self._chosen[dialogue] = [place for place, _ in zip(others, range(self.count), strict=False)]
         return [self.examples[place] for place in self._chosen[dialogue]]
+
+    def add_copy(self, dialogue: str, *, source: str) -> None:
+        """Say that an added dialogue is made from one of train, which is then no example for it either."""
+        self._sources.setdefault(dialogue, set()).add(spoken_words(source))
 
     def prepare(self, dialogues: Iterable[str]) -> None:
         """Choose for these dialogues now. Afterwards other processes can use this object for them."""

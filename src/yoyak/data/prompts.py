@@ -13,7 +13,7 @@ from yoyak.data.examples import Example, ExampleChooser
 from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, shorten
 from yoyak.system.errors import YoyakError
 
-INSTRUCTIONS = (  # the first one is always used; the others are the augmentation `templates`
+INSTRUCTIONS = (  # the first one is always used; the others are those of augment.templates
     "다음 대화를 간결하게 요약해주세요.",
     "아래 대화의 핵심 내용을 한두 문장으로 정리해주세요.",
     "다음 대화에서 누가 무엇을 하기로 했는지 짧게 써 주세요.",
@@ -124,21 +124,26 @@ class PromptBuilder:
             return "\n\n".join([*shown, texts.question(dialogue, topic, instruction)])
         return render_chat(self.tokenizer, texts.messages(dialogue, topic, instruction, examples))
 
-    def encode(self, rows: Sequence[Mapping[str, str]], *, instruction: int = 0) -> list[EncodedDialogue]:
+    def encode(self, rows: Sequence[Mapping[str, str]], *, instructions: Sequence[int] | None = None) -> list[EncodedDialogue]:
         """The prompts of rows with dialogue and topic, each at most `max_length` tokens.
 
         A dialogue that is too long loses whole turns until its prompt fits (`fit_prompt`). The question always stays.
+
+        Args:
+            rows: processed rows.
+            instructions: for each row an index into INSTRUCTIONS; None for the first one.
 
         Raises:
             YoyakError: if a prompt without a dialogue leaves no room for one.
         """
         self._check_room(rows)
-        texts = [self.render(row["dialogue"], row.get("topic", ""), instruction) for row in rows]
+        indices = instructions or [0] * len(rows)
+        texts = [self.render(row["dialogue"], row.get("topic", ""), index) for row, index in zip(rows, indices, strict=True)]
         return [
             EncodedDialogue(ids, len(ids), count_turns(row["dialogue"]))
             if len(ids) <= self.max_length and self.chooser is None
-            else self._fit(row, instruction)
-            for row, ids in zip(rows, self._token_ids(texts), strict=True)
+            else self._fit(row, index)
+            for row, index, ids in zip(rows, indices, self._token_ids(texts), strict=True)
         ]
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:

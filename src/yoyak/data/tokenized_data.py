@@ -13,24 +13,30 @@ from yoyak.data.truncation import share
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_jsonl
 
+INSTRUCTION = "instruction"  # of added rows: the index of the prompt's instruction; without it, the first one
 ROWS_FOR_SEVERAL_PROCESSES = 20_000  # with fewer rows, starting processes takes longer than it saves
 
 
-def _read_texts(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    for row in read_jsonl(path):
-        yield {name: row[name] for name in columns}
+def _read_texts(paths: tuple[Path, ...], columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+    for path in paths:
+        for row in read_jsonl(path):
+            yield {name: str(row.get(name, 0)) if name == INSTRUCTION else row[name] for name in columns}
 
 
-def _open_rows(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Dataset:
-    """The texts of a JSON-lines file as a memory-mapped dataset. `Dataset.from_json` would read "2024-11-20" as a date."""
-    first = next(read_jsonl(path))
-    columns = tuple(name for name in ("fname", "dialogue", "summary", "topic") if name in first)
+def _open_rows(paths: tuple[Path, ...], scratch: Path, *, fingerprint: str) -> datasets.Dataset:
+    """The texts of JSON-lines files as a memory-mapped dataset. `Dataset.from_json` would read "2024-11-20" as a date.
+
+    The columns are those of the first row. With a second file, of added rows, each row has an instruction too.
+    """
+    first = next(read_jsonl(paths[0]))
+    names = ("fname", "dialogue", "summary", "topic")
+    columns = (*(name for name in names if name in first), *([INSTRUCTION] if len(paths) > 1 else []))
     try:
         return datasets.Dataset.from_generator(
             _read_texts,
             features=datasets.Features(dict.fromkeys(columns, datasets.Value("string"))),
             cache_dir=str(scratch),
-            gen_kwargs={"path": path, "columns": columns},
+            gen_kwargs={"paths": paths, "columns": columns},
             fingerprint=fingerprint,
         )
     except datasets.exceptions.DatasetGenerationError as error:
@@ -38,7 +44,12 @@ def _open_rows(path: Path, scratch: Path, *, fingerprint: str) -> datasets.Datas
 
 
 def encode_files(
-    paths: Mapping[str, Path], folder: Path, encoders: Mapping[str, Callable[[Columns], Columns]], *, workers: int
+    paths: Mapping[str, Path],
+    folder: Path,
+    encoders: Mapping[str, Callable[[Columns], Columns]],
+    *,
+    workers: int,
+    added: Path | None = None,
 ) -> dict[str, Any]:
     """Encode processed rows and write them to `folder` as a DatasetDict. Input and output are memory-mapped.
 
@@ -46,18 +57,21 @@ def encode_files(
         paths: for each split, the JSON-lines file of its processed rows.
         folder: where the DatasetDict goes.
         encoders: for each split, the function that encodes a batch (`Family.batch_encoders`).
+        added: the file of the rows that the stage augment adds to train. It may be empty.
         workers: processes for large files. The written bytes do not depend on it.
 
     Returns:
         For each split the number of rows, and for each kind of text (dialogue, prompt, summary) its lengths in tokens before
         cutting, what was cut and left out, and the unknown tokens. This is the content of metrics/tokenize.json.
     """
-    splits, report = datasets.DatasetDict(), {}
+    splits = datasets.DatasetDict()
+    report: dict[str, dict[str, Any]] = {}
     folder.mkdir(parents=True, exist_ok=True)
     # The scratch folder is inside `folder`, so that what a kill leaves is deleted with it.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
         for split, path in paths.items():
-            rows = _open_rows(path, Path(scratch), fingerprint=f"yoyak-{split}-rows")
+            more = added if split == "train" and added and added.stat().st_size else None
+            rows = _open_rows((path, more) if more else (path,), Path(scratch), fingerprint=f"yoyak-{split}-rows")
             encoded = rows.map(
                 _encode_batch,
                 batched=True,
@@ -70,9 +84,8 @@ def encode_files(
                 desc=f"tokenize {split}",
             )
             numbers = [name for name in encoded.column_names if name.startswith("_") and not name.startswith(CHARACTERS)]
-            report[split] = {"rows": len(encoded)} | count_tokens(
-                {name: encoded.data.column(name).to_numpy() for name in numbers}
-            )
+            report[split] = {"rows": len(encoded)} | ({"added": sum(1 for _ in read_jsonl(more))} if more else {})
+            report[split] |= count_tokens({name: encoded.data.column(name).to_numpy() for name in numbers})
             _add_characters(report[split], encoded)
             kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])
             # A new object: the result of several processes does not know its split, and the written files would show that.

@@ -9,6 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from yoyak.system.cores import usable_cores
 from yoyak.system.errors import YoyakError
 
+CONTENT_TAGS = {"NNG", "NNP", "NR", "SN", "SL", "SH", "XR", "VV", "VA"}
+LIGHT_VERBS = {"하", "되", "있", "없", "같", "보", "주", "알", "그렇", "이렇", "어떻"}  # they say nothing about the content
 TEXTS_PER_PROCESS = 2000  # Mecab analyses this many texts in about the time that a process needs to start
 
 
@@ -70,6 +72,25 @@ class Morphemes:
         if not self._tagger.parse(lattice):
             raise YoyakError(f"Mecab cannot read a text of {len(text)} characters: {self._tagger.what()}")
         return [(node.surface, node.feature.partition(",")[0]) for _, node in lattice]
+
+    def content_words(self, text: str) -> frozenset[str]:
+        """Nouns, stems of verbs and adjectives, foreign words and numbers of `text`. Nothing is kept.
+
+        Stems are those of the dictionary (갔 is 가), and a compound counts with its parts. Light verbs such as 하 are left out.
+        """
+        from mecab.utils import create_lattice
+
+        lattice = create_lattice(unicodedata.normalize("NFC", text))
+        if not self._tagger.parse(lattice):
+            raise YoyakError(f"Mecab cannot read a text of {len(text)} characters: {self._tagger.what()}")
+        words = set()
+        for _, node in lattice:
+            tag, _, _, _, kind, _, _, parts = (node.feature.split(",") + ["*"] * 8)[:8]
+            found = [(node.surface, tag)] if kind != "Inflect" else []
+            if parts != "*":  # "걷/VV/*+어서/EC/*"
+                found += [(part.split("/")[0], part.split("/")[1]) for part in parts.split("+") if part.count("/") >= 2]
+            words |= {word for word, its_tag in found if its_tag in CONTENT_TAGS and word not in LIGHT_VERBS}
+        return frozenset(words)
 
     def preload(self, texts: Iterable[str]) -> None:
         """Analyse many texts in advance, with several processes if there are enough texts and cores."""

@@ -1,10 +1,12 @@
 """The examples of few-shot prompts for a family that has prompts."""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from yoyak.config.sections import Params
 from yoyak.data.examples import ExampleChooser
 from yoyak.models.families.base import Family
+from yoyak.system.text_files import read_jsonl
 
 
 def example_chooser(
@@ -28,3 +30,21 @@ def example_chooser(
 
         tokenize = Morphemes().tokenize
     return ExampleChooser(list(read_train()), params.prompt, tokenize)
+
+
+def prepare_examples(chooser: ExampleChooser, files: Mapping[str, Path], added: Path) -> None:
+    """Choose the examples for all rows of the splits now, so that several processes can encode them.
+
+    Args:
+        chooser: of `example_chooser`.
+        files: the processed rows of each split.
+        added: the rows that the stage augment adds to train; an empty file if there are none.
+    """
+    if added.stat().st_size:
+        dialogues = {row["fname"]: row["dialogue"] for row in read_jsonl(files["train"])}
+        for row in read_jsonl(added):
+            for source in (row["source"], *row.get("further_sources", [])):
+                if source in dialogues:
+                    chooser.add_copy(row["dialogue"], source=dialogues[source])
+        chooser.prepare(row["dialogue"] for row in read_jsonl(added))
+    chooser.prepare(row["dialogue"] for path in files.values() for row in read_jsonl(path))

@@ -1,14 +1,18 @@
 """Speakers change places: #Person2# says what #Person1# said, in the dialogue and in its summary."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from yoyak.augmentation.base import Candidate, Method, Refusal, Task
 from yoyak.data.dialogue import SPEAKER_TAG
+from yoyak.data.particles import AGREEING, agree
+
+_TAG_AND_PARTICLE = re.compile(rf"{SPEAKER_TAG.pattern}({AGREEING.pattern})?")
 
 
 class SpeakerSwap(Method):
-    """Permutes the speaker tags of a row consistently: no tag keeps its place.
+    """Permutes the speaker tags of a row consistently: no tag keeps its place, and particles agree with the new tags.
 
     The first speaker of a new row is no longer #Person1#, as it is in real data. So a model may learn less from the order of
     the tags.
@@ -31,10 +35,15 @@ class SpeakerSwap(Method):
         new = dict(zip(numbers, [*numbers[1:], numbers[0]], strict=True))
 
         def swapped(text: str) -> str:
-            return SPEAKER_TAG.sub(lambda match: f"#Person{new[match[1]]}#", text)
+            return _TAG_AND_PARTICLE.sub(lambda match: _with_number(new[match[1]], match[2] or ""), text)
 
         details = {"tags": {f"#Person{old}#": f"#Person{new[old]}#" for old in sorted(numbers, key=int)}}
         return Candidate(swapped(row["dialogue"]), swapped(row["summary"]), row["topic"], details=details)
+
+
+def _with_number(number: str, particle: str) -> str:
+    """A tag with the particle behind it: #Person1#은 (일은), but #Person2#는 (이는)."""
+    return f"#Person{number}#{agree(number, particle)}"
 
 
 METHOD = SpeakerSwap

@@ -51,20 +51,8 @@ class QloraFamily(Family):
     ) -> dict[str, BatchEncoder]:
         names_topic = prompts.uses_topic(params.prompt, test_rows)
         builder = self._prompt_builder(tokenizer, params, examples, names_topic=names_topic)
-        instructions = {
-            "train": len(prompts.INSTRUCTIONS) if params.prompt.augmentation == "templates" else 1,
-            "dev": 1,
-            "test": 1,
-        }
-        return {
-            split: partial(
-                encode_chats,
-                prompt_builder=builder,
-                instructions=range(count),
-                max_target_length=params.tokenizer.max_target_length,
-            )
-            for split, count in instructions.items()
-        }
+        encode = partial(encode_chats, prompt_builder=builder, max_target_length=params.tokenizer.max_target_length)
+        return dict.fromkeys(("train", "dev", "test"), encode)
 
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
         return self._prompt_builder(loaded.tokenizer, params, loaded.examples, names_topic=names_topic).encode(rows)
