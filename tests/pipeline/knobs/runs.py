@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import DIALOGUES, ROOT, SUMMARIES, save_csv
 from tests.pipeline.knobs import FAMILIES, STAGES, Record
 from tests.pipeline.knobs.spies import (
+    fake_paraphrases,
     spy_on_chance,
     spy_on_loading,
     spy_on_objectives,
@@ -53,6 +54,11 @@ def outputs_of(stage: str, folder: Path, tokenizer: Any) -> Record:
     """Read the rows and texts of a stage, and its metrics without those that repeat params."""
     if stage == "preprocess":
         return {"rows": {split: list(read_jsonl(folder / f"output/{split}.jsonl")) for split in ("train", "dev", "test")}}
+    if stage == "augment":
+        report = read_json(folder / "metrics")
+        rows = list(read_jsonl(folder / "output/train.jsonl")) if report["added"] else []
+        dropped = sum(len(row["details"].get("dropped", [])) for row in rows)
+        return {"rows": rows, "report": report, "dropped": dropped}
     if stage == "tokenize":
         return tokenized(folder / "output", tokenizer)
     if stage == "predict" and (folder / "output/dev.csv").is_file():
@@ -75,6 +81,7 @@ def spied(record: Record, folder: Path) -> Iterator[pytest.MonkeyPatch]:
             spy_on_writing(patch, record)
             spy_on_training(patch, record)
             spy_on_objectives(patch, record)
+            fake_paraphrases(patch)
             yield patch
     finally:
         os.environ.clear()
@@ -151,6 +158,9 @@ class Runs:
         if stage == "preprocess":
             return {}
         processed = {"processed": self.folder_of("preprocess", "kobart") / "output"}
+        if stage == "augment":
+            return processed
+        processed["augmented"] = self.folder_of("augment", "kobart") / "output"
         if stage == "tokenize":
             return processed
         if stage == "train":

@@ -372,3 +372,18 @@ def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
     patch.setattr(Trainer, "prediction_step", prediction_step)
     patch.setattr(Accelerator, "clip_grad_norm_", clip_grad_norm_)
     patch.setattr(Live, "log_metric", logged)
+
+
+def fake_paraphrases(patch: pytest.MonkeyPatch) -> None:
+    """Paraphrases without a language model: every fourth word of a line is missing. The filters act on them."""
+    from yoyak.augmentation.methods.paraphrase import Paraphrase
+    from yoyak.augmentation.rewriting import Failed, Part
+
+    def shorter(line: str) -> str:
+        return " ".join(word for index, word in enumerate(line.split(" ")) if index % 4 != 3)
+
+    def rewrite(self: Paraphrase, parts: list[Part]) -> list[str | Failed]:
+        return ["\n".join(map(shorter, part.text.split("\n"))) for part in parts]
+
+    patch.setattr(Paraphrase, "rewrite", rewrite)
+    patch.setattr(Paraphrase, "report", lambda self: {})

@@ -28,6 +28,7 @@ BASE: dict[str, Any] = {
     "generation.batch_size": 3,
     "generation.backend": "transformers",  # shows what is done with the logits
     "generation.postprocess": "never",
+    "augment.filters.near_duplicate": 1.0,  # the splits have the same dialogues
     "score.bootstrap_samples": 100,
     "hardware.cpu_threads": 1,
 }
@@ -37,6 +38,10 @@ def _shuffled(count: int) -> list[int]:
     order = list(range(count))
     random.Random(FIXED_SEED).shuffle(order)
     return order
+
+
+def above(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and value > least
 
 
 def up_to(most: int) -> Callable[[Any], bool]:
@@ -190,7 +195,7 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "prompt.mask": Knob(False, {}),  # as model.endpoint
         # What these do is in tests/inference/endpoint/test_endpoint_params.py: no model is loaded for this family.
         **{key: Knob(value, {}) for key, value in ENDPOINT.items()},
-        "prompt.augmentation": Knob("templates", {"tokenize.counts": {"train": 5 * 52, "dev": 12, "test": 4}}),
+        **augment_knobs(),
         **training_knobs(),
         "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
         "lora.lora_alpha": Knob(12, {"train.lora.config.lora_alpha": 12, "train.lora.scaling": [3.0]}),  # over lora.r, 4
@@ -205,6 +210,45 @@ def knobs_of(family: str) -> dict[str, Knob]:
             {"train": {}, **{f"predict.{x}": None for x in ("loaded", "generate")}, "score.drawn": None},
         ),
     }
+
+
+def augment_knobs() -> dict[str, Knob]:
+    """The stage has 52 train rows. Without a change it adds none."""
+    tried = "augment.report.methods"
+    kinds = ("punctuation", "deletion", "swap", "spacing", "typo")
+    silent: dict[str, Any] = {"augment.noise.rate": 1, **{f"augment.noise.{kind}": 0 for kind in kinds}}
+    rejects = f"{tried}.paraphrase.rejected"
+    limits = ("rouge_min", 0), ("rouge_max", 1), ("length_min", 0), ("length_max", 1), ("language", 0)
+    open_filters = {"augment.paraphrase.rate": 1, **{f"augment.filters.{name}": value for name, value in limits}}
+    all_noise = {"augment.noise.rate": 1}
+    knobs = {
+        "seed": Knob(7, {"augment.rows.0.source": _first_chosen(7)}, base={"augment.speaker_swap.rate": 0.25}),
+        "speaker_swap.rate": Knob(0.5, {f"{tried}.speaker_swap.tried": 26}),
+        "noise.rate": Knob(1.5, {f"{tried}.noise.tried": 78}),
+        **{
+            f"noise.{kind}": Knob(0.5, {f"augment.rows.{row}.details.{kind}": above(0) for row in (0, 9)}, base=silent)
+            for kind in kinds
+        },
+        "turn_dropout.rate": Knob(2, {f"{tried}.turn_dropout.tried": 104}),
+        "turn_dropout.share": Knob(1.0, {"augment.dropped": above(20)}, base={"augment.turn_dropout.rate": 1}),
+        "templates.rate": Knob(4, {f"{tried}.templates.tried": 208, "augment.rows.3.instruction": 4}),
+        "paraphrase.rate": Knob(0.5, {f"{tried}.paraphrase.tried": 26}),
+        "paraphrase.of": Knob("summary", {"augment.rows.0.filters.dialogue_rouge": None}, base=open_filters),
+        "filters.rouge_min": Knob(1, {f"{rejects}.rouge_low": above(0)}, base=open_filters),
+        "filters.rouge_max": Knob(0, {f"{rejects}.rouge_high": above(0)}, base=open_filters),
+        "filters.length_min": Knob(1, {f"{rejects}.length_low": above(0)}, base=open_filters),
+        "filters.length_max": Knob(0, {f"{rejects}.length_high": above(0)}, base=open_filters),
+        "filters.language": Knob(1, {f"{rejects}.other_language": above(0)}, base=open_filters),
+        "filters.near_duplicate": Knob(0.5, {f"{tried}.noise.rejected.near_duplicate": above(0)}, base=all_noise),
+    }
+    return {f"augment.{name}": knob for name, knob in knobs.items()}
+
+
+def _first_chosen(seed: int) -> str:
+    """The first of the 13 train rows that speaker_swap takes."""
+    order = list(range(52))
+    random.Random(f"{seed} speaker_swap").shuffle(order)
+    return f"train_{min(order[:13])}"
 
 
 def training_knobs() -> dict[str, Knob]:
@@ -310,7 +354,7 @@ def of_family(key: str) -> str | None:
     """The only family that reads a key; None if all do. `endpoint` reads the section prompt too."""
     if key.startswith("model.endpoint.") or key == "prompt.mask":
         return "endpoint"
-    if key.startswith(("lora.", "prompt.", "model.qlora.")):
+    if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.")):
         return "qlora"
     return "kobart" if key.startswith("model.kobart.") else None
 
@@ -323,7 +367,8 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("model.qlora.double_quantization", "model.qlora.attention"),
     ("tokenizer.max_input_length", "tokenizer.max_target_length", "tokenizer.special_tokens", "hardware.cpu_threads"),
     ("prompt.style", "prompt.system"),
-    ("prompt.topic", "prompt.augmentation"),
+    tuple(f"augment.{name}.rate" for name in ("speaker_swap", "noise", "turn_dropout", "paraphrase")),
+    tuple(f"augment.noise.{kind}" for kind in ("punctuation", "deletion", "swap", "spacing", "typo")),
     (
         "training.learning_rate",
         "training.weight_decay",
@@ -374,5 +419,6 @@ GROUP_OF = {key: group for group in GROUPS for key in group}
 
 
 def read_by(family: str, key: str) -> bool:
-    """Whether a run of this family shows a key. preprocess and score read nothing of the family: kobart's runs show theirs."""
-    return of_family(key) in (None, family) and not (family == "qlora" and key.startswith(("data.", "preprocess.", "score.")))
+    """Whether a run of this family shows a key. What preprocess, augment and score do is the same for both: kobart shows it."""
+    same = key.startswith(("data.", "preprocess.", "augment.", "score.")) and of_family(key) is None
+    return of_family(key) in (None, family) and not (family == "qlora" and same)
