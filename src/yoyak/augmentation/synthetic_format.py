@@ -99,6 +99,8 @@ def read_answer(answer: str, shape: Shape, examples: Sequence[Row]) -> tuple[str
     if match is None or len(_PARTS.findall(answer)) != 2:
         raise BadDialogueError("no_format")
     summary = " ".join(match["summary"].strip(" *\n").split())
+    if not summary:
+        raise BadDialogueError("no_format")
     try:
         turns, unusual = parse(dialogue_of(match["dialogue"]))
     except BadDialogueError:

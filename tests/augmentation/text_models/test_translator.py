@@ -91,7 +91,7 @@ def test_what_is_kept_is_not_translated_again(nllb: Path, tmp_path: Path) -> Non
         assert len(calls) == 2, "other settings, or another language"
 
 
-def test_an_interrupted_call_goes_on_with_the_same_batches(nllb: Path, tmp_path: Path) -> None:
+def test_an_interrupted_call_goes_on_with_the_same_batches(nllb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undisturbed = opened(nllb, tmp_path / "a")
     calls = calls_of(undisturbed)
     expected = undisturbed.translate(TEXTS, source="kor_Hang", target="eng_Latn")
@@ -105,7 +105,7 @@ def test_an_interrupted_call_goes_on_with_the_same_batches(nllb: Path, tmp_path:
             raise KeyboardInterrupt
         return generate(*arguments)
 
-    killed._generate = stop_at_second  # type: ignore[method-assign]
+    monkeypatch.setattr(killed, "_generate", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         killed.translate(TEXTS, source="kor_Hang", target="eng_Latn")
     resumed = opened(nllb, tmp_path / "b")
@@ -155,13 +155,11 @@ def test_a_checkpoint_that_cannot_be_used_is_told_with_its_param(tmp_path: Path,
 
 
 def test_without_sentencepiece_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from yoyak.augmentation.text_models import translator
-
     def fail(**_: Any) -> None:
         raise ImportError("MarianTokenizer requires the SentencePiece library but it was not found in your environment.")
 
     folder = tiny_translators.save_marian(tmp_path / "one", source="ko", target="en")
-    monkeypatch.setattr(translator.AutoTokenizer, "from_pretrained", fail)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
     with pytest.raises(YoyakError, match=r"pip install 'yoyak\[translation\]'"):
         opened(folder, tmp_path)
 
