@@ -57,7 +57,7 @@ def test_each_question_is_paid_once(values: dict[str, Any], tmp_path: Path, serv
 
 
 def test_the_budget_ends_the_work_and_a_higher_one_goes_on(values: dict[str, Any], tmp_path: Path, server: Server) -> None:
-    prices = {"price_per_million_input": 0.0, "price_per_million_output": 1e6 / 50, "max_in_flight": 1}
+    prices: dict[str, Any] = {"price_per_million_input": 0.0, "price_per_million_output": 1e6 / 50, "max_in_flight": 1}
     with pytest.raises(
         YoyakError, match=r"model.endpoint.budget: the next call could cost up to 1.0.*\n.*3 of 4 requests are answered"
     ):
@@ -69,7 +69,7 @@ def test_the_budget_ends_the_work_and_a_higher_one_goes_on(values: dict[str, Any
 
 
 def test_the_budget_counts_all_methods_together(values: dict[str, Any], tmp_path: Path, server: Server) -> None:
-    prices = {"price_per_million_input": 0.0, "price_per_million_output": 1e6 / 50, "max_in_flight": 1}
+    prices: dict[str, Any] = {"price_per_million_input": 0.0, "price_per_million_output": 1e6 / 50, "max_in_flight": 1}
     model = opened(values, tmp_path, server, budget=1.9, **prices)
     model.answer(QUESTIONS[:2])
     with pytest.raises(YoyakError, match="budget"):
