@@ -51,7 +51,9 @@ class PseudoLabel(Method):
     @cached_property
     def teacher(self) -> "Teacher":
         from yoyak.augmentation.teacher import Teacher
+        from yoyak.system import hardware
 
+        hardware.configure_cpu(self.workspace.params.hardware.cpu_threads)
         return Teacher(Path(self.settings.model), self.workspace.kept(self.name))
 
     def tasks(self, train: Sequence[Row]) -> list[Task]:

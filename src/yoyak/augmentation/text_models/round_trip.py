@@ -11,6 +11,7 @@ from yoyak.augmentation.text_models.translator import Translator, open_translato
 from yoyak.augmentation.text_models.written import Written
 from yoyak.augmentation.workspace import Workspace
 from yoyak.data.dialogue import BadDialogueError
+from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 
 PARAM = "augment.translator"
@@ -75,6 +76,7 @@ class RoundTrip:
         Raises:
             YoyakError: if a checkpoint is missing or not pinned, or does not know a language or the direction.
         """
+        hardware.configure_cpu(workspace.params.hardware.cpu_threads)
         settings = workspace.params.augment.translator
         kept = workspace.kept("translator")
         options: dict[str, Any] = {"num_beams": settings.num_beams, "batch_size": settings.batch_size, "kept": kept}

@@ -14,7 +14,9 @@ def open_chat_model(workspace: Workspace) -> ChatModel:
 
             return EndpointChat(settings, workspace.params.model.endpoint, mask=workspace.params.prompt.mask)
         from yoyak.augmentation.text_models.local_chat import LocalChat
+        from yoyak.system import hardware
 
+        hardware.configure_cpu(workspace.params.hardware.cpu_threads)
         return LocalChat(settings, workspace.kept("writer"))
 
     model: ChatModel = workspace.shared("writer", load)
