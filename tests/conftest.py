@@ -6,6 +6,7 @@ Heavy imports stand inside the fixtures, so that the tests of plain text never w
 import copy
 import csv
 import functools
+import gc
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,17 @@ SUMMARIES = (
 
 # Section prompt without additions: no examples, nothing masked.
 WITHOUT_ADDITIONS: dict[str, Any] = {"examples": 0, "example_choice": "similar", "mask": False}
+
+gc.disable()  # nothing is garbage while the tests are collected
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what is loaded by now out of all later garbage collections.
+
+    Libraries and tests are a million objects. CTranslate2 collects garbage for each layer, transformers for each training.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
