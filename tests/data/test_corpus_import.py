@@ -251,3 +251,36 @@ def test_files_of_which_only_some_tell_their_split_are_refused(tmp_path: Path) -
     with pytest.raises(YoyakError, match=r"not those of .*more\.json; give --split"):
         run(tmp_path / "raw", *files)
     assert not (tmp_path / "raw").exists()
+
+
+def test_a_record_without_a_dialogue_is_dropped_with_its_keys(tmp_path: Path) -> None:
+    path = samples.nikl(tmp_path / "train.json", range(2))
+    records = json.loads(path.read_text(encoding="utf-8"))
+    path = samples.write_json(path, [*records, {"id": "x", "output": "요약만 있다."}])
+    report = run(tmp_path / "raw", path)
+    assert len(rows(tmp_path / "raw", "train")) == 2
+    assert "dropped: 1 row: missing_keys: the record has other keys than its format" in report.lines()
+    assert "record 3 (x): missing_keys (keys id, output; needed: input.conversation)" in report.lines()[1]
+
+
+def test_a_speaker_named_like_a_tag_or_a_mask_is_never_searched_in_texts(tmp_path: Path) -> None:
+    """#@이름# and #PhoneNumber# in a text may stand for anybody."""
+    turns = [("#@이름#", "여보세요"), ("#PhoneNumber#", "민수야, #PhoneNumber#로 전화해"), ("민수", "응")]
+    conversation = [{"speaker": speaker, "utterance": text} for speaker, text in turns]
+    record = {"id": "1", "input": {"conversation": conversation}, "output": "#@이름#은 민수와 통화한다."}
+    report = run(tmp_path / "raw", samples.write_json(tmp_path / "train.json", [record]))
+    (row,) = rows(tmp_path / "raw", "train")
+    assert row["dialogue"].splitlines() == [
+        "#Person1#: 여보세요",
+        "#Person2#: #Person3#야, #PhoneNumber#로 전화해",
+        "#Person3#: 응",
+    ]
+    assert row["summary"] == "#@이름#은 #Person3#와 통화한다."
+    assert report.doubts == {"tag_or_mask": 2}
+
+
+def test_a_table_of_utterances_without_a_dialogue_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("speaker,utterance\n민수,안녕\n", encoding="utf-8")
+    with pytest.raises(YoyakError, match=r"train\.csv: a table with a column for the speaker .*--columns fname=NAME"):
+        run(tmp_path / "raw", path)

@@ -50,6 +50,7 @@ def _packages_needed() -> Iterator[None]:
 def _import(args: argparse.Namespace) -> None:
     from yoyak.data.corpus_import import ImportSettings, import_corpus
     from yoyak.data.importers.base import ReadOptions
+    from yoyak.system.text_files import counted
 
     settings = ImportSettings(
         format=args.format,
@@ -63,10 +64,11 @@ def _import(args: argparse.Namespace) -> None:
     report = import_corpus(args.source, args.output, settings, overwrite=args.overwrite)
     formats = sorted({source["format"] for source in report.sources})
     print(
-        f"{len(report.sources)} files ({', '.join(formats)}), {sum(source['records'] for source in report.sources)} dialogues"
+        f"{counted(len(report.sources), 'file')} ({', '.join(formats)}), "
+        f"{counted(sum(source['records'] for source in report.sources), 'dialogue')}"
     )
     for split, rows in report.rows.items():
-        print(f"{args.output / split}.csv: {rows} rows")
+        print(f"{args.output / split}.csv: {counted(rows, 'row')}")
     print("\n".join([*report.lines(), f"{args.output}/import.json has all counts"]))
     missing = [split for split in ("train", "dev", "test") if not (args.output / f"{split}.csv").exists()]
     if missing:

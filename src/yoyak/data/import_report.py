@@ -7,7 +7,7 @@ from typing import IO, Any
 from yoyak.data.cleaning import REASONS
 from yoyak.data.importers.base import Record
 from yoyak.data.speaker_names import Doubt
-from yoyak.system.text_files import to_json
+from yoyak.system.text_files import counted, to_json
 
 MAX_EXAMPLES = 20
 
@@ -16,6 +16,7 @@ DROP_REASONS = {
     **REASONS,
     "no_speaker": "no line names a speaker, such as 민수: 안녕; if the lines alternate between two speakers, use --alternating",
     "utterance_without_speaker": "an utterance has no speaker",
+    "missing_keys": "the record has other keys than its format",
     "bad_utterance": "the list of utterances has something else in it",
     "too_many_speakers": "the dialogue has more speakers than there are tags",
     "repeated_row": "the same id and the same text occur before",
@@ -92,22 +93,27 @@ class ImportReport:
     def lines(self) -> list[str]:
         """What the user reads at the end: what is left out or doubtful, with the meaning of each reason."""
         lines = [
-            f"dropped: {count} rows: {reason}: {DROP_REASONS.get(reason, '')}" for reason, count in self.dropped.most_common()
+            f"dropped: {counted(count, 'row')}: {reason}: {DROP_REASONS.get(reason, '')}"
+            for reason, count in self.dropped.most_common()
         ]
-        lines += [f"  such as {row['place']} ({row['id']}): {row['reason']}" for row in self.dropped_examples[:3]]
+        lines += [
+            f"  such as {row['place']} ({row['id'] or 'no id'}): {row['reason']}" + (f" ({found})" if found else "")
+            for row in self.dropped_examples[:3]
+            for found in [row.get("found", "")]
+        ]
         if self.doubts:
             reasons = ", ".join(f"{reason} {count}" for reason, count in self.doubts.most_common())
-            lines.append(f"doubtful names: {self.doubts.total()} places ({reasons})")
+            lines.append(f"doubtful names: {counted(self.doubts.total(), 'place')} ({reasons})")
             lines += [
                 f"  such as {row['place']}: {row['name']!r} in {row['excerpt']!r}: {row['reason']}"
                 for row in self.doubt_examples[:3]
             ]
         if self.renamed:
-            lines.append(f"renamed: {len(self.renamed)} rows, because another row has the same id")
+            lines.append(f"renamed: {counted(len(self.renamed), 'row')}, because another row has the same id")
         if self.near_duplicate_count:
             first = self.near_duplicates[0]
             lines.append(
-                f"near-duplicates: {self.near_duplicate_count} pairs, such as {first['row']} and {first['other']} "
+                f"near-duplicates: {counted(self.near_duplicate_count, 'pair')}, such as {first['row']} and {first['other']} "
                 f"({first['similarity']:.0%} alike); no pair is in two splits"
             )
         if self.masks:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-from yoyak.data.dialogue import SPEAKER_TAG
+from yoyak.data.dialogue import MASK, SPEAKER_TAG, TAG
 from yoyak.data.name_words import EVERYDAY_WORDS, FAMILY_NAMES, is_common_word, morphemes_at
 from yoyak.data.particles import AFTER_I, AGREEING, FOLLOWING, PERSONAL, SPACED_TITLE, VOCATIVE, agree, ends_with_consonant
 
-Reason = Literal["common_word", "two_speakers", "part_of_word", "other_word", "single_letter", "number"]
+Reason = Literal["common_word", "two_speakers", "part_of_word", "other_word", "single_letter", "number", "tag_or_mask"]
 
 _CODE = re.compile(r"[A-Za-z_-]*[0-9]+|(?:화자|참여자|발화자|참가자|speaker|spk)[ _-]?(?:[0-9]+|[A-Za-z])", re.IGNORECASE)
 _TITLE_AT_END = re.compile(r"\s*(?:\([^()]*\)|님|씨)$")
@@ -54,7 +54,7 @@ class Doubt:
         name: the word.
         reason: `common_word`: an everyday word too. `two_speakers`: the name of two speakers. `part_of_word`: part
             of a longer word. `other_word`: Mecab reads another word here. `single_letter`, `number`: in an utterance, such a
-            label may be anything.
+            label may be anything. `tag_or_mask`: a speaker is called #PhoneNumber# or #@이름#, which may stand for anything.
         excerpt: the text around it.
     """
 
@@ -121,6 +121,8 @@ class NameFinder:
     def _judge(self, text: str, match: re.Match[str], *, is_summary: bool) -> tuple[int, int, Reason | None]:
         """What to replace (start and end), and why it is doubtful, if it is."""
         start, end, name = match.start(), match.end(), match[0]
+        if TAG.fullmatch(name) or MASK.fullmatch(name):
+            return start, end, "tag_or_mask"
         if len(self._owners[name]) > 1:
             return start, end, "two_speakers"
         rest = (_HANGUL_RUN.match(text, end) or match)[0]

@@ -11,7 +11,6 @@ from yoyak.data.importers.base import Importer, Look, ReadOptions, Record, Sourc
 from yoyak.data.importers.json_records import json_records
 from yoyak.data.importers.lookup import keys_of
 from yoyak.data.importers.turn_lists import add_turns, is_turn_list, text_of
-from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import printable
 
 
@@ -28,10 +27,10 @@ class AiHub(Importer):
             header, body = value.get("header"), value.get("body")
             turns = body.get("dialogue") if isinstance(body, dict) else body
             if not isinstance(header, dict) or not isinstance(turns, list) or (turns and not is_turn_list(turns)):
-                raise YoyakError(
-                    f"{place}: the keys are {printable(', '.join(keys_of(value)), 400)}; the format aihub needs "
-                    "header.dialogueInfo and a list of utterances in body.dialogue or body"
-                )
+                keys = printable(", ".join(keys_of(value)), 400)
+                found = f"keys {keys}; needed: header, and a list of utterances in body.dialogue or body"
+                yield Record(place=place, problem="missing_keys", found=found)
+                continue
             info: Any = header.get("dialogueInfo")
             info = info if isinstance(info, dict) else {}
             summary = text_of(body.get("summary")) if isinstance(body, dict) else ""

@@ -62,7 +62,7 @@ def _records(path: Path, name: str, look: Look, options: ReadOptions) -> Iterato
     columns = choose_columns(list(first.cells), options, place=f"{name}:1")
     places = ((f"{name}:{row.line}", row.cells) for row in _chain(first, rows))
     if "dialogue" not in columns:
-        yield from utterance_records(places, columns, options)
+        yield from utterance_records(places, columns, options, where=name)
         return
     for place, cells in places:
         yield row_record(cells, columns, options, place=place)

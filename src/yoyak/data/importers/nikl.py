@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from yoyak.data.importers.base import Importer, Look, ReadOptions, Record, SourceFile
 from yoyak.data.importers.json_records import json_records
 from yoyak.data.importers.turn_lists import add_turns, text_of
-from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import printable
 
 
@@ -25,9 +24,9 @@ class Nikl(Importer):
         for place, value in json_records(file, kind=look.kind, encoding=look.encoding):
             part = value.get("input")
             if not isinstance(part, dict) or not isinstance(part.get("conversation"), list):
-                raise YoyakError(
-                    f"{place}: the keys are {printable(', '.join(value), 200)}; the format nikl needs id and input.conversation"
-                )
+                found = f"keys {printable(', '.join(value), 200)}; needed: input.conversation"
+                yield Record(place=place, id=text_of(value.get("id")), problem="missing_keys", found=found)
+                continue
             summary = text_of(value.get("output"))
             record = Record(
                 place=place,

@@ -27,7 +27,7 @@ class Parquet(Importer):
             columns = choose_columns(list(table.schema_arrow.names), options, place=file.name)
             rows = _rows(table, file.name)
             if "dialogue" not in columns:
-                yield from utterance_records(rows, columns, options)
+                yield from utterance_records(rows, columns, options, where=file.name)
                 return
             for place, row in rows:
                 yield row_record(row, columns, options, place=place)

@@ -118,12 +118,19 @@ def add_text(record: Record, text: str, options: ReadOptions) -> Record:
 
 
 def utterance_records(
-    rows: Iterator[tuple[str, Mapping[str, Any]]], columns: Mapping[str, str], options: ReadOptions
+    rows: Iterator[tuple[str, Mapping[str, Any]]], columns: Mapping[str, str], options: ReadOptions, *, where: str
 ) -> Iterator[Record]:
-    """The records of a table with one utterance in each row. Rows of one dialogue follow each other and share their fname."""
+    """The records of a table with one utterance in each row. Rows of one dialogue follow each other and share their fname.
+
+    Args:
+        rows: each with its place.
+        columns: from `choose_columns`.
+        options: what the user says.
+        where: the table, for messages.
+    """
     if "fname" not in columns:
         raise YoyakError(
-            "a table with a column for the speaker and one for the utterance needs a column that names the dialogue; "
+            f"{where}: a table with a column for the speaker and one for the utterance needs a column that names the dialogue; "
             "say which one with --columns fname=NAME"
         )
     current: Record | None = None

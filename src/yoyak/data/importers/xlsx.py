@@ -47,7 +47,7 @@ class Xlsx(Importer):
             records = (
                 (row_record(row, columns, options, place=place) for place, row in places)
                 if "dialogue" in columns
-                else utterance_records(places, columns, options)
+                else utterance_records(places, columns, options, where=where)
             )
             for record in records:
                 record.split = record.split or split_of_name(sheet.title)
