@@ -24,6 +24,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
     verify_checksums(processed)
     from yoyak.data.prompts import uses_topic
+    from yoyak.data.speaker_maps import read_speakers, with_names
     from yoyak.inference.decoding import describe_decoding
     from yoyak.inference.outputs import count_faults, describe_faults
     from yoyak.inference.postprocessing import decide
@@ -32,6 +33,9 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
     summarizer = Summarizer.load_chosen(models, params, processed=processed)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
+    speakers = None
+    if params.generation.restore_speakers:
+        speakers = read_speakers(processed, [row["fname"] for row in rows["test"]])
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
     for split in rows:
@@ -59,8 +63,11 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
             table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, texts, strict=True)]
-            for name in [split, "submission"] if split == "test" else [split]:
-                write_csv(folder / f"{name}.csv", table, columns=["fname", "summary"])
+            write_csv(folder / f"{split}.csv", table, columns=["fname", "summary"])
+            if split == "test":
+                named = with_names(texts, speakers) if speakers else texts
+                table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, named, strict=True)]
+                write_csv(folder / "submission.csv", table, columns=["fname", "summary"])
             print(f"{split}: {describe_faults(report[split])}", flush=True)
     write_json(metrics, report)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.data.speaker_maps import copy_speakers
 from yoyak.data.splits import SplitCleaner
 from yoyak.system import resumable
 from yoyak.system.atomic import atomic_file, atomic_folder
@@ -25,6 +26,7 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
                 if split not in cleaner.unreadable and not ends_with_newline(path):
                     print(f"WARNING: {path}: the last line has no newline at its end; is the file complete?", flush=True)
         cleaner.check()
+        copy_speakers(Path(params.data.dir), folder)
         for message in cleaner.near_duplicates():
             print(message, flush=True)
     write_json(metrics, {split: report.counts() for split, report in cleaner.reports.items()})

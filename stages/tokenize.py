@@ -54,7 +54,8 @@ def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
         )
         settings.write(folder)
     for split, counts in report.items():
-        for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions):
+        is_train = split == "train"
+        for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions, for_training=is_train):
             print(f"{split}: {message}", flush=True)
         for message in describe_characters(counts, tokenizer):
             print(f"{split}: {message}", flush=True)

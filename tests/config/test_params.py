@@ -53,7 +53,8 @@ SECTIONS = {
     "lora": "r lora_alpha lora_dropout",
     "generation": (
         "max_new_tokens min_new_tokens num_beams do_sample temperature top_p top_k repetition_penalty "
-        "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size backend postprocess"
+        "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size backend postprocess "
+        "long_dialogues window_overlap window_merge restore_speakers"
     ),
     "hardware": "cpu_threads",
     "score": "references bootstrap_samples seed",

@@ -133,7 +133,10 @@ def test_what_is_left_out_is_counted() -> None:
 )
 def test_the_sentence_says_how_much_which_way_and_what_to_do(largest: int | None, advice: str) -> None:
     counts = truncation.count_cuts(ROWS, "middle")
-    sentence = truncation.describe_cuts(counts, rows=3, truncation="middle", max_length=20, largest=largest)
+    limits: Any = {"truncation": "middle", "max_length": 20, "largest": largest}
+    sentence = truncation.describe_cuts(counts, rows=3, for_training=True, **limits)
+    windows = "; or generation.long_dialogues: windows reads them whole"
+    assert truncation.describe_cuts(counts, rows=3, **limits) == f"{sentence}{windows}"
     assert sentence == (
         "2 of 3 dialogues (66.7%) are longer than tokenizer.max_input_length (20 tokens): 3 of 11 turns are left out from the "
         f"middle; turns cut because they do not fit even alone: 1; in all 50 of 100 tokens (50.0%). {advice}"

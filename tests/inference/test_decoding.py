@@ -40,6 +40,10 @@ GREEDY: dict[str, Any] = {
     "batch_size": 3,
     "backend": "transformers",
     "postprocess": "never",
+    "long_dialogues": "truncate",
+    "window_overlap": 2,
+    "window_merge": "turns",
+    "restore_speakers": False,
 }
 
 
@@ -138,7 +142,10 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "no_repeat_ngram_size": (2, {}),
     "early_stopping": ("never", {"num_beams": 2}),
 }
-KEYS_OF_YOYAK = {"blocked_scripts", "seed", "batch_size", "backend", "postprocess"}
+KEYS_OF_YOYAK = {
+    *("blocked_scripts", "seed", "batch_size", "backend", "postprocess"),
+    *("long_dialogues", "window_overlap", "window_merge", "restore_speakers"),
+}
 
 
 def test_every_key_has_a_test() -> None:

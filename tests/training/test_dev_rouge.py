@@ -140,5 +140,9 @@ def test_the_settings_of_generation_come_from_the_section_training(
         "batch_size": 5,
         "backend": "auto",
         "postprocess": "never",
+        "long_dialogues": "truncate",
+        "window_overlap": 2,
+        "window_merge": "turns",
+        "restore_speakers": False,
     }
     assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})

@@ -168,7 +168,7 @@ class Lora(Section):
 class Generation(Section):
     """Decoding, with the names and meanings of transformers' GenerationConfig.
 
-    `blocked_scripts`, `seed`, `batch_size`, `backend` and `postprocess` are additions of yoyak.
+    `blocked_scripts`, `seed` and all keys after it are additions of yoyak.
     """
 
     max_new_tokens: Count = Field(description="Longest summary, in tokens.")
@@ -217,6 +217,26 @@ class Generation(Section):
         description="Repair the ends of summaries that were cut off. `auto` does it if that raises the dev score."
     )
 
+    long_dialogues: Literal["truncate", "windows"] = Field(
+        description="What happens to a dialogue that is longer than tokenizer.max_input_length. `truncate` leaves out turns "
+        "(`tokenizer.truncation`). `windows` reads it whole: it writes a summary of each part, and from these one summary. "
+        "Training always truncates."
+    )
+    window_overlap: CountOrZero = Field(
+        description="Turns that two neighbouring windows share. They tell the second one what is spoken about. Only "
+        "`long_dialogues: windows` reads it."
+    )
+    window_merge: Literal["turns", "summaries", "join"] = Field(
+        description="How the summaries of windows become one. `turns` summarizes the turns that they speak of, as many as fit. "
+        "`summaries` summarizes the summaries, written as a dialogue. `join` puts them one after another. Only "
+        "`long_dialogues: windows` reads it."
+    )
+
+    restore_speakers: bool = Field(
+        description="Write the original names of the speakers into submission.csv. They take the place of #Person1#. It needs "
+        "data that `yoyak import` made. dev.csv and test.csv keep the tags."
+    )
+
     @classmethod
     def plain(cls, *, max_new_tokens: int, num_beams: int, seed: int = 0, batch_size: int = 32) -> Self:
         """Plain beam search, for where the section of params.yaml must not have an effect, or is not known."""
@@ -237,6 +257,10 @@ class Generation(Section):
             batch_size=batch_size,
             backend="auto",
             postprocess="never",
+            long_dialogues="truncate",
+            window_overlap=2,
+            window_merge="turns",
+            restore_speakers=False,
         )
 
     @model_validator(mode="after")

@@ -14,6 +14,11 @@ _REPLACED = {
 }
 
 
+def speaker_pattern(strategy: PersonTags) -> re.Pattern[str]:
+    """Finds what the strategy writes for a speaker."""
+    return SPEAKER_TAG if strategy == "keep_original" else _REPLACED[strategy]
+
+
 def replace_person_tags(text: str, strategy: PersonTags) -> str:
     """`text` with #Person1# as the strategy writes it: unchanged, "P1" (simplify) or "화자1" (abstract)."""
     return SPEAKER_TAG.sub(lambda match: _REPLACEMENT[strategy].format(match[1]), text)

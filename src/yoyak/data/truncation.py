@@ -148,7 +148,13 @@ def share(part: int, whole: int) -> float:
 
 
 def describe_cuts(
-    counts: Mapping[str, Any], *, rows: int, truncation: Truncation, max_length: int, largest: int | None
+    counts: Mapping[str, Any],
+    *,
+    rows: int,
+    truncation: Truncation,
+    max_length: int,
+    largest: int | None,
+    for_training: bool = False,
 ) -> str | None:
     """One sentence on dialogues that were shortened, or None if all of them fit.
 
@@ -158,6 +164,7 @@ def describe_cuts(
         truncation: tokenizer.truncation.
         max_length: tokenizer.max_input_length.
         largest: the largest max_input_length that the model's positions allow. None means any.
+        for_training: the dialogues are those of train, which are never read in windows.
     """
     if not counts["truncated"]:
         return None
@@ -167,6 +174,7 @@ def describe_cuts(
         f"tokenizer.max_input_length ({max_length:,} tokens): {counts['turns_left_out']:,} of {counts['turns']:,} turns are "
         f"left out {_FROM[truncation]}{cut}; in all {counts['tokens_left_out']:,} of {counts['tokens']:,} tokens "
         f"({counts['tokens_left_out'] / counts['tokens']:.1%}). {_what_keeps_all(counts['tokens_max'], largest)}"
+        + ("" if for_training else "; or generation.long_dialogues: windows reads them whole")
     )
 
 

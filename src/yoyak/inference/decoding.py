@@ -11,6 +11,8 @@ from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Output
 from yoyak.system.resumable import BatchStore
 
+WINDOW_PARAMS = ("long_dialogues", "window_overlap", "window_merge")
+
 
 def generate(
     writer: Writer,
@@ -20,6 +22,7 @@ def generate(
     settings: Generation,
     progress: str,
     kept: BatchStore | None = None,
+    offset: int = 0,
 ) -> list[Output]:
     """Write one output for each row.
 
@@ -34,6 +37,7 @@ def generate(
         progress: the label of the progress bar.
         kept: the finished batches of an earlier call with the same arguments. New batches are added, so that work
             continues after a kill.
+        offset: the number of rows in earlier calls with the same `kept`.
 
     Returns:
         The outputs in the order of the rows.
@@ -41,20 +45,20 @@ def generate(
     rows_at_once = getattr(writer, "rows_at_once", None)  # a writer that limits and keeps its work itself
     batch_size = rows_at_once or settings.batch_size
     if rows_at_once:
-        kept = None
+        kept, offset = None, 0  # the seed is a part of each stored answer's request: it must not depend on other rows
     order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
     outputs: dict[int, Output] = {}
     with tqdm(total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bool(rows_at_once)) as bar:
         for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            if kept and start in kept.finished:
-                written = [Output(*values) for values in kept.finished[start]]
+            batch, number = order[start : start + batch_size], offset + start
+            if kept and number in kept.finished:
+                written = [Output(*values) for values in kept.finished[number]]
             else:
                 # Each batch has its own seed, so that its result does not depend on earlier batches.
-                seed = settings.seed + start
+                seed = settings.seed + number
                 written = writer.write([encoded[row] for row in batch], [dialogues[row] for row in batch], seed=seed)
                 if kept:
-                    kept.add(start, [astuple(output) for output in written])
+                    kept.add(number, [astuple(output) for output in written])
             outputs.update(zip(batch, written, strict=True))
             bar.update(len(batch))
     return [outputs[row] for row in range(len(encoded))]
@@ -62,7 +66,10 @@ def generate(
 
 def describe_decoding(settings: Generation, *, backend: str, unread: tuple[str, ...] = ()) -> str:
     """The decoding settings on one line, for the signature of a score, without those that the family does not read."""
-    values = settings.model_dump(exclude={"batch_size", "backend", "postprocess", "seed", "temperature", "top_p", "top_k"})
+    not_decoding = {"batch_size", "backend", "postprocess", "restore_speakers"}
+    values = settings.model_dump(exclude={*not_decoding, "seed", "temperature", "top_p", "top_k"})
+    if settings.long_dialogues == "truncate":
+        values = {name: value for name, value in values.items() if name not in WINDOW_PARAMS}
     values["blocked_scripts"] = "+".join(settings.blocked_scripts) or "none"
     if settings.do_sample:
         values |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})

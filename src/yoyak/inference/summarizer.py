@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,10 +16,11 @@ from yoyak.data.encoding_checks import describe_dialogues
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.data.raw_dialogues import prepare_row
 from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
+from yoyak.inference import long_dialogues
 from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
 from yoyak.inference.decoding import generate
 from yoyak.inference.outputs import Output
-from yoyak.inference.postprocessing import complete_ending, without_artefacts
+from yoyak.inference.postprocessing import complete_ending
 from yoyak.models.checkpoints import check_positions, largest_length
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
@@ -217,7 +219,7 @@ class Summarizer:
         Args:
             rows: with `dialogue` and `topic`.
             progress: the label of the progress bar.
-            tell: gets a sentence on dialogues that were too long and lost turns. By default it is a Python warning.
+            tell: gets a sentence on dialogues that are too long. By default it is a Python warning.
 
         Returns:
             One summary for each row, with speaker tags restored.
@@ -233,11 +235,16 @@ class Summarizer:
 
     def count_cuts(self, encoded: Sequence[Any]) -> dict[str, Any]:
         """How many of the encoded rows were too long, and what was left out of them (`truncation.count_cuts`)."""
-        return count_cuts(encoded, self.params.tokenizer.truncation)
+        counts = count_cuts([long_dialogues.as_read(row) for row in encoded], self.params.tokenizer.truncation)
+        if not self._reads_windows:
+            return counts
+        return counts | {"windowed": {"merge": self.params.generation.window_merge, **long_dialogues.count_windows(encoded)}}
 
     def describe_cuts(self, encoded: Sequence[Any]) -> str | None:
         """A sentence on the encoded rows that were too long, or None if all of them fit."""
         lengths = self.params.tokenizer
+        if windows := long_dialogues.describe_windows(encoded, max_length=lengths.max_input_length):
+            return windows
         limits = self.family.token_limits(lengths, self.params.generation)
         return describe_cuts(
             self.count_cuts(encoded),
@@ -265,7 +272,15 @@ class Summarizer:
             names_topic = self.decisions.names_topic
         if names_topic is None:
             names_topic = prompts.uses_topic(self.params.prompt, rows)
-        return self.family.encode(rows, self.loaded, self.params, names_topic=names_topic)
+        encode = partial(self.family.encode, loaded=self.loaded, params=self.params, names_topic=names_topic)
+        if not self._reads_windows:
+            return encode(rows)
+        overlap, length = self.params.generation.window_overlap, self.params.tokenizer.max_input_length
+        return long_dialogues.WindowReader(encode, overlap, length).read(rows)
+
+    @property
+    def _reads_windows(self) -> bool:
+        return self.params.generation.long_dialogues == "windows"
 
     def depends_on(self) -> tuple[dict[str, Section], list[Path]]:
         """What the generated texts depend on besides the dialogues and the trained model, for `resumable.work_folder`.
@@ -324,16 +339,18 @@ class Summarizer:
     ) -> list[Output]:
         """Generate one output for each row, without what chat models write around a summary (`without_artefacts`).
 
+        A dialogue that is read in windows takes several (`long_dialogues.write_in_passes`).
+
         Args:
             encoded: what the model reads for each row (`encode`).
             rows: with `dialogue`.
             progress: the label of the progress bar.
             kept: the finished batches of an earlier call with the same arguments. New batches are added.
         """
-        writer = self.choose_backend().writer
-        dialogues = [row["dialogue"] for row in rows]
-        outputs = generate(writer, _inputs(encoded), dialogues, settings=self.params.generation, progress=progress, kept=kept)
-        return without_artefacts(outputs)
+        writer, settings = self.choose_backend().writer, self.params.generation
+        generate_rows = partial(generate, writer, settings=settings, progress=progress, kept=kept)
+        tags = self.params.preprocess.person_tags
+        return long_dialogues.write_in_passes(encoded, rows, generate_rows, settings=settings, person_tags=tags)
 
     def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:
         """Return the summaries of outputs: post-processed if `postprocess` is true, with speaker tags restored."""

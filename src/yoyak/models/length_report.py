@@ -9,7 +9,12 @@ from yoyak.models.checkpoints import largest_length
 
 
 def describe_lengths(
-    counts: Mapping[str, Any], *, lengths: Tokenizer, limits: Mapping[str, int], positions: int | None
+    counts: Mapping[str, Any],
+    *,
+    lengths: Tokenizer,
+    limits: Mapping[str, int],
+    positions: int | None,
+    for_training: bool = False,
 ) -> list[str]:
     """Describe the texts of one split that are too long.
 
@@ -18,6 +23,7 @@ def describe_lengths(
         lengths: section tokenizer of params.yaml.
         limits: of `Family.token_limits`.
         positions: of the model (`checkpoints.check_token_limits`).
+        for_training: the split is train.
 
     Returns:
         A sentence on dialogues and one on summaries, each only if some are too long.
@@ -28,7 +34,16 @@ def describe_lengths(
     rows, found = counts["rows"], []
     if texts := counts.get("dialogue", counts.get("prompt")):
         length, truncation = lengths.max_input_length, lengths.truncation
-        found.append(describe_cuts(texts, rows=rows, truncation=truncation, max_length=length, largest=longest_input))
+        found.append(
+            describe_cuts(
+                texts,
+                rows=rows,
+                truncation=truncation,
+                max_length=length,
+                largest=longest_input,
+                for_training=for_training,
+            )
+        )
     if summaries := counts.get("summary"):
         length = lengths.max_target_length
         found.append(describe_cut_summaries(summaries, rows=rows, max_length=length, largest=longest_target))

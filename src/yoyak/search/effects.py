@@ -29,12 +29,15 @@ class Condition:
 
 BEAM_SEARCH = Condition("generation.num_beams", lambda beams: beams > 1, "generation.num_beams of 2 or more")
 SAMPLING = Condition("generation.do_sample", bool, "generation.do_sample: true")
+WINDOWS = Condition("generation.long_dialogues", lambda value: value == "windows", "generation.long_dialogues: windows")
 CONDITIONS = {
     "generation.length_penalty": BEAM_SEARCH,
     "generation.early_stopping": BEAM_SEARCH,
     "generation.temperature": SAMPLING,
     "generation.top_p": SAMPLING,
     "generation.top_k": SAMPLING,
+    "generation.window_overlap": WINDOWS,
+    "generation.window_merge": WINDOWS,
     "training.generation_num_beams": Condition("training.predict_with_generate", bool, "training.predict_with_generate: true"),
 }
 

@@ -156,7 +156,9 @@ def check_lengths(subject: Subject) -> str:
         counts = {"rows": len(columns["fname"])} | tokenized_data.count_tokens(arrays)
         found += [
             f"{split}: {sentence}"
-            for sentence in describe_lengths(counts, lengths=params.tokenizer, limits=limits, positions=positions)
+            for sentence in describe_lengths(
+                counts, lengths=params.tokenizer, limits=limits, positions=positions, for_training=split == "train"
+            )
         ]
     heading = f"the first {LENGTH_ROWS:,} rows of each split"
     return "\n        ".join([heading, *found]) if found else f"{heading} fit"

@@ -128,6 +128,7 @@ ENDPOINT = {
     "model.endpoint.timeout": 7.0,
     "model.endpoint.max_retries": 1,
 }
+WINDOWS = {"generation.long_dialogues": "windows"}
 BEAMS = {"generation.num_beams": 2}
 GENERATES = "predict.generate.0.config"
 PROCESSES = "predict.generate.0.processors"
@@ -343,6 +344,10 @@ def generation_knobs(family: str) -> dict[str, Knob]:
             "ctranslate2-int8",
             {"predict.generate.0.by.compute_type": "int8"} if family == "kobart" else {"predict.generate": None},
         ),
+        "long_dialogues": Knob("windows", {"predict.metrics.test.input.windowed.dialogues": 1}),
+        "window_overlap": Knob(0, {"predict.metrics.test.input.windowed.turns_read_twice": 0}, base=WINDOWS),
+        "window_merge": Knob("join", {"predict.metrics.test.input.windowed.merge": "join"}, base=WINDOWS),
+        "restore_speakers": Knob(True, {"predict.error": holds("`yoyak import` did not make the data of")}),
         "postprocess": Knob(
             "always", {"predict.metrics.postprocess.used": True, "predict.texts.test.0.summary": ends_a_sentence}
         ),
@@ -413,6 +418,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ),
     ("generation.temperature", "generation.top_p", "generation.top_k", "generation.seed"),
     ("generation.length_penalty", "generation.early_stopping"),
+    ("generation.window_overlap", "generation.window_merge"),
     ("score.bootstrap_samples", "score.seed"),
 )
 GROUP_OF = {key: group for group in GROUPS for key in group}

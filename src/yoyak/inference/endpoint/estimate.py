@@ -1,18 +1,21 @@
 """What a run of predict with the family `endpoint` would cost, without sending anything."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from yoyak.config.sections import Params
 from yoyak.data.masking import count_masked
 from yoyak.data.prompts import uses_topic
 from yoyak.data.splits import SplitCleaner
-from yoyak.data.token_counts import TOKENS_PER_MESSAGE, TokenCounter
+from yoyak.data.token_counts import BYTES_PER_TOKEN, TEMPLATE_SHARE, TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, TokenCounter
 from yoyak.inference.backends.endpoint import questions
 from yoyak.inference.endpoint.answer_store import AnswerStore
 from yoyak.inference.endpoint.budget import price_of
+from yoyak.inference.long_dialogues import count_windows, model_inputs
 from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.endpoint import FAMILY
 
@@ -79,8 +82,10 @@ def estimate_cost(params: Params, store: AnswerStore | None = None) -> Cost:
     cost = Cost({}, counter.how, Counter())
     names_topic = uses_topic(params.prompt, cleaned["test"])
     for split in ("dev", "test"):
-        inputs = [row.ids for row in summarizer.encode(cleaned[split], names_topic=names_topic)]
-        found = cost.splits[split] = SplitCost(rows=len(inputs))
+        encoded = summarizer.encode(cleaned[split], names_topic=names_topic)
+        inputs = model_inputs(encoded)
+        found = cost.splits[split] = SplitCost(rows=len(encoded))
+        _add_second_pass(found, encoded, params, expected)
         for item in inputs:
             cost.masked.update(count_masked(item.originals))
         asked = questions(settings, generation, inputs, seed=generation.seed)
@@ -95,6 +100,20 @@ def estimate_cost(params: Params, store: AnswerStore | None = None) -> Cost:
             found.price += price_of(settings, input_tokens=question.input_tokens, output_tokens=expected)
             found.most += price_of(settings, input_tokens=question.most_input_tokens, output_tokens=generation.max_new_tokens)
     return cost
+
+
+def _add_second_pass(found: SplitCost, encoded: Sequence[Any], params: Params, expected: int) -> None:
+    """Count a request for each dialogue that is read in windows, as long as a prompt may be: its text is not known before."""
+    settings, generation = params.model.endpoint, params.generation
+    count = 0 if generation.window_merge == "join" else count_windows(encoded)["dialogues"]
+    tokens = params.tokenizer.max_input_length * count
+    found.calls += count
+    found.input_tokens += tokens
+    found.output_tokens += expected * count
+    found.price += price_of(settings, input_tokens=tokens, output_tokens=expected * count)
+    most = tokens * (1 + TEMPLATE_SHARE) if settings.tokenizer else tokens * BYTES_PER_TOKEN  # as `TokenCounter.at_most`
+    most = int(most) + TEMPLATE_TOKENS * count
+    found.most += price_of(settings, input_tokens=most, output_tokens=generation.max_new_tokens * count)
 
 
 def cost_table(cost: Cost, params: Params) -> list[str]:
