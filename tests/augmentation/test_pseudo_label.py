@@ -101,13 +101,14 @@ def test_the_rate_draws_dialogues_by_the_seed(values: dict[str, Any], tmp_path: 
 
 def rows_with_guard(
     values: dict[str, Any], tmp_path: Path, texts: list[str], evaluation: list[Row]
-) -> tuple[list[Any], dict[str, int]]:
-    """The rows that the stage would write, and how many are rejected by reason."""
-    method = labelling(values, tmp_path, FakeTeacher(values), dialogues_file(tmp_path, texts))
+) -> tuple[list[Any], dict[str, int], FakeTeacher]:
+    """The rows that the stage would write, how many are rejected by reason, and the teacher."""
+    fake = FakeTeacher(values)
+    method = labelling(values, tmp_path, fake, dialogues_file(tmp_path, texts))
     augmentation = Augmentation.build([], method.workspace, evaluation)
     augmentation = Augmentation([method], augmentation.filters, person_tags=method.workspace.params.preprocess.person_tags)
     rows = list(augmentation.rows(TRAIN))
-    return rows, dict(augmentation.counts["pseudo_label"].rejected)
+    return rows, dict(augmentation.counts["pseudo_label"].rejected), fake
 
 
 def test_dialogues_of_dev_and_test_are_never_labelled(values: dict[str, Any], tmp_path: Path) -> None:
@@ -125,12 +126,13 @@ def test_dialogues_of_dev_and_test_are_never_labelled(values: dict[str, Any], tm
         long.replace("무슨 일이에요?", "무슨 일이죠?"),  # almost equal
         NEW[1],
     ]
-    rows, rejected = rows_with_guard(values, tmp_path, planted, evaluation)
+    rows, rejected, fake = rows_with_guard(values, tmp_path, planted, evaluation)
     assert [row["fname"] for row in rows] == ["new_3+pseudo_label"] and rows[0]["dialogue"] == NEW[1]
-    assert rejected == {"near_duplicate": 2, "same_dialogue": 1}
+    assert rejected == {"in_dev_or_test": 3}
+    assert [row["dialogue"] for row in fake.read] == [NEW[1]], "the model does not even read them"
     values["augment"]["filters"]["near_duplicate"] = 1.0
-    rows, rejected = rows_with_guard(values, tmp_path, planted[:2], evaluation)
-    assert not rows and rejected == {"near_duplicate": 1, "same_dialogue": 1}, "equal ones at any setting"
+    rows, rejected, _ = rows_with_guard(values, tmp_path, planted[:3], evaluation)
+    assert not rows and rejected == {"in_dev_or_test": 3}, "whatever the filters allow"
 
 
 def test_what_train_has_or_what_is_no_dialogue_is_not_labelled(values: dict[str, Any], tmp_path: Path) -> None:

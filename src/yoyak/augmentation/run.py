@@ -65,6 +65,7 @@ class Augmentation:
         params = workspace.params
         tags = params.preprocess.person_tags
         guard = EvaluationRows(restore_person_tags(row["dialogue"], tags) for row in evaluation)
+        workspace.shared("evaluation", lambda: guard)
         filters = Filters(params.augment.filters, guard, workspace.morphemes)
         return cls(build_methods(list(names), workspace), filters, person_tags=tags)
 

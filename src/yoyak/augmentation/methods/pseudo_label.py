@@ -12,6 +12,7 @@ from yoyak.augmentation.similar_rows import SimilarRows
 from yoyak.augmentation.unlabelled import read_unlabelled
 from yoyak.data.cleaning import clean_dialogue
 from yoyak.data.dialogue import BadDialogueError, copies
+from yoyak.data.near_duplicates import THRESHOLD
 from yoyak.data.raw_dialogues import prepare_dialogue
 from yoyak.system.invisible import is_blank
 
@@ -31,7 +32,8 @@ class _Prepared:
 class PseudoLabel(Method):
     """Draws dialogues from the files and lets the model summarize them (self-training, Yarowsky 1995).
 
-    A dialogue of dev or test, or one that is almost the same, is rejected by the filter near_duplicate, as in all methods.
+    Dialogues of dev and test, and those that are almost the same, are refused before the model reads them, whatever the filters
+    allow.
     """
 
     name = "pseudo_label"
@@ -39,6 +41,7 @@ class PseudoLabel(Method):
     filters: ClassVar[tuple[FilterName, ...]] = ("known_tags", "foreign", "language")
     reasons: ClassVar[Mapping[str, str]] = {
         "not_a_dialogue": "the text has no speaker tag with a colon, or nothing is said",
+        "in_dev_or_test": "dev or test has this dialogue, or almost this one",
         "in_train": "train has this dialogue, or almost this one",
         "same_dialogue": "the files have this dialogue, or almost this one, before",
         "empty_summary": "the model wrote nothing",
@@ -82,7 +85,9 @@ class PseudoLabel(Method):
             read, _ = prepare_dialogue(source["dialogue"], self.teacher.params.preprocess)
         except BadDialogueError:
             return Refusal("not_a_dialogue")
-        limit = self.workspace.params.augment.filters.near_duplicate
+        limit = min(THRESHOLD, self.workspace.params.augment.filters.near_duplicate)
+        if self.workspace.shared("evaluation", SimilarRows).nearest(dialogue) >= limit:
+            return Refusal("in_dev_or_test")
         if self._train.nearest(dialogue) >= limit:
             return Refusal("in_train")
         if self._drawn.nearest(dialogue) >= limit:
