@@ -42,9 +42,10 @@ def run_each(module: str, names: Sequence[str], arguments: Sequence[str]) -> dic
 
 def rows(data: Path, counts: dict[str, int], settings: Any) -> dict[str, list[dict[str, Any]]]:
     """Return the first `counts` rows of each split, after preprocessing."""
+    from yoyak.config.data_section import Data
     from yoyak.data.splits import SplitCleaner
 
-    cleaner = SplitCleaner(data, settings)
+    cleaner = SplitCleaner(Data(dir=str(data), folds=0, fold=1), settings)
     return {split: list(itertools.islice(cleaner.clean(split), count)) for split, count in counts.items()}
 
 

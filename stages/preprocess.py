@@ -16,7 +16,7 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
     resumable.delete_old_work()  # so that `dvc repro --force` computes everything anew
     with atomic_folder(output) as folder:
         with atomic_file(rejects) as file:
-            cleaner = SplitCleaner(Path(params.data.dir), params.preprocess, rejects_file=file, near=True)
+            cleaner = SplitCleaner(params.data, params.preprocess, rejects_file=file, near=True)
             for split, path in cleaner.paths.items():
                 write_jsonl(folder / f"{split}.jsonl", cleaner.clean(split))
                 report = cleaner.reports[split]

@@ -19,7 +19,7 @@ VALUES: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
 
 # Users' params.yaml files, queued experiments and scripts depend on these names. A change here breaks them.
 SECTIONS = {
-    "data": "dir",
+    "data": "dir folds fold",
     "preprocess": "noise person_tags max_rejected",
     "model": (
         "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision qlora.quantization "

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.data.importers import samples
-from yoyak.config.sections import Preprocess
+from yoyak.config.sections import Data, Preprocess
 from yoyak.data.corpus_export import default_format, export, read_exported
 from yoyak.data.corpus_import import ImportSettings, import_corpus
 from yoyak.data.import_report import ImportReport
@@ -53,7 +53,10 @@ def predict(folder: Path, summary: str) -> Path:
 
 def test_what_is_imported_can_be_preprocessed(tmp_path: Path, nikl: list[Path]) -> None:
     run(tmp_path / "raw", *nikl)
-    cleaner = SplitCleaner(tmp_path / "raw", Preprocess(noise="moderate", person_tags="keep_original", max_rejected=0))
+    cleaner = SplitCleaner(
+        Data(dir=str(tmp_path / "raw"), folds=0, fold=1),
+        Preprocess(noise="moderate", person_tags="keep_original", max_rejected=0),
+    )
     cleaned = {split: list(cleaner.clean(split)) for split in SPLITS}
     cleaner.check()
     assert {split: len(found) for split, found in cleaned.items()} == {"train": 6, "dev": 2, "test": 2}

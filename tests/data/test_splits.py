@@ -14,7 +14,7 @@ import pytest
 
 from stages import preprocess as stage
 from tests.conftest import ROOT
-from yoyak.config.sections import Preprocess
+from yoyak.config.sections import Data, Preprocess
 from yoyak.data.cleaning import REASONS
 from yoyak.data.noise import Noise
 from yoyak.data.split_report import Rejection
@@ -33,7 +33,7 @@ def cells(**changed: str) -> dict[str, str]:
 def cleaner_of(*, max_rejected: int = 0, noise: Noise = "moderate", **options: Any) -> SplitCleaner:
     """A cleaner of a folder that does not exist: its rows come from the test."""
     settings = Preprocess(noise=noise, person_tags="keep_original", max_rejected=max_rejected)
-    return SplitCleaner(Path("d"), settings, **options)
+    return SplitCleaner(Data(dir="d", folds=0, fold=1), settings, **options)
 
 
 def run(rows: list[dict[str, str]], *, cleaner: SplitCleaner | None = None, split: str = "train") -> list[dict[str, Any]]:

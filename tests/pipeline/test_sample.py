@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data.sample import build
-from yoyak.config.sections import Preprocess
+from yoyak.config.sections import Data, Preprocess
 from yoyak.data.dialogue import LISTED_TAGS, parse, without_tags
 from yoyak.data.splits import SplitCleaner
 from yoyak.data.text_repair import repair
@@ -43,7 +43,9 @@ def test_sizes_and_columns(rows: dict[str, list[dict[str, str]]]) -> None:
 
 
 def test_every_row_is_usable_and_no_split_shares_a_dialogue() -> None:
-    cleaner = SplitCleaner(SAMPLE, Preprocess(noise="aggressive", person_tags="simplify", max_rejected=0))
+    cleaner = SplitCleaner(
+        Data(dir=str(SAMPLE), folds=0, fold=1), Preprocess(noise="aggressive", person_tags="simplify", max_rejected=0)
+    )
     changed: Counter[str] = Counter()
     for split, report in cleaner.reports.items():
         deque(cleaner.clean(split), maxlen=0)

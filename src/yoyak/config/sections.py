@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from yoyak.config.augment_section import Augment
+from yoyak.config.data_section import Data
 from yoyak.config.endpoint_section import Endpoint
 from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NonEmpty, PositiveShare, Section, Seed, ShareBelowOne
 from yoyak.config.training_section import Training
@@ -17,15 +18,6 @@ FamilyName = Literal["kobart", "qlora", "endpoint"]
 BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "endpoint", "transformers"]
 Script = Literal["latin", "han", "kana", "other"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
-
-
-class Data(Section):
-    """Where the raw data is."""
-
-    dir: NonEmpty = Field(
-        description="Folder with train.csv, dev.csv and test.csv. Put your own files into data/raw and write `data/raw` here. "
-        "data/sample is a small data set of our own text."
-    )
 
 
 class Preprocess(Section):

@@ -75,7 +75,7 @@ def split_at_random(units: Units, names: Sequence[str], shares: Mapping[str, flo
     Args:
         units: the sets.
         names: the fname of each row.
-        shares: of train, dev and test; they add up to 1.
+        shares: of each split, such as train, dev and test; they add up to 1.
         seed: another seed gives another division.
     """
     rows: dict[int, list[int]] = {}
@@ -88,7 +88,7 @@ def split_at_random(units: Units, names: Sequence[str], shares: Mapping[str, flo
     splits = [""] * len(names)
     for _, members in keyed:
         total = counts.total() + len(members)
-        wanted = {name: shares[name] * total - counts[name] for name in SPLITS if shares[name]}
+        wanted = {name: share * total - counts[name] for name, share in shares.items() if share}
         # The first sets go to one split each, so that no split of a small corpus stays empty.
         split = max(wanted, key=lambda name: (not counts[name], wanted[name]))
         counts[split] += len(members)

@@ -4,13 +4,15 @@ import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from yoyak.config.sections import Preprocess
+from yoyak.config.sections import Data, Preprocess
 from yoyak.data.cleaning import REASONS, clean_row
 from yoyak.data.dialogue import BadDialogueError
+from yoyak.data.folds import fold_of_rows
 from yoyak.data.leak_guard import FirstValues, LeakGuard
 from yoyak.data.near_guard import NearDuplicateGuard, count_by_split
 from yoyak.data.split_report import Rejection, SplitReport
@@ -34,7 +36,7 @@ CleanedRow = tuple[dict[str, Any], Counter[str]] | Rejection  # what `clean_row`
 class SplitCleaner:
     """Cleans the three splits of a folder. The stage preprocess, `yoyak doctor` and `yoyak screen` all use it.
 
-        cleaner = SplitCleaner(Path("data/sample"), params.preprocess)
+        cleaner = SplitCleaner(params.data, params.preprocess)
         for split in cleaner.paths:
             for row in cleaner.clean(split):
                 ...
@@ -47,17 +49,18 @@ class SplitCleaner:
         unreadable: messages about files that could not be read to their end.
     """
 
-    def __init__(self, folder: Path, settings: Preprocess, *, rejects_file: IO[str] | None = None, near: bool = False) -> None:
+    def __init__(self, data: Data, settings: Preprocess, *, rejects_file: IO[str] | None = None, near: bool = False) -> None:
         """Prepare the cleaning; no file is read yet.
 
         Args:
-            folder: where train.csv, dev.csv and test.csv are.
+            data: section data: where train.csv, dev.csv and test.csv are, and which fold of train.csv is dev.
             settings: section preprocess.
             rejects_file: where all rejected rows are written as JSON lines, if anywhere.
             near: also look for dialogues that are almost the same in two splits (`near_duplicates`).
         """
-        self.settings = settings
-        self.paths = {split: folder / f"{split}.csv" for split in REQUIRED_COLUMNS}
+        self.data, self.settings = data, settings
+        files = {"train": "train", "dev": "train" if data.folds else "dev", "test": "test"}
+        self.paths = {split: Path(data.dir, f"{name}.csv") for split, name in files.items()}
         self.reports = {split: SplitReport(rejects_file=rejects_file) for split in self.paths}
         self.guard = LeakGuard()
         self.unreadable: dict[str, str] = {}
@@ -75,9 +78,19 @@ class SplitCleaner:
 
     def _readable_rows(self, split: str) -> Iterator[Row]:
         try:
-            yield from read_csv(self.paths[split], required=REQUIRED_COLUMNS[split])
+            rows = read_csv(self.paths[split], required=REQUIRED_COLUMNS[split])
+            if not self.data.folds or split == "test":
+                yield from rows
+                return
+            for row, fold in zip(rows, self._folds, strict=True):
+                if (fold == self.data.fold) == (split == "dev"):
+                    yield row
         except YoyakError as error:
             self.unreadable[split] = str(error)
+
+    @cached_property
+    def _folds(self) -> list[int]:
+        return fold_of_rows(self.paths["train"], self.data.folds)
 
     def clean_rows(self, split: str, rows: Iterable[Row], *, processes: int = 1) -> Iterator[dict[str, Any]]:
         """As `clean`, of rows that are already read. The result does not depend on the number of processes."""
@@ -145,7 +158,7 @@ class SplitCleaner:
 
     def _check_files(self) -> None:
         if self.unreadable:
-            raise YoyakError("\n".join(self.unreadable.values()))
+            raise YoyakError("\n".join(dict.fromkeys(self.unreadable.values())))
 
     def _check_fnames(self) -> None:
         doubled = [message for report in self.reports.values() for message in report.doubled]

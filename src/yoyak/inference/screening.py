@@ -52,7 +52,7 @@ def read_data(params: Params, *, rows: int | None, tokenizer: Morphemes) -> Scre
     Raises:
         YoyakError: as the stage preprocess does.
     """
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaner = SplitCleaner(params.data, params.preprocess)
     cleaned = {split: list(cleaner.clean(split)) for split in cleaner.paths}
     cleaner.check()
     summaries = [restore_person_tags(row["summary"], params.preprocess.person_tags) for row in cleaned["train"]]

@@ -4,10 +4,11 @@ Optuna chooses the params of each trial, and DVC runs the trial as an ordinary e
 machines, can work on one study. A kill loses nothing: the same command continues the study.
 """
 
+import contextlib
 import re
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -148,15 +149,10 @@ def run_search_file(plans: Mapping[str, SearchPlan], *, name: str, only_stage: s
         YoyakError: if the name or a plan is not valid, or if the search cannot continue.
         KeyboardInterrupt: if the user stops the search.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise YoyakError(f"study {name!r}: a name consists of ASCII letters, digits, - and _, because DVC experiments get it")
+    _check_name(name)
     best_changes: dict[str, Any] = {}
     snapshot: Snapshot | None = None
-    worker = Worker()
-    # SIGINT is included because a shell script starts its background commands with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with _working() as worker:
         for stage, plan in plans.items():
             study_name = f"{name}-{stage}" if stage else name
             study: optuna.Study | None
@@ -173,5 +169,44 @@ def run_search_file(plans: Mapping[str, SearchPlan], *, name: str, only_stage: s
                     best_changes = ranked[0].user_attrs[CHANGES]
             if stage == only_stage:
                 break
+
+
+def run_plan(plan: SearchPlan, *, name: str, root: Path, source: str) -> OpenedStudy:
+    """Run one plan to its end, for callers that print a result of their own.
+
+    Args:
+        plan: The plan.
+        name: The name of the study.
+        root: The user's repository.
+        source: What the plan comes from, for messages.
+
+    Returns:
+        The study, whose trials have ended.
+
+    Raises:
+        YoyakError: if the name or the plan is not valid, or if the search cannot continue.
+        KeyboardInterrupt: if the user stops the search.
+    """
+    _check_name(name)
+    with _working() as worker:
+        opened = open_study(name, plan, fixed={}, snapshot=None, root=root, source=source)
+        StudyRun(opened, worker).run()
+    return opened
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise YoyakError(f"study {name!r}: a name consists of ASCII letters, digits, - and _, because DVC experiments get it")
+
+
+@contextlib.contextmanager
+def _working() -> Iterator[Worker]:
+    """The worker of this process. Both signals that end a program become KeyboardInterrupt."""
+    worker = Worker()
+    # SIGINT is included because a shell script starts its background commands with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield worker
     finally:
         worker.close()

@@ -115,7 +115,7 @@ def check_score(subject: Subject) -> str:
 def check_data(subject: Subject) -> str:
     """Reads and parses every row, as preprocess does."""
     params = subject.params
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess, near=True)
+    cleaner = SplitCleaner(params.data, params.preprocess, near=True)
     for split in cleaner.paths:
         deque(cleaner.clean(split), maxlen=0)  # reads every row and keeps none
     cleaner.check()
@@ -143,7 +143,7 @@ def check_checkpoint(subject: Subject) -> str:
 def check_lengths(subject: Subject) -> str:
     """Encodes the first rows of each split as the pipeline does, and says what the limits leave out."""
     params, setup = subject.params, _loaded(subject)
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaner = SplitCleaner(params.data, params.preprocess)
     rows = {split: list(itertools.islice(cleaner.clean(split), LENGTH_ROWS)) for split in cleaner.paths}
     encoders = subject.family.batch_encoders(setup.tokenizer, params, rows["test"])
     limits = subject.family.token_limits(params.tokenizer, params.generation)

@@ -266,7 +266,7 @@ def test_the_cost_is_what_the_run_then_costs(server: Server, tmp_path: Path) -> 
     before = estimate_cost(params)
     assert before.total.calls == before.total.rows == 10 and before.total.stored == 0 and not server.calls
     assert 0 < before.total.price < before.total.most
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaner = SplitCleaner(params.data, params.preprocess)
     rows, test_rows = list(cleaner.clean("dev")), list(cleaner.clean("test"))
     summarizer = summarizer_of(params)
     encoded = summarizer.encode(rows, names_topic=uses_topic(params.prompt, test_rows))  # as predict does

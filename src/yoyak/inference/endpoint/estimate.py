@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -70,7 +69,7 @@ def estimate_cost(params: Params, store: AnswerStore | None = None) -> Cost:
         YoyakError: if the data is not usable, as in the stage preprocess.
     """
     store = store or AnswerStore()
-    cleaner = SplitCleaner(Path(params.data.dir), params.preprocess)
+    cleaner = SplitCleaner(params.data, params.preprocess)
     cleaned = {split: list(cleaner.clean(split)) for split in cleaner.paths}
     cleaner.check()
     summarizer = Summarizer(FAMILY.load_untrained(params), FAMILY, params)
