@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.data.importers import samples
-from yoyak.config.sections import Data, Preprocess
+from yoyak.config.data_section import Data
+from yoyak.config.sections import Preprocess
 from yoyak.data.corpus_export import default_format, export, read_exported
 from yoyak.data.corpus_import import ImportSettings, import_corpus
 from yoyak.data.import_report import ImportReport

@@ -14,28 +14,7 @@ from yoyak.data.folds import fold_of_rows
 from yoyak.data.splits import SplitCleaner
 from yoyak.system.errors import YoyakError
 
-WORDS = [
-    "회의",
-    "일정",
-    "점심",
-    "메뉴",
-    "영화",
-    "표",
-    "병원",
-    "예약",
-    "여행",
-    "비행기",
-    "숙소",
-    "시험",
-    "과제",
-    "발표",
-    "운동",
-    "약속",
-    "생일",
-    "선물",
-    "이사",
-    "주문",
-]
+WORDS = [chr(0xAC00 + 97 * number) * 2 for number in range(60)]
 
 
 def make_rows(count: int) -> list[dict[str, str]]:
@@ -80,6 +59,7 @@ def test_each_row_is_dev_once(folder: Path) -> None:
     for fold in (1, 2, 3):
         cleaner = SplitCleaner(Data(dir=str(folder), folds=3, fold=fold), settings)
         train, dev = ([row["fname"] for row in cleaner.clean(split)] for split in ("train", "dev"))
+        assert len(list(cleaner.clean("test"))) == 3
         cleaner.check()
         assert not set(train) & set(dev)
         assert len(train) + len(dev) == 60

@@ -14,7 +14,8 @@ import pytest
 
 from stages import preprocess as stage
 from tests.conftest import ROOT
-from yoyak.config.sections import Data, Preprocess
+from yoyak.config.data_section import Data
+from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS
 from yoyak.data.noise import Noise
 from yoyak.data.split_report import Rejection

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from data.sample import build
-from yoyak.config.sections import Data, Preprocess
+from yoyak.config.data_section import Data
+from yoyak.config.sections import Preprocess
 from yoyak.data.dialogue import LISTED_TAGS, parse, without_tags
 from yoyak.data.splits import SplitCleaner
 from yoyak.data.text_repair import repair

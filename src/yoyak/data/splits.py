@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from yoyak.config.sections import Data, Preprocess
+from yoyak.config.data_section import Data
+from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS, clean_row
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.folds import fold_of_rows

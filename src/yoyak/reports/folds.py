@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.stats import t  # type: ignore[import-untyped]
 
 from yoyak.config.params import load_params
 from yoyak.evaluation.bootstrap import MIN_ROWS, interval, resampled_means

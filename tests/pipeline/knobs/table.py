@@ -138,6 +138,8 @@ def knobs_of(family: str) -> dict[str, Knob]:
     """An entry for each key of params.yaml."""
     return {
         "data.dir": Knob("HERE/csv-2", {"preprocess.rows.train.0.dialogue": holds("다른 자료")}),
+        "data.folds": Knob(4, {"preprocess.rows.dev.0.dialogue": holds("train ")}),
+        "data.fold": Knob(2, {}, base={"data.folds": 4}),
         "preprocess.noise": Knob("minimal", {"preprocess.rows.train.1.dialogue": holds("ㅋㅋ")}),
         "preprocess.person_tags": Knob("simplify", {"preprocess.rows.train.1.dialogue": holds("P1: ")}),
         "preprocess.max_rejected": Knob(0, {"preprocess.error": holds("max_rejected allows 0")}),
