@@ -17,9 +17,9 @@ from yoyak.system.errors import YoyakError
 WORDS = [chr(0xAC00 + 97 * number) * 2 for number in range(60)]
 
 
-def make_rows(count: int) -> list[dict[str, str]]:
+def make_rows(count: int, *, seed: int = 0) -> list[dict[str, str]]:
     """Dialogues of random words. Each third one repeats the dialogue before it with one more word."""
-    generator = random.Random(0)
+    generator = random.Random(seed)
     rows: list[dict[str, str]] = []
     for number in range(count):
         said = " ".join(generator.choices(WORDS, k=30)) + f" {number}"
@@ -31,7 +31,7 @@ def make_rows(count: int) -> list[dict[str, str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for split, rows in (("train", make_rows(60)), ("test", make_rows(3))):
+    for split, rows in (("train", make_rows(60)), ("test", make_rows(3, seed=1))):
         save_csv(tmp_path / f"{split}.csv", [{**row, "fname": row["fname"].replace("train", split)} for row in rows])
     return tmp_path
 
