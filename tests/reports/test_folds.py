@@ -66,6 +66,7 @@ def test_the_plan_is_a_trial_for_each_fold(monkeypatch: pytest.MonkeyPatch) -> N
     assert all(name.startswith(("folds4-", "folds5-")) for name in names)
 
 
-def test_one_fold_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["folds", "1"]) == 1
-    assert "folds: 1 is too few; use 2 or more" in capsys.readouterr().err
+def test_one_fold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match="folds: 1 is too few; use 2 or more"):
+        main(["folds", "1"])
