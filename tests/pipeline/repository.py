@@ -104,7 +104,15 @@ def copy_repository(folder: Path, *, rows: int = 40) -> None:
 
 def outputs(folder: Path) -> set[str]:
     """The names of all files that the stages wrote."""
-    places = ("data/processed", "data/tokenized", "data/predictions", "models/kobart", "models/qlora", "metrics")
+    places = (
+        "data/processed",
+        "data/augmented",
+        "data/tokenized",
+        "data/predictions",
+        "models/kobart",
+        "models/qlora",
+        "metrics",
+    )
     files = {str(path.relative_to(folder)) for place in places for path in (folder / place).rglob("*") if path.is_file()}
     return {name for name in files if not name.endswith(".gitignore")} | {"data/rejects/rows.jsonl"}
 

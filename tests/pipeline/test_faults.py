@@ -35,6 +35,7 @@ KILLS = int(os.environ.get("YOYAK_KILLS", "4"))
 SEED = int(os.environ.get("YOYAK_SEED", "0"))
 OUTPUTS = {
     "preprocess": ("data/processed", "data/rejects", "metrics/preprocess.json"),
+    "augment": ("data/augmented", "metrics/augment.json"),
     "tokenize": ("data/tokenized", "metrics/tokenize.json"),
     "train_kobart": ("models/kobart", "metrics/train/kobart"),
     "train_qlora": ("models/qlora", "metrics/train/qlora"),

@@ -48,6 +48,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
     assert outputs(repository) == {
         *(f"data/processed/{split}.jsonl" for split in ("train", "dev", "test")),
         "data/rejects/rows.jsonl",
+        "data/augmented/train.jsonl",
         "data/tokenized/dataset_dict.json",
         "data/tokenized/yoyak.json",
         *(
@@ -67,13 +68,13 @@ def test_the_exact_files_are_written(repository: Path) -> None:
                 "yoyak.json",
             )
         ),
-        *(f"metrics/{name}.json" for name in ("preprocess", "tokenize", "predict", "scores", "summary")),
+        *(f"metrics/{name}.json" for name in ("preprocess", "augment", "tokenize", "predict", "scores", "summary")),
         "metrics/per_dialogue.csv",
         "models/qlora/not-chosen.txt",
         "metrics/train/qlora/not-chosen.txt",
         "metrics/train/kobart/metrics.json",
         "metrics/train/kobart/arguments.json",
-        *(f"{folder}/SHA256SUMS" for folder in ("data/processed", "data/tokenized", "data/predictions")),
+        *(f"{folder}/SHA256SUMS" for folder in ("data/processed", "data/augmented", "data/tokenized", "data/predictions")),
         *(f"{folder}/{family}/SHA256SUMS" for folder in ("models", "metrics/train") for family in ("kobart", "qlora")),
         *(f"metrics/train/kobart/plots/metrics/{curve}.tsv" for curve in curves),
     }

@@ -1,8 +1,11 @@
 """The guard of dev and test: how much a new dialogue is like one of theirs."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from yoyak.augmentation.similar_rows import SimilarRows
+
+REMEMBERED = 10_000  # dialogues: several methods ask for the same sources
 
 
 class EvaluationRows(SimilarRows):
@@ -10,9 +13,7 @@ class EvaluationRows(SimilarRows):
 
     def __init__(self, dialogues: Iterable[str]) -> None:
         super().__init__(dialogues)
-        self._known: tuple[str, float] = ("", 0.0)
+        self._remembered = lru_cache(REMEMBERED)(super().nearest)
 
     def nearest(self, dialogue: str) -> float:
-        if self._known[0] != dialogue:  # copies of a row follow each other
-            self._known = (dialogue, super().nearest(dialogue))
-        return self._known[1]
+        return self._remembered(dialogue)

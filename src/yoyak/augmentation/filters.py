@@ -26,7 +26,7 @@ REASONS = {
     "length_high": "the lengths of a rewritten text and its source are too equal (length_max)",
     "rouge_low": "a rewritten text shares too little with its source (rouge_min)",
     "rouge_high": "a rewritten text is almost its source (rouge_max)",
-    "near_duplicate": "the dialogue is almost one of dev or test (near_duplicate)",
+    "near_duplicate": "the dialogue, or that of its source, is almost one of dev or test (near_duplicate)",
 }
 _HANGUL = re.compile(f"[{HANGUL}]")
 _FOREIGN = script_pattern(ALL_SCRIPTS)
@@ -43,8 +43,8 @@ class Verdict:
 class Filters:
     """Checks candidates.
 
-    All of them must differ from their source, have a dialogue that can be read, and be no near-duplicate of dev or test. What a
-    method names in `filters` is checked too:
+    All of them must differ from their source and have a dialogue that can be read, and neither they nor their source may be a
+    near-duplicate of dev or test. What a method names in `filters` is checked too:
 
     - same_tags: both texts have the tags and masks of the source's, each as often. For texts that are rewritten.
     - known_tags: each tag of the summary is in the dialogue, unless that is so in the source. For dialogues that lose turns.
@@ -91,7 +91,9 @@ class Filters:
         if not reason and "rouge" in names:
             reason = self._check_rouge(changed, source, scores)
         if not reason:
-            scores["near_duplicate"] = round(self._evaluation.nearest(candidate.dialogue), 4)
+            # Noise can hide what a dialogue is made from, so the source counts too.
+            dialogues = {candidate.dialogue, *(row["dialogue"] for row in sources)}
+            scores["near_duplicate"] = round(max(map(self._evaluation.nearest, dialogues)), 4)
             reason = _first("near_duplicate", [scores["near_duplicate"] >= self.settings.near_duplicate])
         return Verdict(reason, scores)
 
