@@ -42,6 +42,7 @@ def check(values: dict[str, Any], parameters: dict[str, Any], fixed: dict[str, A
         ({BEAMS: {"low": 1.0, "high": 4.5}}, {}, "generation.num_beams"),
         ({"training.lr_scheduler_type": {"choices": ["linear", "cosine_with_min_lr"]}}, {}, "cosine_with_min_lr needs min_lr"),
         ({"score.references": {"choices": ["mean", "max"]}}, {}, "score.references: cannot be searched"),
+        ({"data.fold": {"choices": [1, 2]}, "training.seed": {"choices": [1]}}, {}, "data.fold: cannot be searched"),
         ({"data.dir": {"choices": ["data/sample"]}}, {}, "data.dir: cannot be searched"),
         ({"search.pruned": {"choices": [None]}}, {}, "search.pruned: cannot be searched"),
         ({"lora.r": {"low": 4, "high": 8}}, {}, "lora.r: has no effect on the kobart family"),

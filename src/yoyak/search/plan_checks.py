@@ -69,7 +69,9 @@ def _unknown_names(plan: SearchPlan) -> Iterator[str]:
 
 def _unsearchable_parameters(plan: SearchPlan) -> Iterator[str]:
     for name, parameter in plan.parameters.items():
-        if name.startswith(NOT_SEARCHABLE):
+        # Cross-validation (`yoyak folds`) is a grid over the folds alone.
+        is_cross_validation = plan.is_grid and set(plan.parameters) == {"data.fold"}
+        if name.startswith(NOT_SEARCHABLE) and not is_cross_validation:
             sections = ", ".join(prefix.rstrip(".") for prefix in NOT_SEARCHABLE)
             yield f"{name}: cannot be searched; params of {sections} must be equal in all trials"
         if plan.is_grid:
