@@ -33,6 +33,7 @@ class FakeWriter:
 
     rule: Callable[[str], str | Written]
     asked: list[Question] = field(default_factory=list)
+    name: str = "fake"
 
     def answer(self, questions: Sequence[Question]) -> list[Written]:
         self.asked += questions
@@ -40,7 +41,7 @@ class FakeWriter:
         return [one if isinstance(one, Written) else Written.of(one, finished=True) for one in answers]
 
     def report(self) -> dict[str, Any]:
-        return {"writer": "fake"}
+        return {"model": self.name}
 
 
 def text_of(question: str) -> str:

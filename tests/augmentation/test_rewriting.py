@@ -40,7 +40,7 @@ def test_paraphrase_rewrites_what_params_say(values: dict[str, Any], tmp_path: P
         assert result.dialogue == task.source["dialogue"] + (" 네." if of != "summary" else "")
         assert result.summary == task.source["summary"] + (" 네." if of != "dialogue" else "")
         assert result.topic == task.source["topic"]
-    assert method.report() == {"writer": "fake"}
+    assert method.report() == {"writer": {"model": "fake"}}
 
 
 def test_a_question_has_the_whole_text_and_copies_have_other_seeds(values: dict[str, Any], tmp_path: Path) -> None:
@@ -85,6 +85,12 @@ def test_an_answer_that_cannot_be_used_is_refused(values: dict[str, Any], tmp_pa
 )
 def test_what_chat_models_write_around_a_dialogue_is_removed(values: dict[str, Any], tmp_path: Path, answer: str) -> None:
     method = paraphrase(values, tmp_path, FakeWriter(lambda _: answer), of="dialogue")
+    assert method.write(method.tasks(TRAIN[:1])) == [Candidate(DIALOGUES[0], SUMMARIES[0], "화제 0")]
+
+
+@pytest.mark.parametrize("heading", ["[요약문]\n", "**요약문:**\n\n", "[대화]\n", "요약문: ", "다시 쓴 요약문\n"])
+def test_what_chat_models_write_around_a_summary_is_removed(values: dict[str, Any], tmp_path: Path, heading: str) -> None:
+    method = paraphrase(values, tmp_path, FakeWriter(lambda _: f"{heading}{SUMMARIES[0]}\n"), of="summary")
     assert method.write(method.tasks(TRAIN[:1])) == [Candidate(DIALOGUES[0], SUMMARIES[0], "화제 0")]
 
 

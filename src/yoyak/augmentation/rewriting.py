@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from yoyak.augmentation.base import Candidate, FilterName, Method, Refusal, Task
 from yoyak.augmentation.protection import REASONS as PROTECTION_REASONS
 from yoyak.augmentation.protection import check_dialogue, check_text
-from yoyak.augmentation.text_models.answers import dialogue_of
+from yoyak.augmentation.text_models.answers import dialogue_of, without_heading
 from yoyak.augmentation.text_models.written import FAULTS, Fault
 from yoyak.data.dialogue import BadDialogueError, parse, to_text
 from yoyak.evaluation.artefacts import remove_artefacts
@@ -78,7 +78,7 @@ def _checked(part: Part, written: str | Failed) -> str | Failed:
             dialogue = dialogue_of(written)
             check_dialogue(part.text, dialogue)
             return to_text(parse(dialogue)[0])
-        summary = " ".join(remove_artefacts(written)[0].split())
+        summary = " ".join(remove_artefacts(without_heading(written))[0].split())
         check_text(part.text, summary)
     except BadDialogueError as error:
         return Failed(str(error))

@@ -125,4 +125,4 @@ def test_paraphrase_by_a_server_from_params_to_rows(values: dict[str, Any], tmp_
     results = method.write(method.tasks(TRAIN))
     assert isinstance(results[0], Candidate) and results[0].dialogue == TRAIN[0]["dialogue"].replace("?", "요?")
     assert not [one for one in results if isinstance(one, Refusal)]
-    assert method.report()["questions"] == len(TRAIN) and method.report()["url"] == server.url
+    assert method.report()["writer"]["questions"] == len(TRAIN) and method.report()["writer"]["url"] == server.url

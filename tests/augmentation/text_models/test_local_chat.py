@@ -58,7 +58,7 @@ def test_what_is_kept_is_not_asked_again(values: dict[str, Any], tmp_path: Path)
     before = opened(values, tmp_path).answer(QUESTIONS)
     again = opened(values, tmp_path)
     assert again.answer(QUESTIONS) == before and "model" not in again.__dict__
-    assert again.report() == {"writer": LLAMA, "questions": 3}
+    assert again.report() == {"model": LLAMA, "questions": 3}
     other = opened(values, tmp_path, temperature=0.5)
     other.answer(QUESTIONS[:1])
     assert "model" in other.__dict__, "other settings"

@@ -50,7 +50,7 @@ def test_real_translators_by_their_params(values: dict[str, Any], tmp_path: Path
     assert opened.there is opened.back, "one model for both ways"
     (result,) = opened.rewrite(["안녕하세요."], "eng_Latn")
     assert result.text or result.failed
-    assert opened.report() == {"translator": str(folder), "sentences": opened.sentences} and opened.sentences >= 1
+    assert opened.report() == {"model": str(folder), "sentences": opened.sentences} and opened.sentences >= 1
     with pytest.raises(
         YoyakError, match=r"^augment.back_translation.pivots: .* does not know the language 'en'; near codes: eng"
     ):

@@ -9,7 +9,7 @@ from yoyak.augmentation import korean_prompts
 from yoyak.augmentation.base import Task
 from yoyak.augmentation.protection import check_dialogue, check_text
 from yoyak.augmentation.rewriting import Failed, Part, Rewriting
-from yoyak.augmentation.text_models.answers import dialogue_of
+from yoyak.augmentation.text_models.answers import dialogue_of, without_heading
 from yoyak.augmentation.text_models.chat import ChatModel, ask
 from yoyak.augmentation.text_models.writer import open_chat_model
 from yoyak.data.dialogue import BadDialogueError, Turn, parse, to_text
@@ -46,8 +46,8 @@ class BackTranslation(Rewriting):
 
     def report(self) -> dict[str, Any]:
         if self.settings.by == "writer":
-            return self.writer.report()
-        return self.translators.report()
+            return {"writer": self.writer.report()}  # of all methods together
+        return {"translator": self.translators.report()}
 
     # By a translator
 
@@ -114,6 +114,7 @@ def _checked_pivot(part: Part, written: str) -> str | Failed:
             written = dialogue_of(written)
             check_dialogue(part.text, written)
         else:
+            written = without_heading(written)
             check_text(part.text, written)
     except BadDialogueError as error:
         return Failed(str(error))

@@ -34,7 +34,7 @@ class Paraphrase(Rewriting):
         return [Failed(one.fault) if one.fault else one.text for one in self.writer.answer(questions)]
 
     def report(self) -> dict[str, Any]:
-        return self.writer.report()
+        return {"writer": self.writer.report()}  # of all methods together
 
 
 METHOD = Paraphrase

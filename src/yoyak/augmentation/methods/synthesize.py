@@ -77,7 +77,7 @@ class Synthesize(Method):
         if self._written.nearest(dialogue) >= limit:
             return Refusal("copy_of_synthetic")
         self._written.add(dialogue)
-        return Candidate(dialogue, summary, shape.topic, details={"writer": self.writer.report()["writer"]})
+        return Candidate(dialogue, summary, shape.topic, details={"writer": self.writer.name})
 
     def _without_personal_data(self, text: str) -> str:
         """Numbers of telephones, cards … of the examples or invented ones, as tags of the data: #PhoneNumber#."""
@@ -90,7 +90,7 @@ class Synthesize(Method):
         return masked
 
     def report(self) -> dict[str, Any]:
-        return self.writer.report()
+        return {"writer": self.writer.report()}  # of all methods together
 
 
 METHOD = Synthesize

@@ -13,6 +13,11 @@ def without_reasoning(text: str) -> str:
     return RULES["code_fence"](RULES["reasoning"](text)).strip()
 
 
+def without_heading(answer: str) -> str:
+    """The answer without a heading such as "[대화]" or "**요약문**" on a line of its own."""
+    return _HEADING.sub("", answer).strip()
+
+
 def dialogue_of(answer: str) -> str:
     """The dialogue of an answer: without a heading such as "[대화]", and without bold type or bullets at the speaker tags."""
-    return _ROLE_LINE.sub(r"\1:", _HEADING.sub("", answer)).strip()
+    return _ROLE_LINE.sub(r"\1:", without_heading(answer))

@@ -24,7 +24,13 @@ class Question:
 
 
 class ChatModel(Protocol):
-    """A language model."""
+    """A language model.
+
+    Attributes:
+        name: its checkpoint, or its name on the server.
+    """
+
+    name: str
 
     def answer(self, questions: Sequence[Question]) -> list[Written]:
         """One answer for each question, without what a model wrote while it reasoned.

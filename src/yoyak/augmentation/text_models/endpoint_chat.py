@@ -37,6 +37,7 @@ class EndpointChat:
             store: by default the store of the repository.
         """
         self.endpoint, self.mask, self.store = endpoint, mask, store
+        self.name = endpoint.model
         sampling = {
             "do_sample": settings.temperature > 0,
             "temperature": max(settings.temperature, LOWEST_TEMPERATURE),
@@ -71,7 +72,7 @@ class EndpointChat:
         }
         priced = self.endpoint.price_per_million_input is not None or self.endpoint.price_per_million_output is not None
         return {
-            "writer": self.endpoint.model,
+            "model": self.name,
             "url": self.endpoint.url,
             "questions": len(self.answers),
             **tokens,

@@ -41,6 +41,7 @@ class LocalChat:
         if not settings.checkpoint:
             raise YoyakError(f"{PARAM}: is empty; name a folder, or a model on the hub with a revision")
         self.settings, self.kept, self.checkpoint = settings, kept, settings.checkpoint
+        self.name = self.checkpoint
         with named(PARAM):
             config = load_config(from_pretrained_arguments(self.checkpoint, settings.revision))
             if config.is_encoder_decoder:
@@ -96,7 +97,7 @@ class LocalChat:
         ]
 
     def report(self) -> dict[str, Any]:
-        return {"writer": self.checkpoint, "questions": self.questions}
+        return {"model": self.name, "questions": self.questions}
 
     def _key(self, prompt: str, seed: int) -> list[Any]:
         settings = self.settings

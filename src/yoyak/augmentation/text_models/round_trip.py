@@ -125,4 +125,4 @@ class RoundTrip:
 
     def report(self) -> dict[str, Any]:
         models = dict.fromkeys((self.there.checkpoint, self.back.checkpoint))
-        return {"translator": " and ".join(models), "sentences": self.sentences}
+        return {"model": " and ".join(models), "sentences": self.sentences}
