@@ -54,7 +54,7 @@ def test_a_good_row_is_kept_with_its_scores() -> None:
 
 
 def test_an_example_of_rouge_by_hand() -> None:
-    """Of the 8 morphemes 나/는/어제/밥/을/먹/었/다 all but 어제 stay: 7 of 7 and of 8 for ROUGE-1 and -L; 5 of 6 and 7 bigrams."""
+    """나/는/어제/밥/을/먹/었/다 without 어제: 7 of 7 and of 8 morphemes for ROUGE-1 and -L, 5 of 6 and of 7 bigrams."""
     source = SOURCE | {"summary": "나는 어제 밥을 먹었다"}
     check = filters("rouge_min=0", "rouge_max=1")
     scores = check.check(candidate(summary="나는 밥을 먹었다"), [source], ("rouge",)).scores

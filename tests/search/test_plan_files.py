@@ -11,7 +11,7 @@ from yoyak.search.base_params import BaseParams
 from yoyak.search.plan import Parameter, SearchPlan
 from yoyak.search.plan_checks import check_plan
 from yoyak.search.plan_files import load_search_file
-from yoyak.search.points import starting_point
+from yoyak.search.points import grid_points, starting_point
 from yoyak.system.errors import YoyakError
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +40,13 @@ SHIPPED = sorted((ROOT / "searches").glob("*.yaml"))
 def test_the_documented_searches_and_spaces_exist() -> None:
     names = {path.stem for path in SHIPPED}
     assert names >= {"quick", "standard", "large", "staged", "adaptive", "grid", "decoding", "pareto"}
-    assert names >= {"recommended-kobart", "recommended-qlora"}
+    assert names >= {"recommended-kobart", "recommended-qlora", "augmentation", "augmentation-rewriting"}
     assert {path.stem for path in (ROOT / "searches/spaces").glob("*.yaml")} == {
         "model",
         "training",
         "generation",
         "preprocessing",
+        "augmentation",
     }
 
 
@@ -169,3 +170,22 @@ def test_the_keys_of_a_stage_override_those_of_the_file(tmp_path: Path) -> None:
         load_search_file(
             save(tmp_path, "parameters: {a: {choices: [1]}}\nbudget: {trials: 1}\nstages: [{name: one}, {name: one}]")
         )
+
+
+def test_a_search_combines_augmentation_methods(values: dict[str, Any]) -> None:
+    """None, paraphrase, back-translation and both."""
+    plan = load_search_file(ROOT / "searches/augmentation-rewriting.yaml")[""]
+    base = base_of(values, plan.set)
+    changes = [base.changes_of(point) for point in grid_points(plan, base)]
+    first, second = "augment.paraphrase.rate", "augment.back_translation.rate"
+    assert changes == [{}, {second: 1}, {first: 1}, {second: 1, first: 1}]
+    rules = load_search_file(ROOT / "searches/augmentation.yaml")[""]
+    assert len(grid_points(rules, base_of(values))) == 8
+
+
+def test_what_a_method_does_is_varied_only_with_the_method(values: dict[str, Any]) -> None:
+    noise = {"choices": [0, 0.1]}
+    both = plan_of({"augment.noise.typo": noise, "augment.noise.rate": {"choices": [0, 1]}}, sampler={"name": "grid"})
+    assert [len(point) for point in grid_points(both, base_of(values))] == [1, 2, 2]
+    with pytest.raises(YoyakError, match=r"augment\.noise\.typo: has an effect only with augment\.noise\.rate above 0"):
+        check_plan(plan_of({"augment.noise.typo": noise}), base_of(values), source="mine")

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from yoyak.config.fields import NonEmpty, Section
-from yoyak.config.moved_keys import translated
+from yoyak.config.moved_keys import without_old_keys
 from yoyak.config.sections import FamilyName, Generation, Hardware, Params, Preprocess, Prompt, Tokenizer
 from yoyak.config.validation import validate
 from yoyak.system.errors import YoyakError
@@ -59,7 +59,7 @@ class ModelSettings(Section):
         values: Any = read_json(path)
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise YoyakError(f"{path}: its format is {values.get('format')}, but this version of yoyak reads format {FORMAT}")
-        return validate(cls, translated(values), source=str(path))
+        return validate(cls, without_old_keys(values), source=str(path))
 
     def params(self, folder: Path) -> Params:
         """Params for a Summarizer. Without a section generation, beams and length are those of generation_config.json."""

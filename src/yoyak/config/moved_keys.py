@@ -30,6 +30,12 @@ def translated_change(name: str, value: Any) -> tuple[str, Any]:
     return (NEW, RATES[value]) if name == OLD and value in RATES else (name, value)
 
 
+def without_old_keys(values: object) -> object:
+    """As `translated`, for values without a section augment: those of a trained model, which has its rows behind it."""
+    new = translated(values)
+    return {key: value for key, value in new.items() if key != "augment"} if isinstance(new, dict) else new
+
+
 def note_of(values: object) -> str:
     """What to tell a user whose values have an old key; empty if they have none."""
     section = values.get("prompt") if isinstance(values, dict) else None

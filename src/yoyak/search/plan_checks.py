@@ -9,7 +9,7 @@ from yoyak.config.validation import nearest_key_hint
 from yoyak.search import family_rules
 from yoyak.search.base_params import BaseParams, get_value
 from yoyak.search.constraints import invalid_params
-from yoyak.search.effects import CONDITIONS
+from yoyak.search.effects import condition_of
 from yoyak.search.plan import PRESET, SearchPlan
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import counted
@@ -99,7 +99,7 @@ def _parameters_without_effect(plan: SearchPlan, base: BaseParams) -> Iterator[s
     for name, parameter in plan.parameters.items():
         if not family_rules.reads_param(family, name) and not parameter.when:
             yield f"{name}: has no effect on the {family} family; remove it, or add a condition: `when: {{model.family: ...}}`"
-        condition = CONDITIONS.get(name)
+        condition = condition_of(name)
         is_fixed = condition and condition.name not in plan.parameters
         if condition and is_fixed and not condition.holds(get_value(base.with_fixed(), condition.name)):
             yield f"{name}: has an effect only with {condition.text}; set or search {condition.name}, or remove it"
