@@ -110,6 +110,14 @@ class Method(ABC):
             YoyakError: for what the user must correct: a missing checkpoint, a key, an address.
         """
 
+    def check(self) -> str:
+        """For `yoyak doctor`: check without loading a model that the method can work, and say with what, in brackets.
+
+        Raises:
+            YoyakError: for what the user must correct: a missing checkpoint, a key, a file.
+        """
+        return ""
+
     def report(self) -> dict[str, Any]:
         """Further facts for metrics/augment.json after the last batch, such as the price of answers."""
         return {}

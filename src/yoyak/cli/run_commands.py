@@ -11,6 +11,7 @@ from yoyak.system.errors import YoyakError
 
 PRESETS = Path("presets")
 PARAMS = Path("params.yaml")
+AUGMENT = Path("metrics/augment.json")
 DEV_ROWS = Path("data/processed/dev.jsonl")
 
 
@@ -31,6 +32,11 @@ def _show(args: argparse.Namespace) -> None:
             f"{args.file}: this JSON file has no scores; expected {SCORES} or a file that `yoyak score --json FILE` wrote"
         ) from None
     print(table)
+    if args.file == SCORES and AUGMENT.is_file():
+        from yoyak.augmentation.report import describe_report
+
+        if line := describe_report(read_json(AUGMENT)):
+            print(line)
 
 
 def _add_show_arguments(parser: argparse.ArgumentParser) -> None:

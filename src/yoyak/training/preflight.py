@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from yoyak.augmentation.report import describe_plan
 from yoyak.config.sections import Params
 from yoyak.config.uncommitted import uncommitted_note
 from yoyak.data import collation, tokenized_data
@@ -123,6 +124,11 @@ def check_data(subject: Subject) -> str:
     notes = [note for split, report in cleaner.reports.items() for note in report.messages(str(cleaner.paths[split]))]
     notes += cleaner.near_duplicates()
     return "\n  ".join([rows, *notes])
+
+
+def check_augment(subject: Subject) -> str:
+    """Which methods add rows to train, and whether they find what they need."""
+    return describe_plan(subject.params)
 
 
 def check_memory_of_adapter(subject: Subject) -> str:
@@ -243,6 +249,7 @@ CHECKS_OF_EVERY_FAMILY = (
     Check("device", check_device),
     Check("score", check_score),
     Check("data", check_data),
+    Check("augment", check_augment),
 )
 FULL_TRAINING_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,
