@@ -1,0 +1,229 @@
+"""Measure what augmentation does to the score: each method, and combinations, against no augmentation at equal optimizer steps.
+
+    python -m bench.augmentation                                    # the rule methods on the sample, 3 seeds
+    python -m bench.augmentation --data /work/shared/data/korean-dialogsum --max-rejected 50
+    python -m bench.augmentation --methods none speaker_swap=0.5 noise+turn_dropout --seeds 42 43
+    python -m bench.augmentation --set model.family=qlora generation.backend=transformers --methods none templates=4
+
+The stages run as they are, with params.yaml and the changes of `--set`. The seed is that of training and of augmentation. With
+more rows there are fewer epochs in the same ratio, so that each run takes the same number of steps on the same schedule. The
+last weights are scored: no epoch is chosen by its dev score, because the runs have different numbers of epochs. Each run is a
+process of its own and is kept in `--folder`: the same command goes on where it was stopped.
+
+The table has the mean over the seeds and the dev dialogues, and yoyak's paired test on the dialogues' means over the seeds. Its
+p-values say what another sample of dialogues would show. The column "seeds" has the range of the means of single runs.
+Writes bench/results/augmentation-DATA.json, and the table beside it as .md.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import ROOT
+
+METHODS = ("none", "speaker_swap", "noise", "turn_dropout", "speaker_swap+noise+turn_dropout")
+METRICS = ("rouge_sum", "content_sum")
+SAMPLES = 1000  # for the intervals of the means
+
+
+def changes_of(name: str) -> dict[str, float]:
+    """The rates of a name such as "noise=2+speaker_swap"; a method without a number has the rate 1."""
+    parts = (part.partition("=") for part in name.split("+") if name != "none")
+    return {f"augment.{method}.rate": float(rate or 1) for method, _, rate in parts}
+
+
+def run_folder(args: argparse.Namespace, name: str, seed: int) -> Path:
+    """Where a run is kept: its name has a hash of all that it depends on but the code."""
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    content = json.dumps([params, str(args.data), args.rows, args.epochs, args.max_rejected, args.set])
+    return Path(args.folder) / f"{name}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def one(args: argparse.Namespace, name: str, seed: int) -> None:
+    """Run the stages from preprocess to score, and keep the scores of each dialogue."""
+    from stages import augment, predict, preprocess, score, tokenize
+    from yoyak.config.moved_keys import translated
+    from yoyak.config.params import parse_change
+    from yoyak.config.yaml_files import read_yaml
+    from yoyak.search.base_params import apply_changes
+    from yoyak.system.text_files import read_json, read_jsonl, write_json
+
+    final = run_folder(args, name, seed)
+    folder = final.with_name(f"{final.name}.work")
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "models").mkdir(parents=True)
+    (folder / "models/base").symlink_to(ROOT / "models/base")
+    prepare_data(args, folder / "csv")
+    values: Any = translated(read_yaml(ROOT / "params.yaml"))
+    changes: dict[str, Any] = {
+        "data.dir": "csv",
+        "preprocess.max_rejected": args.max_rejected,
+        "augment.seed": seed,
+        "training.seed": seed,
+        "training.num_train_epochs": args.epochs,
+        "training.predict_with_generate": False,
+        "training.metric_for_best_model": "loss",
+        "training.early_stopping_patience": 0,
+        "training.average_checkpoints": 1,
+        "training.average_choice": "last",
+        "generation.backend": "ctranslate2",  # `auto` could choose int8 for some of the runs
+        **dict(map(parse_change, args.set)),
+        **changes_of(name),
+    }
+    os.environ["YOYAK_CHECKPOINTS"] = str(Path(args.folder).resolve() / "kept")  # answers of models are shared by all runs
+    os.chdir(folder)
+    write_params(apply_changes(changes, values))
+    processed, augmented, tokenized = (Path(f"data/{stage}") for stage in ("processed", "augmented", "tokenized"))
+    preprocess.main(processed, Path("data/rejects/rows.jsonl"), Path("metrics/preprocess.json"))
+    augment.main(processed, augmented, Path("metrics/augment.json"))
+    rows = sum(1 for _ in read_jsonl(processed / "train.jsonl"))
+    added = read_json(Path("metrics/augment.json"))
+    changes["training.num_train_epochs"] *= rows / (rows + added["added"])
+    write_params(apply_changes(changes, values))
+    tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
+    family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
+    train = __import__(f"stages.train_{family}", fromlist=["main"])
+    train.main(processed, tokenized, Path("models") / family, Path("metrics/train") / family)
+    predict.main(processed, Path("models"), Path("data/predictions"), Path("metrics/predict.json"))
+    places = {"scores": Path("metrics/scores.json"), "summary": Path("metrics/summary.json")}
+    score.main(
+        processed,
+        Path("data/predictions"),
+        Path("metrics/predict.json"),
+        **places,
+        per_dialogue=Path("metrics/per_dialogue.csv"),
+    )
+    steps = read_json(Path("metrics/train") / family / "metrics.json")["step"]
+    write_json(Path("metrics/run.json"), {"rows": rows, "steps": steps, **added})
+    os.chdir(ROOT)
+    shutil.rmtree(final, ignore_errors=True)
+    shutil.copytree(folder / "metrics", final)
+    shutil.rmtree(folder)
+
+
+def prepare_data(args: argparse.Namespace, folder: Path) -> None:
+    """The first rows of train, all of dev, and a few rows of test, which is not scored here."""
+    folder.mkdir()
+    for split, most in (("train", args.rows), ("dev", args.dev), ("test", 8)):
+        with open(Path(args.data) / f"{split}.csv", encoding="utf-8-sig", newline="") as file:
+            table = list(csv.reader(file))
+        with open(folder / f"{split}.csv", "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(table[: most + 1 if most else None])
+
+
+def write_params(values: dict[str, Any]) -> None:
+    from ruamel.yaml import YAML
+
+    with open("params.yaml", "w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+
+
+def scores_of(folder: Path) -> dict[str, list[float]]:
+    """The columns of a run, one value for each dialogue."""
+    with open(folder / "per_dialogue.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
+
+
+def compared(runs: dict[str, list[Path]]) -> dict[str, Any]:
+    """Each name against the first one, by the means of the dialogues over the seeds."""
+    import numpy as np
+
+    from yoyak.evaluation import bootstrap
+    from yoyak.evaluation.paired_tests import compare_systems
+
+    tables = {name: [scores_of(folder) for folder in folders] for name, folders in runs.items()}
+    base, *others = tables
+    result: dict[str, Any] = {name: {} for name in tables}
+    for metric in METRICS:
+        by_seed = {name: np.array([table[metric] for table in several]) for name, several in tables.items()}
+        means = {name: table.mean(axis=0) for name, table in by_seed.items()}
+        tests = compare_systems({name: means[name] for name in others}, means[base])
+        for name, rows in means.items():
+            resampled = bootstrap.resampled_means(rows[:, None], samples=SAMPLES, seed=0)
+            singles = by_seed[name].mean(axis=1)
+            result[name][metric] = {
+                "mean": round(float(rows.mean()), 3),
+                "interval": bootstrap.interval(resampled[:, 0]),
+                "seeds": [round(float(value), 3) for value in singles],
+                **({"against": tests[name].to_json()} if name in tests else {}),
+            }
+    for name, folders in runs.items():
+        facts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
+        result[name] |= {key: [fact[key] for fact in facts] for key in ("rows", "added", "steps")}
+    return result
+
+
+def markdown(result: dict[str, Any], *, heading: str) -> str:
+    """The table of the results."""
+    lines = [
+        f"{heading}\n",
+        "| Methods | rows + added | steps | metric | mean, 95 % interval | seeds | difference, 95 % interval | p | verdict |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name, found in result.items():
+        for metric in METRICS:
+            one_metric = found[metric]
+            low, high = one_metric["interval"]
+            seeds = f"{min(one_metric['seeds']):.2f} to {max(one_metric['seeds']):.2f}"
+            cells = [name, f"{found['rows'][0]:,} + {found['added'][0]:,}", f"{found['steps'][0]:,}", metric]
+            cells += [f"{one_metric['mean']:.2f} ({low:.2f} to {high:.2f})", seeds]
+            if test := one_metric.get("against"):
+                ends = " to ".join(f"{end:+.2f}" for end in test["interval"])
+                cells += [f"{test['difference']:+.2f} ({ends})", f"{test['p_corrected']:.4f}", test["verdict"]]
+            else:
+                cells += ["", "", ""]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--data", type=Path, default=ROOT / "data/sample", help="folder with train.csv, dev.csv and test.csv")
+    parser.add_argument(
+        "--methods", nargs="+", default=METHODS, help='such as "none noise=2+speaker_swap"; the first is the base'
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
+    parser.add_argument("--rows", type=int, default=0, help="first rows of train; 0 takes all")
+    parser.add_argument("--dev", type=int, default=0, help="first rows of dev; 0 takes all")
+    parser.add_argument("--epochs", type=float, default=6, help="of the run without augmentation (default: 6)")
+    parser.add_argument("--max-rejected", type=int, default=0, help="preprocess.max_rejected")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further changes of params.yaml")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / ".checkpoints/bench-augmentation", help="where finished runs are kept"
+    )
+    parser.add_argument("--output", type=Path, help="JSON file of the results")
+    parser.add_argument("--one", nargs=2, metavar=("METHODS", "SEED"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.data, args.folder = args.data.resolve(), args.folder.resolve()
+    if args.one:
+        one(args, args.one[0], int(args.one[1]))
+        return
+    runs: dict[str, list[Path]] = {name: [run_folder(args, name, seed) for seed in args.seeds] for name in args.methods}
+    for seed_index, seed in enumerate(args.seeds):
+        for name in args.methods:
+            if (runs[name][seed_index] / "run.json").is_file():
+                continue
+            print(f"{name}, seed {seed}", flush=True)
+            command = [sys.executable, "-m", "bench.augmentation", *sys.argv[1:], "--one", name, str(seed)]
+            subprocess.run(command, check=True, cwd=ROOT)
+    result = compared(runs)
+    rows = f"{args.rows:,} rows" if args.rows else "all rows"
+    changes = f", {' '.join(args.set)}" if args.set else ""
+    heading = f"{args.data.name}, {rows} of train, {args.epochs:g} epochs{changes}, seeds {' '.join(map(str, args.seeds))}"
+    output = args.output or ROOT / f"bench/results/augmentation-{args.data.name}.json"
+    output.write_text(json.dumps({"about": heading, **result}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = markdown(result, heading=heading)
+    output.with_suffix(".md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
