@@ -5,7 +5,7 @@ from pathlib import Path
 from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.system.atomic import atomic_folder
-from yoyak.system.csv_files import write_csv
+from yoyak.system.csv_files import write_summaries
 from yoyak.system.debug_note import debug_report
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
@@ -24,7 +24,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
     verify_checksums(processed)
     from yoyak.data.prompts import uses_topic
-    from yoyak.data.speaker_maps import read_speakers, with_names
+    from yoyak.data.speaker_maps import NameRestorer
     from yoyak.inference.decoding import describe_decoding
     from yoyak.inference.outputs import count_faults, describe_faults
     from yoyak.inference.postprocessing import decide
@@ -33,14 +33,10 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
 
     summarizer = Summarizer.load_chosen(models, params, processed=processed)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
-    speakers = None
-    if params.generation.restore_speakers:
-        speakers = read_speakers(processed, [row["fname"] for row in rows["test"]])
+    restored = NameRestorer(processed, rows["test"]) if params.generation.restore_speakers else None
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
-    for split in rows:
-        if cuts := summarizer.describe_cuts(encoded[split]):
-            print(f"{split}: {cuts}", flush=True)
+    print("\n".join(f"{split}: {summarizer.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
     settings, family = params.generation, summarizer.family
     sections, checkpoints = summarizer.depends_on()
     with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
@@ -62,12 +58,9 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             report[split] = count_faults(outputs[split], texts, dialogues) | {"input": summarizer.count_cuts(encoded[split])}
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
-            table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, texts, strict=True)]
-            write_csv(folder / f"{split}.csv", table, columns=["fname", "summary"])
+            write_summaries(folder / f"{split}.csv", split_rows, texts)
             if split == "test":
-                named = with_names(texts, speakers) if speakers else texts
-                table = [{"fname": row["fname"], "summary": text} for row, text in zip(split_rows, named, strict=True)]
-                write_csv(folder / "submission.csv", table, columns=["fname", "summary"])
+                write_summaries(folder / "submission.csv", split_rows, restored.restore(texts) if restored else texts)
             print(f"{split}: {describe_faults(report[split])}", flush=True)
     write_json(metrics, report)
 

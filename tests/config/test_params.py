@@ -57,7 +57,7 @@ SECTIONS = {
         "long_dialogues window_overlap window_merge restore_speakers"
     ),
     "hardware": "cpu_threads",
-    "score": "references bootstrap_samples seed",
+    "score": "references bootstrap_samples seed gates.better_than gates.foreign_share gates.grad_norm gates.dev_loss_falls",
     "search": "pruned",
 }
 KEYS = [f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys.split()]

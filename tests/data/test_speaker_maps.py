@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.importers import samples
 from yoyak.data.corpus_import import ImportSettings, import_corpus
-from yoyak.data.speaker_maps import copy_speakers, read_speakers, with_names
+from yoyak.data.speaker_maps import NameRestorer, copy_speakers
 from yoyak.system.errors import YoyakError
 
 
@@ -20,17 +20,16 @@ def test_names_go_from_the_import_to_the_submission(tmp_path: Path) -> None:
     import_corpus([samples.write_json(tmp_path / "test.json", [record])], raw, ImportSettings(), overwrite=False)
     copy_speakers(raw, processed)
     with open(raw / "test.csv", encoding="utf-8", newline="") as file:
-        fnames = [row["fname"] for row in csv.DictReader(file)]
-    speakers = read_speakers(processed, fnames)
-    assert with_names(["#Person1#와 #Person2#는 점심을 먹기로 한다. #Person3#"], speakers) == [
+        rows = list(csv.DictReader(file))
+    assert NameRestorer(processed, rows).restore(["#Person1#와 #Person2#는 점심을 먹기로 한다. #Person3#"]) == [
         "김하늘과 박준은 점심을 먹기로 한다. #Person3#"
     ]
-    with pytest.raises(YoyakError, match=r"1 rows of test have no names of speakers, such as t-9"):
-        read_speakers(processed, [*fnames, "t-9"])
+    with pytest.raises(YoyakError, match=r"1 row of test without names of speakers, such as t-9"):
+        NameRestorer(processed, [*rows, {"fname": "t-9"}])
 
 
 def test_data_that_was_not_imported_has_no_names(tmp_path: Path) -> None:
     copy_speakers(tmp_path, tmp_path)
     assert not list(tmp_path.iterdir()), "the processed rows of other data keep their bytes"
     with pytest.raises(YoyakError, match=r"generation\.restore_speakers: the names are not known"):
-        read_speakers(tmp_path, [])
+        NameRestorer(tmp_path, [])

@@ -13,6 +13,7 @@ PRESETS = Path("presets")
 PARAMS = Path("params.yaml")
 AUGMENT = Path("metrics/augment.json")
 DEV_ROWS = Path("data/processed/dev.jsonl")
+GATES = SCORES.with_name("gates.txt")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -37,6 +38,8 @@ def _show(args: argparse.Namespace) -> None:
 
         if line := describe_report(read_json(AUGMENT)):
             print(line)
+    if args.file == SCORES and GATES.is_file():
+        print("".join(f"gate {line}\n" for line in GATES.read_text(encoding="utf-8").splitlines()), end="")
 
 
 def _add_show_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,18 @@ from pydantic import Field, model_validator
 from yoyak.config.augment_section import Augment
 from yoyak.config.data_section import Data
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NonEmpty, PositiveShare, Section, Seed, ShareBelowOne
+from yoyak.config.fields import (
+    Count,
+    CountOrZero,
+    Float,
+    LogitDivisor,
+    NonEmpty,
+    Positive,
+    PositiveShare,
+    Section,
+    Seed,
+    ShareBelowOne,
+)
 from yoyak.config.training_section import Training
 
 FamilyName = Literal["kobart", "qlora", "endpoint"]
@@ -273,6 +284,27 @@ class Hardware(Section):
     )
 
 
+class Gates(Section):
+    """Conditions that a run must meet. The stage gate judges them after the scores are kept; empty switches one off."""
+
+    better_than: Literal["medoid", "constant", "lead1", "lead2", "lead3"] | None = Field(
+        description="Baseline that the model must beat in rouge_sum by the paired bootstrap; empty for none."
+    )
+    foreign_share: PositiveShare | None = Field(
+        description="Share of foreign letters that the summaries of dev and test must stay below; empty for no limit."
+    )
+    grad_norm: Positive | None = Field(
+        description="Norm that the gradient must stay below after the first tenth of the training; empty for no limit."
+    )
+    dev_loss_falls: bool = Field(description="Whether the loss on dev must fall after each epoch.")
+
+    @property
+    def any_set(self) -> bool:
+        return (
+            self.better_than is not None or self.foreign_share is not None or self.grad_norm is not None or self.dev_loss_falls
+        )
+
+
 class Score(Section):
     """Scoring of the dev predictions."""
 
@@ -283,6 +315,7 @@ class Score(Section):
         description="Resamples for the 95 % intervals and the paired tests. 1,000 follows Koehn 2004."
     )
     seed: Seed = Field(description="Seed of the resamples.")
+    gates: Gates
 
 
 class SearchStatus(Section):

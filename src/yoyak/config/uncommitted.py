@@ -1,12 +1,12 @@
 """Params that differ from the last commit. `dvc exp run -S` leaves them in params.yaml, also after a run that failed."""
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from yoyak.config.params import leaf_keys
 from yoyak.config.yaml_files import parse_yaml, read_yaml
+from yoyak.system.dvc_paths import is_copy
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import printable
 
@@ -35,9 +35,7 @@ def uncommitted_params(path: Path = Path("params.yaml")) -> list[str]:
 def uncommitted_note(path: Path = Path("params.yaml")) -> str:
     """What a failed or interrupted run says at its end: the params that differ, and how to go back. Often an empty text."""
     differing = uncommitted_params(path)
-    # A queued run and a trial of a search work in a copy of the repository, which is deleted.
-    in_a_copy = Path(os.environ.get("DVC_ROOT") or ".").resolve() != Path.cwd() or "YOYAK_SEARCH" in os.environ
-    if not differing or in_a_copy:
+    if not differing or is_copy():
         return ""
     more = [f"and {len(differing) - MAX_SHOWN} more"] if len(differing) > MAX_SHOWN else []
     return "\n  ".join(

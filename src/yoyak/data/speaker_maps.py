@@ -5,7 +5,7 @@ from pathlib import Path
 
 from yoyak.data.speaker_names import restore_names
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import read_jsonl, write_jsonl
+from yoyak.system.text_files import counted, read_jsonl, write_jsonl
 
 RAW_FILE = "speakers.test.jsonl"  # beside test.csv, written by `yoyak import`
 FILE = "speakers.test.jsonl"  # in data/processed; only if the raw file exists
@@ -18,30 +18,36 @@ def copy_speakers(raw: Path, processed: Path) -> None:
         write_jsonl(processed / FILE, rows)
 
 
-def read_speakers(processed: Path, fnames: Sequence[str]) -> list[dict[str, str]]:
-    """The name of each tag in each row.
+class NameRestorer:
+    """Puts the original names of the speakers into the summaries of test."""
 
-    Raises:
-        YoyakError: if the data was not imported, or a row is not from there.
-    """
-    path = processed / FILE
-    if not path.is_file():
-        raise YoyakError(
-            "generation.restore_speakers: the names are not known, because `yoyak import` did not make the data of "
-            "data.dir; write false there"
-        )
-    speakers = {row["fname"]: row["speakers"] for row in read_jsonl(path)}
-    if missing := [fname for fname in fnames if fname not in speakers]:
-        raise YoyakError(
-            f"generation.restore_speakers: {len(missing)} rows of test have no names of speakers, such as {missing[0]}; was "
-            "test.csv edited after `yoyak import`? Import it again, then run `dvc repro --force preprocess`"
-        )
-    return [speakers[fname] for fname in fnames]
+    def __init__(self, processed: Path, rows: Sequence[Mapping[str, str]]) -> None:
+        """Read the names.
 
+        Args:
+            processed: the folder that preprocess wrote.
+            rows: the processed rows of test.
 
-def with_names(texts: Sequence[str], speakers: Sequence[Mapping[str, str]]) -> list[str]:
-    """Summaries with the original names in place of tags, and particles that agree with them."""
-    return [
-        restore_names(text, {tag: label for tag, label in labels.items() if tag != label})
-        for text, labels in zip(texts, speakers, strict=True)
-    ]
+        Raises:
+            YoyakError: if the data was not imported, or a row is not from there.
+        """
+        path = processed / FILE
+        if not path.is_file():
+            raise YoyakError(
+                "generation.restore_speakers: the names are not known, because `yoyak import` did not make the data of "
+                "data.dir; write false there"
+            )
+        names = {row["fname"]: row["speakers"] for row in read_jsonl(path)}
+        if missing := [row["fname"] for row in rows if row["fname"] not in names]:
+            raise YoyakError(
+                f"generation.restore_speakers: {counted(len(missing), 'row')} of test without names of speakers, such as "
+                f"{missing[0]}; was test.csv edited after `yoyak import`? Import it again, then `dvc repro -f preprocess`"
+            )
+        self._names: list[dict[str, str]] = [names[row["fname"]] for row in rows]
+
+    def restore(self, texts: Sequence[str]) -> list[str]:
+        """The summaries of the rows with names in place of tags, and with particles that agree with them."""
+        return [
+            restore_names(text, {tag: name for tag, name in names.items() if tag != name})
+            for text, names in zip(texts, self._names, strict=True)
+        ]

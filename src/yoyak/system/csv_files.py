@@ -282,3 +282,9 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], *, columns: Sequenc
             file.write(line.getvalue().removesuffix("\r\n") + "\n")
             line.seek(0)
             line.truncate()
+
+
+def write_summaries(path: Path, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> None:
+    """Write a file of predictions: the fname of each row, and its summary."""
+    table = ({"fname": row["fname"], "summary": text} for row, text in zip(rows, texts, strict=True))
+    write_csv(path, table, columns=["fname", "summary"])

@@ -5,9 +5,15 @@ So a command such as `dvc remote add` with another letter leaves an empty config
 cache for its copies.
 """
 
+import os
 from pathlib import Path
 
 from yoyak.system.errors import YoyakError
+
+
+def is_copy() -> bool:
+    """Whether this is a copy of the repository that DVC deletes afterwards: a queued or --temp run, or a trial of a search."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve() != Path.cwd() or "YOYAK_SEARCH" in os.environ
 
 
 def check_dvc_paths(root: Path) -> str:

@@ -153,6 +153,17 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def read_tsv(path: Path) -> list[tuple[float, float]]:
+    """The rows of a curve that DVCLive wrote: (step, value), without the header.
+
+    Raises:
+        YoyakError: naming the file, if it is missing or empty.
+    """
+    check_text_file(path)
+    _, *lines = path.read_text(encoding="utf-8").splitlines()
+    return [(float(step), float(value)) for step, value in (line.split("\t") for line in lines)]
+
+
 def read_json(path: Path) -> Any:
     """Read the value of a JSON file.
 

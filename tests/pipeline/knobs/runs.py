@@ -125,13 +125,14 @@ class Runs:
         for name, value in {**BASE, "model.family": family, **changes}.items():
             set_value(values, name, str(self.folder) + value[4:] if isinstance(value, str) and value[:4] == "HERE" else value)
         parse_params(values, source="this test")
-        paths = self.inputs(stage, family) | {
+        paths: dict[str, Any] = self.inputs(stage, family) | {
             "output": folder / "output",
             "rejects": folder / "rejects",
             "metrics": folder / "metrics",
             "checkpoints": folder / "checkpoints",
-            "scores": folder / "scores",
+            **({} if stage == "gate" else {"scores": folder / "scores"}),
             "summary": folder / "summary.json",
+            "reasons": folder / "gates.txt",
             "per_dialogue": folder / "per_dialogue.csv",
         }
         folder.mkdir(parents=True)
@@ -147,13 +148,15 @@ class Runs:
             except YoyakError as error:
                 record["error"] = str(error)
         del record["stage"], record["latin"]
+        if stage == "gate":  # they are written before the stage fails
+            record["reasons"] = paths["reasons"].read_text(encoding="utf-8")
         if "error" not in record:
             record |= outputs_of(stage, folder, tokenizer)
         text = json.dumps(record, ensure_ascii=False).replace(str(folder), "RUN").replace(str(self.folder), "HERE")
         text = re.sub(r'[^"]*/converted-\w+', "CONVERTED", text)  # a temporary folder
         return dict(json.loads(text))
 
-    def inputs(self, stage: str, family: str) -> dict[str, Path]:
+    def inputs(self, stage: str, family: str) -> dict[str, Any]:
         """Return the inputs of a stage by the names of its main's parameters."""
         if stage == "preprocess":
             return {}
@@ -173,6 +176,13 @@ class Runs:
                     (models / name).symlink_to(self.folder_of("train", name) / "output")
             return processed | {"models": models}
         predicted = self.folder_of("predict", family)
+        if stage == "gate":
+            link = self.folder / "trained" / family
+            if not link.exists():
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(self.folder_of("train", family) / "metrics")
+            scores = self.folder_of("score", "kobart") / "scores"
+            return {"scores": scores, "predict_metrics": predicted / "metrics", "trained": (link,)}
         return processed | {"predictions": predicted / "output", "predict_metrics": predicted / "metrics"}
 
     def all(self, stages: Sequence[str], family: str, changes: dict[str, Any]) -> Record:

@@ -207,6 +207,13 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "score.references": Knob("max", {}),  # its numbers are in test_scoring.py
         "score.bootstrap_samples": Knob(130, {"score.drawn.0.draws": 130}),
         "score.seed": Knob(7, {"score.drawn.0.seed": 7}),
+        # Each reason is written before a gate that is not met ends the stage.
+        "score.gates.better_than": Knob(
+            "lead2", {"gate.error": holds("better_than: FAILED: rouge_sum"), "gate.reasons": holds("lead2")}
+        ),
+        "score.gates.foreign_share": Knob(0.75, {"gate.reasons": holds("the limit is 75.00%")}),
+        "score.gates.grad_norm": Knob(1e9, {"gate.reasons": holds("grad_norm: passed: at most")}),
+        "score.gates.dev_loss_falls": Knob(True, {"gate.reasons": holds("dev_loss_falls: ")}),
         "hardware.cpu_threads": Knob(3, {"train.threads": [3], "predict.threads": [3]}),
         "search.pruned": Knob(
             "too slow",
@@ -422,6 +429,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("generation.length_penalty", "generation.early_stopping"),
     ("generation.window_overlap", "generation.window_merge"),
     ("score.bootstrap_samples", "score.seed"),
+    ("score.gates.better_than", "score.gates.foreign_share", "score.gates.grad_norm", "score.gates.dev_loss_falls"),
 )
 GROUP_OF = {key: group for group in GROUPS for key in group}
 
