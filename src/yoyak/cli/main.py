@@ -15,6 +15,7 @@ from yoyak.cli import (
     compare_commands,
     endpoint_commands,
     experiment_commands,
+    explore_command,
     folds_command,
     import_commands,
     maintenance_commands,
@@ -31,7 +32,7 @@ from yoyak.system.errors import exit_with_message
 # The groups of `yoyak --help`, in its order.
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Set up and check": setup_commands.COMMANDS,
-    "Bring data in and out": import_commands.COMMANDS,
+    "Bring data in and out": (*import_commands.COMMANDS, *explore_command.COMMANDS),
     "Run and look": (
         *summarize_command.COMMANDS,
         *run_commands.COMMANDS,

@@ -7,6 +7,7 @@ import numpy as np
 
 from yoyak.evaluation.facts import FactFinder, Facts, Number, fold
 from yoyak.evaluation.metrics.base import Metric, MetricSettings, Rows
+from yoyak.evaluation.unsupported_facts import unsupported_facts
 
 KINDS = ("names", "numbers", "tags")
 _COUNTS = ("stated", "unsupported", "expected", "recalled")
@@ -43,20 +44,13 @@ class FactsMetric(Metric):
     def _score_row(self, prediction: str, references: Sequence[str], dialogue: str) -> list[float]:
         stated = self._finder.facts(prediction)
         expected = [self._finder.facts(text) for text in references]
-        folded = fold(dialogue)
-        # The dialogue is analysed only if there is something to look up in it.
-        source = self._finder.facts(dialogue).numbers if stated.numbers else frozenset()
-        unsupported = {
-            "names": sum(name not in folded for name in stated.names),
-            "numbers": sum(not _states(source, number) for number in stated.numbers),
-            "tags": sum(tag not in dialogue for tag in stated.tags),
-        }
+        unsupported = unsupported_facts(prediction, dialogue, self._finder)
         cells: list[float] = []
         for kind in KINDS:
             wanted = [getattr(facts, kind) for facts in expected]
             recalled = [_recalled(kind, facts, stated, prediction) for facts in expected]
             means = [sum(map(len, wanted)) / len(wanted), sum(recalled) / len(recalled)]
-            cells += [len(getattr(stated, kind)), unsupported[kind], *means]
+            cells += [len(getattr(stated, kind)), len(getattr(unsupported, kind)), *means]
         return cells
 
     def signature(self) -> str:

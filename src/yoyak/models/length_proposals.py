@@ -1,0 +1,87 @@
+"""Values for tokenizer.max_input_length and tokenizer.max_target_length, from the lengths of the data and the model's limit."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from yoyak.data.exploration.lengths import above, percentile
+
+ENOUGH = 99.0  # percent of the texts that a proposed length keeps whole; the longest one percent would cost most of the memory
+STEP = 8  # lengths that are a multiple of 8 are faster on a GPU
+SHOWN = (95.0, 99.0, 100.0)  # percentiles
+
+
+def proposed_length(needed: float, largest: int | None) -> int:
+    """`needed` rounded up to a multiple of STEP, but not more than the model allows."""
+    rounded = math.ceil(needed / STEP) * STEP
+    return rounded if largest is None else min(rounded, largest)
+
+
+@dataclass(frozen=True)
+class LengthProposal:
+    """What one of the two lengths cuts, and what it should be.
+
+    Attributes:
+        param: max_input_length or max_target_length.
+        value: its present value.
+        texts: what it cuts: "dialogues", "prompts" or "summaries".
+        rows, cut: all rows, and those that are longer than `value`.
+        percentiles: for each of SHOWN, the tokens that so many percent of the rows need.
+        largest: the largest value that the model's positions allow, or None if any is possible.
+    """
+
+    param: str
+    value: int
+    texts: str
+    rows: int
+    cut: int
+    percentiles: dict[float, int]
+    largest: int | None
+
+    @classmethod
+    def from_lengths(cls, param: str, value: int, texts: str, lengths: Iterable[int], largest: int | None) -> "LengthProposal":
+        """The proposal for texts with these lengths in tokens, as they are before cutting."""
+        counts: Counter[float] = Counter(int(length) for length in lengths)
+        found = {share: int(percentile(counts, share)) for share in SHOWN}
+        return cls(param, value, texts, counts.total(), above(counts, value), found, largest)
+
+    @property
+    def proposal(self) -> int | None:
+        """The value to set, or None if the present one keeps ENOUGH percent whole, or no larger one is possible."""
+        proposed = proposed_length(self.percentiles[ENOUGH], self.largest)
+        return proposed if self.percentiles[ENOUGH] > self.value and proposed > self.value else None
+
+    @property
+    def change(self) -> str:
+        """What to write behind `dvc exp run`, such as "-S tokenizer.max_input_length=640", or an empty text."""
+        return "" if self.proposal is None else f"-S tokenizer.{self.param}={self.proposal}"
+
+    def __str__(self) -> str:
+        needs = ", ".join(
+            f"{'all' if share == 100 else f'{share:g} %'} need {tokens:,}" for share, tokens in self.percentiles.items()
+        )
+        limit = "" if self.largest is None else f"; the model allows up to {self.largest:,}"
+        cut = (
+            f"cuts {self.cut:,} of {self.rows:,} ({self.cut / max(1, self.rows):.1%})"
+            if self.cut
+            else f"cuts none of {self.rows:,}"
+        )
+        return f"tokenizer.{self.param} {self.value:,} {cut} {self.texts}; {needs}{limit}"
+
+
+def describe_proposals(proposals: Iterable[LengthProposal], *, max_new_tokens: int) -> list[str]:
+    """A sentence for each length, and the command that sets better values, if there are any.
+
+    Args:
+        proposals: one for each length.
+        max_new_tokens: generation.max_new_tokens. It limits what the model writes, so it must not be below the longest target.
+    """
+    proposals = list(proposals)
+    lines, changes = [str(each) for each in proposals], [each.change for each in proposals if each.change]
+    targets = [each.proposal for each in proposals if each.param == "max_target_length" and each.proposal is not None]
+    if targets and targets[0] > max_new_tokens:
+        changes.append(f"-S generation.max_new_tokens={targets[0]}")
+    if changes:
+        lines.append(f"to cut at most {100 - ENOUGH:g} %, or as little as the model allows: dvc exp run {' '.join(changes)}")
+    return lines

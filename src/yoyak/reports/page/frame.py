@@ -1,0 +1,121 @@
+"""The skeleton of a page: head, navigation, sections, viewer of rows, and the scripts, all in one file."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from yoyak.reports.page.markup import data_script, escape
+from yoyak.reports.page.rows import RowPool
+from yoyak.system.atomic import atomic_file
+
+Language = Literal["ko", "en"]
+# Nothing is loaded from anywhere, whatever a text of the page contains.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; font-src data:; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+WORDS: dict[str, dict[Language, str]] = {
+    "skip": {"en": "Skip to the content", "ko": "본문으로 건너뛰기"},
+    "contents": {"en": "Contents", "ko": "차례"},
+    "summary": {"en": "Summary", "ko": "요약"},
+    "dialogue": {"en": "Dialogue", "ko": "대화"},
+    "close": {"en": "Close", "ko": "닫기"},
+    "examples": {"en": "{count} of these rows:", "ko": "그중 {count}행:"},
+    "no_rows": {"en": "no row to show", "ko": "보여 줄 행이 없습니다"},
+    "no_script": {
+        "en": "Charts and rows need JavaScript. The tables have the same numbers.",
+        "ko": "차트와 행 보기는 JavaScript가 필요합니다. 같은 숫자가 표에 있습니다.",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: id, title (text), a remark below the title (text), and its HTML."""
+
+    name: str
+    title: str
+    html: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole page.
+
+    Attributes:
+        title, lead: of the page, as text.
+        language: of all texts.
+        sections: in their order; the navigation lists them.
+        rows: the rows that charts refer to.
+        footer: text.
+    """
+
+    title: str
+    lead: str
+    language: Language
+    sections: Sequence[Section]
+    rows: RowPool = field(default_factory=RowPool)
+    footer: str = ""
+
+
+def render_page(page: Page) -> str:
+    """The page as one HTML document that loads nothing."""
+    words = {key: texts[page.language] for key, texts in WORDS.items()}
+    links = "".join(f'<li><a href="#{escape(each.name)}">{escape(each.title)}</a></li>' for each in page.sections)
+    parts = [
+        f'<!doctype html><html lang="{page.language}"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(page.title)}</title><style>{_style()}</style></head><body>",
+        f'<a class="skip" href="#main">{words["skip"]}</a>',
+        f'<header><h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
+        f"<noscript><p><strong>{words['no_script']}</strong></p></noscript></header>",
+        f'<nav aria-label="{words["contents"]}"><ul>{links}</ul></nav><main id="main">',
+        *map(_section, page.sections),
+        f"</main><footer>{escape(page.footer)}</footer>{_viewer(words)}",
+        data_script("words", words),
+        data_script("rows", page.rows.rows),
+        f"<script>{_plotly()}</script><script>{_static('page.js')}</script></body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the page, whole or not at all."""
+    with atomic_file(path) as file:
+        file.write(render_page(page))
+
+
+def _section(section: Section) -> str:
+    about = f'<p class="about">{escape(section.about)}</p>' if section.about else ""
+    return f'<section id="{escape(section.name)}"><h2>{escape(section.title)}</h2>{about}{section.html}</section>'
+
+
+def _viewer(words: Mapping[str, str]) -> str:
+    return (
+        '<dialog id="viewer" aria-labelledby="viewer-title"><div class="dialog-head"><div><h3 id="viewer-title"></h3>'
+        f'<p id="viewer-detail"></p></div><button id="viewer-close" autofocus>{words["close"]}</button></div>'
+        '<div class="rows-list" id="viewer-rows"></div></dialog>'
+    )
+
+
+def _static(name: str) -> str:
+    return files("yoyak.reports.page").joinpath("static", name).read_text(encoding="utf-8")
+
+
+@cache
+def _style() -> str:
+    font = files("yoyak.reports.page").joinpath("static", "yoyak-hangul.woff2").read_bytes()
+    return _static("page.css").replace("FONT_URL", f"data:font/woff2;base64,{base64.b64encode(font).decode()}")
+
+
+@cache
+def _plotly() -> str:
+    """plotly.js, as the package plotly brings it (4.8 MB). No text in it can end the script element."""
+    script = files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8")
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
