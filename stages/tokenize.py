@@ -10,6 +10,7 @@ from yoyak.data.encoding_checks import describe_characters
 from yoyak.models.checkpoints import check_token_limits
 from yoyak.models.families.lookup import family_named
 from yoyak.models.few_shot import example_chooser, prepare_examples
+from yoyak.models.length_proposals import tokenize_advice
 from yoyak.models.length_report import describe_lengths
 from yoyak.models.portable import describe_input
 from yoyak.system.atomic import atomic_folder
@@ -59,6 +60,8 @@ def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
             print(f"{split}: {message}", flush=True)
         for message in describe_characters(counts, tokenizer):
             print(f"{split}: {message}", flush=True)
+    for line in tokenize_advice(report, lengths, limits, positions):
+        print(line, flush=True)
     write_json(metrics, report)
 
 

@@ -16,14 +16,14 @@ def _explore(args: argparse.Namespace) -> None:
 
     from yoyak.config.params import load_params
     from yoyak.config.sections import Preprocess
-    from yoyak.data.exploration.corpus import find_corpus
+    from yoyak.data.exploration.corpus import find_corpora
     from yoyak.data.exploration.scan import ScanSettings
     from yoyak.system.text_files import write_json
 
     params = load_params() if Path("params.yaml").is_file() else None
     if params is None and not args.data:
         raise YoyakError("explore: no params.yaml in this folder, so name the data: yoyak explore FOLDER")
-    corpora = [find_corpus(path, args.split or ()) for path in args.data or [Path(params.data.dir)]]  # type: ignore[union-attr]
+    corpora = find_corpora(args.data or [Path(params.data.dir)], args.split or ())  # type: ignore[union-attr]
     cleaning = params.preprocess if params else Preprocess(noise="moderate", person_tags="keep_original", max_rejected=0)
     settings = ScanSettings(cleaning, args.sample, args.seed)
 

@@ -2,14 +2,23 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from yoyak.config.sections import Tokenizer
 from yoyak.data.exploration.lengths import above, percentile
+from yoyak.models.checkpoints import largest_length
 
 ENOUGH = 99.0  # percent of the texts that a proposed length keeps whole; the longest one percent would cost most of the memory
 STEP = 8  # lengths that are a multiple of 8 are faster on a GPU
 SHOWN = (95.0, 99.0, 100.0)  # percentiles
+# What metrics/tokenize.json calls the texts, the param that limits them, and their name in messages.
+TEXTS = {
+    "dialogue": ("max_input_length", "dialogues"),
+    "prompt": ("max_input_length", "prompts"),
+    "summary": ("max_target_length", "summaries"),
+}
 
 
 def proposed_length(needed: float, largest: int | None) -> int:
@@ -70,6 +79,26 @@ class LengthProposal:
         return f"tokenizer.{self.param} {self.value:,} {cut} {self.texts}; {needs}{limit}"
 
 
+def propose_lengths(
+    lengths: Mapping[str, Sequence[int]], settings: Tokenizer, limits: Mapping[str, int], positions: int | None
+) -> list[LengthProposal]:
+    """A proposal for each kind of text that there is.
+
+    Args:
+        lengths: for each kind of TEXTS the lengths in tokens before cutting.
+        settings: section tokenizer of params.yaml.
+        limits: of `Family.token_limits`.
+        positions: of the model (`checkpoints.check_token_limits`).
+    """
+    proposals = []
+    for kind, (param, texts) in TEXTS.items():
+        if lengths.get(kind):
+            value = getattr(settings, param)
+            largest = largest_length(param, value, limits, positions)
+            proposals.append(LengthProposal.from_lengths(param, value, texts, lengths[kind], largest))
+    return proposals
+
+
 def describe_proposals(proposals: Iterable[LengthProposal], *, max_new_tokens: int) -> list[str]:
     """A sentence for each length, and the command that sets better values, if there are any.
 
@@ -84,4 +113,32 @@ def describe_proposals(proposals: Iterable[LengthProposal], *, max_new_tokens: i
         changes.append(f"-S generation.max_new_tokens={targets[0]}")
     if changes:
         lines.append(f"to cut at most {100 - ENOUGH:g} %, or as little as the model allows: dvc exp run {' '.join(changes)}")
+    return lines
+
+
+def tokenize_advice(
+    report: Mapping[str, Mapping[str, Any]], settings: Tokenizer, limits: Mapping[str, int], positions: int | None
+) -> list[str]:
+    """A command for each length that cuts more than 100 - ENOUGH percent, from the content of metrics/tokenize.json.
+
+    The file has the 95th percentile and the longest text of each split. The longest of all splits counts.
+    """
+    lines = []
+    for kind, (param, texts) in TEXTS.items():
+        splits = [counts for counts in report.values() if kind in counts]
+        rows, cut = sum(each["rows"] for each in splits), sum(each[kind]["truncated"] for each in splits)
+        value = getattr(settings, param)
+        if cut <= rows * (100 - ENOUGH) / 100:
+            continue
+        largest = largest_length(param, value, limits, positions)
+        most, longest = (max(each[kind][name] for each in splits) for name in ("tokens_p95", "tokens_max"))
+        proposal = proposed_length(longest, largest)
+        if proposal <= value:
+            lines.append(f"tokenizer.{param} {value:,} is all that the model allows, and cuts {cut:,} of {rows:,} {texts}")
+            continue
+        rest = "" if largest is None or longest <= largest else f" (the model allows no more; {longest:,} would keep all)"
+        lines.append(
+            f"tokenizer.{param} {value:,} cuts {cut:,} of {rows:,} {texts} ({cut / rows:.1%}); 95 % need at most {most:,} "
+            f"tokens. To keep more: dvc exp run -S tokenizer.{param}={proposal}{rest}"
+        )
     return lines

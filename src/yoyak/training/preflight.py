@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.metadata
-import itertools
 import os
 from collections import deque
 from collections.abc import Callable
@@ -10,13 +9,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from yoyak.augmentation.report import describe_plan
 from yoyak.config.sections import Params
 from yoyak.config.uncommitted import uncommitted_note
-from yoyak.data import collation, tokenized_data
+from yoyak.data import collation
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
@@ -24,12 +22,12 @@ from yoyak.inference.endpoint import client
 from yoyak.models import checkpoints
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.families.lookup import family_named
-from yoyak.models.length_report import describe_lengths
 from yoyak.system import hardware
 from yoyak.system.csv_files import read_csv
 from yoyak.system.dvc_paths import check_dvc_paths
 from yoyak.system.errors import YoyakError
 from yoyak.training import memory_checks
+from yoyak.training.length_check import describe_data_lengths
 from yoyak.training.trackers import lookup
 
 PACKAGES = (
@@ -47,9 +45,6 @@ PACKAGES = (
     "rouge-score",
     "python-mecab-ko",
 )
-
-
-LENGTH_ROWS = 1000  # of each split; enough to see what the limits cut
 
 
 @dataclass
@@ -147,27 +142,9 @@ def check_checkpoint(subject: Subject) -> str:
 
 
 def check_lengths(subject: Subject) -> str:
-    """Encodes the first rows of each split as the pipeline does, and says what the limits leave out."""
-    params, setup = subject.params, _loaded(subject)
-    cleaner = SplitCleaner(params.data, params.preprocess)
-    rows = {split: list(itertools.islice(cleaner.clean(split), LENGTH_ROWS)) for split in cleaner.paths}
-    encoders = subject.family.batch_encoders(setup.tokenizer, params, rows["test"])
-    limits = subject.family.token_limits(params.tokenizer, params.generation)
+    setup = _loaded(subject)
     positions = getattr(setup.model.config, "max_position_embeddings", None)
-    found = []
-    for split, split_rows in rows.items():
-        names = [name for name in ("fname", "dialogue", "summary", "topic") if name in split_rows[0]]
-        columns = encoders[split]({name: [row[name] for row in split_rows] for name in names})
-        arrays = {name: np.array(cells) for name, cells in columns.items() if name.startswith("_")}
-        counts = {"rows": len(columns["fname"])} | tokenized_data.count_tokens(arrays)
-        found += [
-            f"{split}: {sentence}"
-            for sentence in describe_lengths(
-                counts, lengths=params.tokenizer, limits=limits, positions=positions, for_training=split == "train"
-            )
-        ]
-    heading = f"the first {LENGTH_ROWS:,} rows of each split"
-    return "\n        ".join([heading, *found]) if found else f"{heading} fit"
+    return describe_data_lengths(subject.params, subject.family, setup.tokenizer, positions)
 
 
 def check_precision(subject: Subject) -> str:

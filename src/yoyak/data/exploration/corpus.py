@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yoyak.system.csv_files import CsvNotes, Row, read_csv
@@ -34,6 +34,14 @@ class Corpus:
         return any(_SUMMARY.fullmatch(name) and (split != "test" or cell.strip()) for name, cell in first.cells.items())
 
 
+def find_corpora(paths: Sequence[Path], splits: Sequence[str] = ()) -> list[Corpus]:
+    """The corpora at several paths (`find_corpus`), with a name for each: the last part of its path, if that is different."""
+    corpora = [find_corpus(path, splits) for path in paths]
+    if len({corpus.name for corpus in corpora}) == len(corpora):
+        return corpora
+    return [replace(corpus, name=str(path)) for corpus, path in zip(corpora, paths, strict=True)]
+
+
 def find_corpus(path: Path, splits: Sequence[str] = ()) -> Corpus:
     """The corpus at `path`.
 
@@ -57,4 +65,4 @@ def find_corpus(path: Path, splits: Sequence[str] = ()) -> Corpus:
         )
     if not files:
         raise YoyakError(f"{path}: no train.csv, dev.csv or test.csv; `yoyak import` makes them from other formats")
-    return Corpus(str(path), {split: file for split, file in files.items() if not splits or split in splits})
+    return Corpus(path.resolve().name, {split: file for split, file in files.items() if not splits or split in splits})

@@ -17,7 +17,7 @@ WHOLE_NUMBERS = ("dialogue_morphemes", "summary_morphemes", "dialogue_tokens", "
 RATIOS = ("coverage", "density", "compression")
 TALLIES = ("tags", "summary_tags", "masks", "dirt", "rejected")
 REPEATS = ("same_split", "other_split", "near_other_split")
-REPEATED_SUMMARIES = 12
+REPEATED_SUMMARIES, TOPICS = 12, 15  # bars
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _topics(series: Sequence[Series]) -> Figure:
         found = [row.record for each in series for row in each.rows if row.record.topic == topic]
         return found[:EXAMPLES]
 
-    return bars("topics", [(each.name, each.scan.topics, each.scan.usable) for each in series], rows_of=rows_of)
+    return bars("topics", [(each.name, each.scan.topics, each.scan.usable) for each in series], most=TOPICS, rows_of=rows_of)
 
 
 def _repeats(scans: Sequence[CorpusScan], rows: Sequence[Sequence[SampledRow]]) -> Figure:

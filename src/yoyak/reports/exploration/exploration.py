@@ -100,8 +100,6 @@ def explore(
         if len(scans) == 1
         else [Series(each.corpus.name, each.whole()) for each in scans]
     )
-    if len(scans) == 2 and series[0].name == series[1].name:
-        series[1].name += " (2)"
     for each in series:
         each.rows = measure_rows(list(each.scan.sample), progress=measured)
     tokens = add_tokens([row for each in series for row in each.rows], params) if params else None

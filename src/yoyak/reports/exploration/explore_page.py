@@ -6,7 +6,8 @@ from pathlib import Path
 from yoyak.reports.exploration.cloud import cloud_svg
 from yoyak.reports.exploration.exploration import Exploration
 from yoyak.reports.exploration.figures import Figure
-from yoyak.reports.exploration.overview import number, overview_html, share
+from yoyak.reports.exploration.numbers import number, share
+from yoyak.reports.exploration.overview import overview_html
 from yoyak.reports.exploration.terms import Term
 from yoyak.reports.exploration.texts import heading, label, text
 from yoyak.reports.page.charts import Chart, ChartBar, Mark, chart_html, rows_button, series_heads
@@ -37,7 +38,7 @@ CUT_VALUES = {
     "dialogue_tokens": (256, 512, 768, 1024, 1536, 2048),
     "summary_tokens": (64, 100, 128, 200, 256, 384, 512),
 }
-MAX_LABEL = 60  # characters of a label; a repeated summary is longer
+MAX_LABEL = 48  # characters of a label; a repeated summary is longer
 
 
 def write_explore_page(path: Path, found: Exploration, language: Language) -> None:

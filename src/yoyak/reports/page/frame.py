@@ -24,7 +24,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "summary": {"en": "Summary", "ko": "요약"},
     "dialogue": {"en": "Dialogue", "ko": "대화"},
     "close": {"en": "Close", "ko": "닫기"},
-    "examples": {"en": "{count} of these rows:", "ko": "그중 {count}행:"},
+    "examples": {"en": "{count} of these rows", "ko": "그중 {count}행"},
     "no_rows": {"en": "no row to show", "ko": "보여 줄 행이 없습니다"},
     "no_script": {
         "en": "Charts and rows need JavaScript. The tables have the same numbers.",

@@ -94,7 +94,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: color("--text") },
       margin: { l: 52, r: 12, t: 26, b: 44 }, bargap: across ? 0.28 : 0.08, barmode: "group", showlegend: chart.series.length > 1,
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, hoverlabel: { font: { family: getComputedStyle(document.body).fontFamily } },
-      height: across ? Math.max(220, 90 + chart.bars.length * (chart.series.length > 1 ? 12 * chart.series.length + 10 : 26)) : (isNarrow() ? 260 : 330),
+      height: across ? Math.max(170, 90 + chart.bars.length * (chart.series.length > 1 ? 12 * chart.series.length + 10 : 26)) : (isNarrow() ? 260 : 330),
       xaxis: across ? values : labels, yaxis: across ? labels : values, shapes: [], annotations: [],
     };
     const most = Math.max(...chart.bars.flatMap((bar) => bar.values), 0);
