@@ -29,9 +29,9 @@ def ready(values: dict[str, Any], tiny: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def report(values: dict[str, Any], capsys: pytest.CaptureFixture[str], *, step: bool = True) -> tuple[bool, dict[str, str]]:
-    """Whether all passed, and each check's line by its name."""
+    """Whether all passed, and each check's first line by its name."""
     passed = preflight.run_checks(parse_params(values, source="test"), step=step)
-    lines = [line for line in capsys.readouterr().out.split("\n") if line]
+    lines = [line for line in capsys.readouterr().out.split("\n") if line and not line.startswith(" ")]  # without details
     return passed, {line[6:].split(":")[0]: line for line in lines}
 
 
@@ -59,6 +59,8 @@ def test_texts_that_are_too_long_are_told_with_the_value_that_keeps_all(
     assert "tokenizer.max_input_length (40 tokens)" in dialogues and "left out from the middle" in dialogues
     assert "of 4 summaries" in summaries and "tokenizer.max_target_length (8 tokens) and lose their end" in summaries
     assert dialogues.endswith("would keep all; the model allows up to 256")
+    assert "tokenizer.max_target_length 8 cuts" in found and "95 % need" in found
+    assert "dvc exp run -S tokenizer.max_input_length=" in found and "-S generation.max_new_tokens=" in found
     assert "test: " in found and "of 2 summaries" not in found.partition("test: ")[2]
 
 
