@@ -1,5 +1,7 @@
 """Proposals for the two lengths, by hand."""
 
+from typing import Any
+
 from yoyak.config.sections import Tokenizer
 from yoyak.models.length_proposals import LengthProposal, describe_proposals, propose_lengths, proposed_length, tokenize_advice
 
@@ -41,7 +43,7 @@ def test_the_command_can_be_pasted_and_raises_what_the_model_may_write() -> None
 
 def test_tokenize_says_what_to_set_from_its_metrics() -> None:
     summary = {"truncated": 30, "tokens_p95": 350, "tokens_max": 640}
-    report = {"train": {"rows": 100, "summary": summary}, "test": {"rows": 100}}
+    report: dict[str, dict[str, Any]] = {"train": {"rows": 100, "summary": summary}, "test": {"rows": 100}}
     (line,) = tokenize_advice(report, SETTINGS, LIMITS, 1024)
     assert "cuts 30 of 100 summaries (30.0%); 95 % need at most 350 tokens" in line
     assert line.endswith("dvc exp run -S tokenizer.max_target_length=640")

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,9 +30,9 @@ def ready(values: dict[str, Any], tiny: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def report(values: dict[str, Any], capsys: pytest.CaptureFixture[str], *, step: bool = True) -> tuple[bool, dict[str, str]]:
-    """Whether all passed, and each check's first line by its name."""
+    """Whether all passed, and each check's lines by its name."""
     passed = preflight.run_checks(parse_params(values, source="test"), step=step)
-    lines = [line for line in capsys.readouterr().out.split("\n") if line and not line.startswith(" ")]  # without details
+    lines = re.split(r"\n(?=ok |FAIL )", capsys.readouterr().out.rstrip("\n"))
     return passed, {line[6:].split(":")[0]: line for line in lines}
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,8 @@ def test_hostile_texts_are_inert_and_arrive_whole() -> None:
     assert not [tag for tag, _ in found.tags if tag == "img"]
     assert [attributes for tag, attributes in found.tags if tag == "script" and "type" not in attributes] == [{}, {}]
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
-    (row,) = found.json["rows"]  # type: ignore[misc]
+    rows: Any = found.json["rows"]
+    (row,) = rows
     assert row["dialogue"] == f"#Person1#: {HOSTILE}".replace("\ud800", "?")
     assert found.json["chart-one"]["bars"][0]["rows"] == [[0, HOSTILE.replace("\ud800", "?")]]  # type: ignore[index]
     assert "alert(1)" not in re.sub(r"(&lt;|\\u003c)/?script(&gt;|\\u003e)alert\(1\)", "", page)
