@@ -106,6 +106,7 @@ def record(place: tuple[dict[str, Any], Path], patch: pytest.MonkeyPatch, nllb: 
     return spies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_key_changes_what_is_called(values: dict[str, Any], tmp_path: Path, nllb: str, name: str) -> None:
     value, called, argument, expected = CHANGES[name]

@@ -222,6 +222,34 @@ def knobs_of(family: str) -> dict[str, Knob]:
     }
 
 
+TEXT_MODELS: dict[str, Any] = {
+    "back_translation.rate": 1.0,
+    "back_translation.of": "summary",
+    "back_translation.by": "writer",
+    "back_translation.pivots": ["en"],
+    "synthesize.rate": 1.0,
+    "synthesize.examples": 1,
+    "pseudo_label.rate": 1.0,
+    "pseudo_label.dialogues": "HERE/other",
+    "pseudo_label.model": "HERE/other",
+    "translator.checkpoint": "hub/b",
+    "translator.revision": "b2",
+    "translator.back_checkpoint": "hub/b",
+    "translator.back_revision": "b2",
+    "translator.korean": "ko",
+    "translator.num_beams": 1,
+    "translator.batch_size": 1,
+    "writer.source": "endpoint",
+    "writer.checkpoint": "hub/b",
+    "writer.revision": "b2",
+    "writer.quantization": "int8",
+    "writer.max_new_tokens": 7,
+    "writer.temperature": 0.5,
+    "writer.top_p": 0.5,
+    "writer.batch_size": 1,
+}
+
+
 def augment_knobs() -> dict[str, Knob]:
     """The stage has 52 train rows. Without a change it adds none."""
     tried = "augment.report.methods"
@@ -249,6 +277,8 @@ def augment_knobs() -> dict[str, Knob]:
         "filters.length_min": Knob(1, {f"{rejects}.length_low": above(0)}, base=open_filters),
         "filters.length_max": Knob(0, {f"{rejects}.length_high": above(0)}, base=open_filters),
         "filters.language": Knob(1, {f"{rejects}.other_language": above(0)}, base=open_filters),
+        # What these do is in tests/augmentation (test_model_params.py for the models): here no text model is loaded.
+        **{key: Knob(value, {}) for key, value in TEXT_MODELS.items()},
         "filters.near_duplicate": Knob(0.5, {f"{tried}.noise.rejected.near_duplicate": above(0)}, base=all_noise),
     }
     return {f"augment.{name}": knob for name, knob in knobs.items()}
@@ -366,6 +396,8 @@ def generation_knobs(family: str) -> dict[str, Knob]:
 
 def of_family(key: str) -> str | None:
     """The only family that reads a key; None if all do. `endpoint` reads the section prompt too."""
+    if key.removeprefix("augment.") in TEXT_MODELS:
+        return "text models"
     if key.startswith("model.endpoint.") or key == "prompt.mask":
         return "endpoint"
     if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.")):
