@@ -31,7 +31,7 @@ TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu1
 
 .PHONY: repro test check test-slow faults setup setup-dev docs lock audit base sample bench help FORCE
 
-repro: setup ## preprocess, tokenize, train, predict, score; then the scores beside the baselines
+repro: setup ## preprocess, augment, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
 	python -m yoyak show
 
