@@ -26,7 +26,9 @@ NO_PARAMS = {
     "model.safetensors",
     "model.generate",
     "tokenizer.json",
-}  # the first is an example of a wrong name
+    "prompt.augmentation",
+    "augment.NAME",
+}  # an example of a wrong name, files, a method, the old name of a key, a placeholder
 
 
 def text_of(document: str) -> str:
