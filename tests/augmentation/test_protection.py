@@ -27,6 +27,13 @@ def test_other_forms_of_a_placeholder_are_known(written: str) -> None:
     assert placeholders.normalize(written) == "Person2 asks Code1"
 
 
+def test_particles_agree_with_the_tags_that_come_back() -> None:
+    placeholders = Placeholders()
+    placeholders.protect("#Person1# #Person2# &name1&")
+    written = "Person1는 Person2이 Person1을 Person2으로 Code1은 부른다."
+    assert placeholders.restore(written) == "#Person1#은 #Person2#가 #Person1#을 #Person2#로 &name1&은 부른다."
+
+
 def test_words_of_the_text_are_no_placeholders() -> None:
     placeholders = Placeholders()
     assert placeholders.protect("사람 2명과 바코드 1개, #Person1#") == "사람 2명과 바코드 1개, Person1"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from yoyak.data.dialogue import SPEAKER_TAG, TAG, BadDialogueError, parse
 from yoyak.data.masks import MASKS
+from yoyak.data.particles import AGREEING, agree
 
 PROTECTED = re.compile(rf"{TAG.pattern}|{MASKS.pattern}")
 # Translators write the words of a placeholder also in Korean or with an ending of the pivot language ("Persona 1").
@@ -73,12 +74,18 @@ class Placeholders:
         return _PLACEHOLDER.sub(lambda match: name if (name := _canonical(match)) in self.originals else match[0], written)
 
     def restore(self, text: str) -> str:
-        """The text with tags and masks in place of the placeholders."""
+        """The text with tags and masks in place of the placeholders. Particles agree with the tags: 일은, 이는."""
         text = self.normalize(text)
         names = sorted(self.originals, key=len, reverse=True)
         if not names:
             return text
-        return re.sub(rf"(?:{'|'.join(names)})(?![0-9])", lambda match: self.originals[match[0]], text)
+        pattern = rf"({'|'.join(names)})(?![0-9])({AGREEING.pattern})?"
+        return re.sub(pattern, lambda match: self._tag(match[1], match[2] or ""), text)
+
+    def _tag(self, placeholder: str, particle: str) -> str:
+        tag = self.originals[placeholder]
+        speaker = SPEAKER_TAG.fullmatch(tag)
+        return f"#Person{speaker[1]}#{agree(speaker[1], particle)}" if speaker else tag + particle
 
 
 def _canonical(match: re.Match[str]) -> str:
