@@ -93,3 +93,13 @@ def test_without_room_for_the_dialogue_it_loses_turns_and_all_examples() -> None
     prompt = fit_prompt(DIALOGUES[3], chooser().choose(DIALOGUES[3]), encode=encode, max_length=70, truncation="middle")
     assert (prompt.examples, prompt.examples_left_out) == (0, 2)
     assert prompt.turns_left_out > 0 and len(prompt.ids) <= 70
+
+
+@pytest.mark.parametrize("choice", ["similar", "fixed"])
+def test_the_source_of_an_added_dialogue_is_no_example_for_it(choice: str) -> None:
+    added = DIALOGUES[6].replace("놓쳤어", "넣쳤어")
+    every = chooser(len(TRAIN) - 1, choice)
+    every.add_copy(added, source=DIALOGUES[6])
+    chosen = [example.dialogue for example in every.choose(added)]
+    assert len(chosen) == len(TRAIN) - 1 and DIALOGUES[6] not in chosen
+    assert DIALOGUES[6] in [example.dialogue for example in every.choose(DIALOGUES[0])]

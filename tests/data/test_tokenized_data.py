@@ -214,3 +214,25 @@ def test_prediction_and_training_encode_dialogues_the_same_way(tiny_tokenizer: A
 def test_every_split_has_an_encoder(tiny_tokenizer: Any) -> None:
     encoders = batch_encoders("kobart", tiny_tokenizer, length_limits(), PROMPT)
     assert set(encoders) == {"train", "dev", "test"}
+
+
+def test_added_rows_follow_those_of_train_and_are_counted(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    added = [row | {"fname": f"{row['fname']}+noise", "source": row["fname"], "method": "noise"} for row in rows()[:3]]
+    paths = {split: tmp_path / f"{split}.jsonl" for split in ("train", "dev")}
+    for path in paths.values():
+        write_jsonl(path, rows())
+    write_jsonl(tmp_path / "added.jsonl", added)
+    write_jsonl(tmp_path / "none.jsonl", [])
+    encoders = batch_encoders("kobart", tiny_tokenizer, length_limits(), PROMPT)
+    counts = {}
+    for name in ("added", "none"):
+        more = tmp_path / f"{name}.jsonl"
+        counts[name] = tokenized_data.encode_files(paths, tmp_path / f"out-{name}", encoders, workers=1, added=more)
+    splits = tokenized_data.load_tokenized(tmp_path / "out-added")
+    assert list(splits["train"]["fname"]) == [row["fname"] for row in [*rows(), *added]]
+    assert splits["train"]["input_ids"][8:] == splits["train"]["input_ids"][:3]
+    assert [counts["added"][split].get("added") for split in ("train", "dev")] == [3, None]
+    assert counts["none"] == tokenized_data.encode_files(paths, tmp_path / "out", encoders, workers=1)
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (tmp_path / "out-none" / path.relative_to(tmp_path / "out")).read_bytes()

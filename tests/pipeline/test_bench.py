@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench import contest, data, kobart, qlora, scoring, search, shape, startup, table
+from bench import augmentation, contest, data, kobart, qlora, scoring, search, shape, startup, table
 from tests.conftest import ROOT
+from yoyak.system.text_files import write_json
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +133,25 @@ def test_searches_run_and_their_overhead_is_measured(tmp_path: Path, monkeypatch
 def test_data_writes_as_many_rows_as_asked(tmp_path: Path) -> None:
     data.write_csv(tmp_path / "sample", 3000)
     assert (tmp_path / "sample/train.csv").read_text(encoding="utf-8").count("\ntrain_") == 3000
+
+
+def test_the_table_of_augmentation_compares_with_the_first_methods(tmp_path: Path) -> None:
+    assert augmentation.changes_of("none") == {}
+    assert augmentation.changes_of("noise=2+speaker_swap") == {"augment.noise.rate": 2.0, "augment.speaker_swap.rate": 1.0}
+    runs: dict[str, list[Path]] = {}
+    for name, gain in (("none", 0), ("noise", 10)):
+        for seed in (1, 2):
+            folder = tmp_path / f"{name}-{seed}"
+            folder.mkdir()
+            runs.setdefault(name, []).append(folder)
+            scores = [f"{row % 7 + gain + seed},{row % 5}" for row in range(60)]
+            (folder / "per_dialogue.csv").write_text("\n".join(["rouge_sum,content_sum", *scores, ""]), encoding="utf-8")
+            write_json(folder / "run.json", {"rows": 60, "added": gain, "steps": 30})
+    result = augmentation.compared(runs)
+    first, second = result["none"]["rouge_sum"]["seeds"]
+    assert second - first == pytest.approx(1) and result["none"]["rouge_sum"]["mean"] == pytest.approx((first + second) / 2)
+    test = result["noise"]["rouge_sum"]["against"]
+    assert test["difference"] == pytest.approx(10) and test["verdict"] == "better"
+    assert result["noise"]["content_sum"]["against"]["verdict"] == "no difference shown"
+    table = augmentation.markdown(result, heading="sample")
+    assert "| noise | 60 + 10 | 30 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
