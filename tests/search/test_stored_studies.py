@@ -80,10 +80,10 @@ def test_a_study_of_version_0_1_continues(root: Path, clone: type[FakeClone]) ->
     assert git(root, "rev-parse", "refs/yoyak/s") == opened.snapshot.tree
 
 
-def test_a_new_study_is_stored_as_in_version_0_1(root: Path, clone: type[FakeClone]) -> None:
+def test_a_new_study_is_stored_as_in_version_0_1_with_the_scores_of_each_dialogue(root: Path, clone: type[FakeClone]) -> None:
     plan = plan_of({BEAMS: {"low": 1, "high": 8}, LENGTH: {"low": 0.5, "high": 2.0}}, trials=5)
     opened = run(root, plan)
     attributes = opened.study.user_attrs
     assert json.loads(json.dumps(attributes["plan"])) == PLAN
     assert set(attributes) == {"fixed", "plan", "start"} and set(attributes["start"]) == {"commit", "tree"}
-    assert set(trials(opened)[0].user_attrs) == {"worker", "changes", "experiments", "scores", "stages"}
+    assert set(trials(opened)[0].user_attrs) == {"worker", "changes", "experiments", "scores", "row_scores", "stages"}

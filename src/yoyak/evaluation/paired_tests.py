@@ -170,14 +170,29 @@ def approximate_randomization(differences: Values, *, samples: int, seed: int) -
         samples: number of random assignments.
         seed: of the assignments.
     """
+    return approximate_randomizations(differences[:, None], samples=samples, seed=seed)[0]
+
+
+def approximate_randomizations(differences: Values, *, samples: int, seed: int) -> list[float]:
+    """As `approximate_randomization`, of several systems at once, with the same assignments for all.
+
+    Args:
+        differences: (rows, systems).
+        samples: number of random assignments.
+        seed: of the assignments.
+
+    Returns:
+        The p-value of each system.
+    """
     generator = np.random.default_rng(seed)
-    at_a_time = max(1, _CHUNK // len(differences))
-    means = np.empty(samples)
+    rows, systems = differences.shape
+    at_a_time = max(1, _CHUNK // rows)
+    means = np.empty((samples, systems))
     for start in range(0, samples, at_a_time):
         count = min(at_a_time, samples - start)
-        signs = generator.integers(0, 2, (count, len(differences)), dtype=np.int8) * 2.0 - 1.0
-        means[start : start + count] = signs @ differences / len(differences)
-    return _p_value(means, float(differences.mean()))
+        signs = generator.integers(0, 2, (count, rows), dtype=np.int8) * 2.0 - 1.0
+        means[start : start + count] = signs @ differences / rows
+    return [_p_value(means[:, system], float(differences[:, system].mean())) for system in range(systems)]
 
 
 def _p_value(by_chance: Values, seen: float) -> float:

@@ -13,11 +13,13 @@ from yoyak.search import family_rules
 from yoyak.search.base_params import get_value, nest
 from yoyak.search.constraints import invalid_params, violated_constraint
 from yoyak.search.experiments import ExperimentClone, ExperimentOutcome
+from yoyak.search.objectives import ROW_COLUMNS
 from yoyak.search.progress import Progress, print_line
+from yoyak.search.results import evenly_spaced
 from yoyak.search.running_trials import RunningTrials
 from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trial_environment import trial_environment
-from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, SCORES, STAGES, trial_id, trial_label
+from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, ROW_SCORES, SCORES, STAGES, trial_id, trial_label
 from yoyak.search.workers import SEARCH_FOLDER, Worker
 
 MAX_KILLS = 3  # A run that is killed so often fails: its params may be the cause (memory).
@@ -76,6 +78,8 @@ class TrialRunner:
         changes = trial.user_attrs[CHANGES]
         names: list[str] = []
         scores: list[dict[str, Any]] = []
+        row_scores: list[list[float]] = []
+        column = ROW_COLUMNS.get(self.opened.plan.objectives[0])
         values: list[list[float]] = []
         stages: list[str] = []
         for suffix, seed_change in self._seed_changes():
@@ -94,9 +98,13 @@ class TrialRunner:
                 self._report_cached_curve(trial, clone)
             names.append(name)
             scores.append(clone.scores())
+            if column:
+                row_scores.append(evenly_spaced(clone.row_scores(column)))
             values.append([self._measure(objective, scores[-1], clone, changes) for objective in self.opened.plan.objectives])
         trial.set_user_attr(EXPERIMENTS, names)
         trial.set_user_attr(SCORES, scores)
+        if column:
+            trial.set_user_attr(ROW_SCORES, [round(statistics.fmean(row), 4) for row in zip(*row_scores, strict=True)])
         trial.set_user_attr(STAGES, stages)
         self.running.complete(trial, [statistics.mean(column) for column in zip(*values, strict=True)])
         return True

@@ -162,6 +162,14 @@ class ExperimentClone:
         scores: dict[str, Any] = read_json(self.folder / "metrics/scores.json")
         return scores
 
+    def row_scores(self, column: str) -> list[float]:
+        """A column of metrics/per_dialogue.csv of the last run; empty if the pipeline writes no such file."""
+        path = self.folder / "metrics/per_dialogue.csv"
+        if not path.is_file():
+            return []
+        with open(path, encoding="utf-8", newline="") as file:
+            return [float(row[column]) for row in csv.DictReader(file)]
+
     def dev_curve(self, family: str, metric: str) -> dict[int, float]:
         """A metric on the dev split by epoch, of the training run whose model is here (it may come from the cache)."""
         path = self.folder / "metrics/train" / family / "plots/metrics/dev" / f"{metric}.tsv"

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from yoyak.search.git_dvc import git
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, STAGES, finished_trials, trial_label
+from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, ROW_SCORES, STAGES, finished_trials, trial_label
 
 
 def print_line(line: str) -> None:
@@ -86,7 +86,8 @@ def summary_lines(opened: OpenedStudy) -> list[str]:
     lines = [f"study {opened.name}: best of {len(finished)} finished trials: {trial_label(best)}: {values}"]
     lines += [f"  {name}: {value}" for name, value in best.user_attrs[CHANGES].items()]
     if tied := tied_trials(study, plan.objectives[0]):
-        lines.append(f"  tied with the best (the difference is within ±): {', '.join(trial_label(trial) for trial in tied)}")
+        why = "the paired test shows no difference" if best.user_attrs.get(ROW_SCORES) else "the difference is within ±"
+        lines.append(f"  tied with the best ({why}): {', '.join(trial_label(trial) for trial in tied)}")
     lines.append(f"apply the best trial: {apply_command(best)}")
     if not git(opened.root, "for-each-ref", f"{opened.snapshot.experiments_ref}/{best.user_attrs[EXPERIMENTS][0]}"):
         lines.append(

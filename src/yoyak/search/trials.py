@@ -13,6 +13,7 @@ WORKER = "worker"  # name of the worker that runs it
 CHANGES = "changes"  # its changes to params.yaml, by dotted name
 EXPERIMENTS = "experiments"  # names of its DVC experiments
 SCORES = "scores"  # metrics/scores.json of each experiment
+ROW_SCORES = "row_scores"  # the objective of each dev dialogue, the mean over the experiments (`objectives.ROW_COLUMNS`)
 STAGES = "stages"  # names of the stages that ran
 PRUNED = "pruned"  # why it was pruned
 FAILED = "failed"  # why it failed
