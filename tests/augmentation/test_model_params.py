@@ -124,3 +124,33 @@ def test_a_key_changes_what_is_called(values: dict[str, Any], tmp_path: Path, nl
 def test_every_key_of_the_models_is_shown_here_or_in_the_tests_of_the_endpoint() -> None:
     keys = {key.removeprefix("augment.") for key in leaf_keys() if key.startswith(("augment.translator.", "augment.writer."))}
     assert keys - set(CHANGES) == {"writer.source"}, "text_models/test_endpoint_chat.py"
+
+
+def test_doctor_says_which_models_are_used_and_what_is_missing(values: dict[str, Any], tmp_path: Path, nllb: str) -> None:
+    from yoyak.augmentation.report import describe_plan
+    from yoyak.system.errors import YoyakError
+
+    def plan(**changes: Any) -> str:
+        return describe_plan(workspace(values, tmp_path, **changes).params)
+
+    def nothing_is_on() -> None:
+        for name in ("paraphrase", "synthesize", "back_translation", "pseudo_label"):
+            values["augment"][name]["rate"] = 0.0
+
+    assert plan(paraphrase={"rate": 1.0}, writer={"checkpoint": LLAMA}) == f"paraphrase: 1 for each train row ({LLAMA})"
+    with pytest.raises(YoyakError, match=r"^augment.writer.checkpoint: "):
+        plan(writer={"checkpoint": "/no/such"})
+    values["model"]["endpoint"] |= {"provider": "openai", "base_url": None, "model": "gpt"}
+    with pytest.raises(YoyakError, match="OPENAI_API_KEY: not set"):
+        plan(writer={"source": "endpoint"})
+    values["model"]["endpoint"] |= {"provider": "local"}
+    assert plan(synthesize={"rate": 0.5}).endswith("synthesize: 0.5 for each train row (gpt at http://localhost:8000/v1)")
+    nothing_is_on()
+    assert plan(back_translation={"rate": 1.0}, translator={"checkpoint": nllb}).endswith(f"({nllb})")
+    with pytest.raises(YoyakError, match=r"^augment.back_translation.pivots: .*'eng_Latx'; near codes: eng_Latn"):
+        plan(back_translation={"pivots": ["eng_Latx"]})
+    with pytest.raises(YoyakError, match=r"^augment.back_translation.pivots: 'xx': with `by: writer`"):
+        plan(back_translation={"by": "writer", "pivots": ["xx"]})
+    nothing_is_on()
+    with pytest.raises(YoyakError, match=r"^augment.pseudo_label.model: .*/teacher: no such folder"):
+        plan(pseudo_label={"rate": 1.0, "model": str(tmp_path / "teacher")})

@@ -11,7 +11,7 @@ from yoyak.augmentation.protection import check_dialogue, check_text
 from yoyak.augmentation.rewriting import Failed, Part, Rewriting
 from yoyak.augmentation.text_models.answers import dialogue_of, without_heading
 from yoyak.augmentation.text_models.chat import ChatModel, ask
-from yoyak.augmentation.text_models.writer import open_chat_model
+from yoyak.augmentation.text_models.writer import check_writer, open_chat_model
 from yoyak.data.dialogue import BadDialogueError, Turn, parse, to_text
 
 if TYPE_CHECKING:
@@ -43,6 +43,13 @@ class BackTranslation(Rewriting):
             places = [place for place, part in enumerate(parts) if self.pivot_of(part.task) == pivot]
             results |= dict(zip(places, one_way([parts[place] for place in places], pivot), strict=True))
         return [results[place] for place in range(len(parts))]
+
+    def check(self) -> str:
+        if self.settings.by == "translator":
+            return f"({self.translators.report()['model']})"
+        for pivot in self.settings.pivots:
+            korean_prompts.language_name(pivot)
+        return check_writer(self.workspace)
 
     def report(self) -> dict[str, Any]:
         if self.settings.by == "writer":

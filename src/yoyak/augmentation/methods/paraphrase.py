@@ -7,7 +7,7 @@ from typing import Any
 from yoyak.augmentation import korean_prompts
 from yoyak.augmentation.rewriting import Failed, Part, Rewriting
 from yoyak.augmentation.text_models.chat import ChatModel, ask
-from yoyak.augmentation.text_models.writer import open_chat_model
+from yoyak.augmentation.text_models.writer import check_writer, open_chat_model
 
 PROMPTS = {"dialogue": korean_prompts.PARAPHRASE_DIALOGUE, "summary": korean_prompts.PARAPHRASE_SUMMARY}
 
@@ -32,6 +32,9 @@ class Paraphrase(Rewriting):
             for part in parts
         ]
         return [Failed(one.fault) if one.fault else one.text for one in self.writer.answer(questions)]
+
+    def check(self) -> str:
+        return check_writer(self.workspace)
 
     def report(self) -> dict[str, Any]:
         return {"writer": self.writer.report()}  # of all methods together

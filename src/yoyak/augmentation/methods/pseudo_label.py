@@ -15,6 +15,7 @@ from yoyak.data.dialogue import BadDialogueError, copies
 from yoyak.data.near_duplicates import THRESHOLD
 from yoyak.data.raw_dialogues import prepare_dialogue
 from yoyak.system.invisible import is_blank
+from yoyak.system.text_files import counted
 
 if TYPE_CHECKING:
     from yoyak.augmentation.teacher import Teacher
@@ -94,6 +95,10 @@ class PseudoLabel(Method):
             return Refusal("same_dialogue")
         self._drawn.add(dialogue)
         return _Prepared(dialogue, {"dialogue": read, "topic": source["topic"]})
+
+    def check(self) -> str:
+        _ = self.teacher
+        return f"({self.settings.model}; {counted(len(read_unlabelled(Path(self.settings.dialogues))), 'dialogue')})"
 
     def report(self) -> dict[str, Any]:
         return {"model": self.settings.model, "fingerprint": self.teacher.fingerprint}

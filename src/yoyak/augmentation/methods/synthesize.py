@@ -10,7 +10,7 @@ from yoyak.augmentation.base import Candidate, FilterName, Method, Refusal, Row,
 from yoyak.augmentation.similar_rows import SimilarRows
 from yoyak.augmentation.synthetic_format import REASONS, Shape, prompt_of, read_answer
 from yoyak.augmentation.text_models.chat import ChatModel, ask
-from yoyak.augmentation.text_models.writer import open_chat_model
+from yoyak.augmentation.text_models.writer import check_writer, open_chat_model
 from yoyak.augmentation.text_models.written import FAULTS, Written
 from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.masking import Masker
@@ -88,6 +88,9 @@ class Synthesize(Method):
         for placeholder in masker.originals:
             masked = masked.replace(placeholder, re.sub(r"[0-9]+", "", placeholder))
         return masked
+
+    def check(self) -> str:
+        return check_writer(self.workspace)
 
     def report(self) -> dict[str, Any]:
         return {"writer": self.writer.report()}  # of all methods together

@@ -21,3 +21,18 @@ def open_chat_model(workspace: Workspace) -> ChatModel:
 
     model: ChatModel = workspace.shared("writer", load)
     return model
+
+
+def check_writer(workspace: Workspace) -> str:
+    """For `yoyak doctor`: the name of the model in brackets. Nothing is loaded but a tokenizer, and nothing is sent.
+
+    Raises:
+        YoyakError: if the checkpoint is missing, not pinned or no chat model, or the key of the API is missing.
+    """
+    name = open_chat_model(workspace).name
+    if workspace.params.augment.writer.source == "local":
+        return f"({name})"
+    from yoyak.inference.endpoint.client import read_key
+
+    read_key(workspace.params.model.endpoint)
+    return f"({name} at {workspace.params.model.endpoint.url})"
