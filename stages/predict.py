@@ -10,7 +10,7 @@ from yoyak.system.debug_note import debug_report
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
-from yoyak.system.text_files import read_jsonl, write_json
+from yoyak.system.text_files import read_jsonl, write_json, write_jsonl
 
 SECTIONS = ("model", "preprocess", "tokenizer", "prompt", "generation", "hardware", "search")
 
@@ -26,7 +26,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.data.prompts import uses_topic
     from yoyak.data.speaker_maps import NameRestorer
     from yoyak.inference.decoding import describe_decoding
-    from yoyak.inference.outputs import count_faults, describe_faults
+    from yoyak.inference.outputs import candidate_rows, count_faults, describe_faults
     from yoyak.inference.postprocessing import decide
     from yoyak.inference.summarizer import Summarizer
     from yoyak.system.resumable import BatchStore, work_folder
@@ -59,6 +59,9 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             if report[split]["empty"] == len(texts):
                 raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
             write_summaries(folder / f"{split}.csv", split_rows, texts)
+            if settings.consensus.candidates > 1:
+                candidates = candidate_rows(split_rows, outputs[split], summarizer.restore_tags)
+                write_jsonl(folder / f"{split}.candidates.jsonl", candidates)
             if split == "test":
                 write_summaries(folder / "submission.csv", split_rows, restored.restore(texts) if restored else texts)
             print(f"{split}: {describe_faults(report[split])}", flush=True)

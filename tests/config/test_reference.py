@@ -6,9 +6,10 @@ from typing import get_args
 
 import pytest
 
+from yoyak.config.generation_section import BackendName
 from yoyak.config.params import leaf_keys
 from yoyak.config.reference import parameter_reference, section_reference
-from yoyak.config.sections import BackendName, FamilyName
+from yoyak.config.sections import FamilyName
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = {entry.name: entry for entry in parameter_reference()}

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from tests.conftest import DIALOGUES, SUMMARIES, generate_with_transformers
-from yoyak.config.sections import Generation, Script
+from yoyak.config.generation_section import Generation, Script
 from yoyak.data.dialogue import LISTED_TAGS, without_tags
 from yoyak.evaluation import foreign_letters
 from yoyak.inference import blocked_scripts

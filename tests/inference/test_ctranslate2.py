@@ -30,8 +30,8 @@ from transformers import (
 )
 
 from tests.conftest import DIALOGUES, ROOT
+from yoyak.config.generation_section import Generation
 from yoyak.config.params import load_params
-from yoyak.config.sections import Generation
 from yoyak.data import pair_encoding
 from yoyak.inference import backend_choice, decoding, outputs
 from yoyak.inference.backends.ctranslate2 import (

@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.data import pair_encoding
 from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.inference import blocked_scripts, decoding
@@ -43,6 +43,7 @@ GREEDY: dict[str, Any] = {
     "long_dialogues": "truncate",
     "window_overlap": 2,
     "window_merge": "turns",
+    "consensus": {"candidates": 1, "source": "samples", "utility": "rouge"},
     "restore_speakers": False,
 }
 
@@ -143,6 +144,7 @@ KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "early_stopping": ("never", {"num_beams": 2}),
 }
 KEYS_OF_YOYAK = {
+    "consensus",
     *("blocked_scripts", "seed", "batch_size", "backend", "postprocess"),
     *("long_dialogues", "window_overlap", "window_merge", "restore_speakers"),
 }

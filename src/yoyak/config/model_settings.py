@@ -6,8 +6,9 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from yoyak.config.fields import NonEmpty, Section
+from yoyak.config.generation_section import Generation
 from yoyak.config.moved_keys import without_old_keys
-from yoyak.config.sections import FamilyName, Generation, Hardware, Params, Preprocess, Prompt, Tokenizer
+from yoyak.config.sections import FamilyName, Hardware, Params, Preprocess, Prompt, Tokenizer
 from yoyak.config.validation import validate
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, write_json

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-from yoyak.config.sections import Script
+from yoyak.config.generation_section import Script
 from yoyak.data.dialogue import TAG
 
 # Letters by Unicode block. "other" is every letter that is in none of these and is not Hangul.

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from yoyak.config.sections import BackendName, Generation
+from yoyak.config.generation_section import BackendName, Generation
 from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import bootstrap, rouge
 from yoyak.evaluation.morphemes import Morphemes

@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from yoyak.config.sections import Script
+from yoyak.config.generation_section import Script
 from yoyak.data.dialogue import LISTED_TAGS, TAG
 from yoyak.evaluation.foreign_letters import script_pattern
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Output
 from yoyak.system.resumable import BatchStore
@@ -70,6 +70,9 @@ def describe_decoding(settings: Generation, *, backend: str, unread: tuple[str, 
     values = settings.model_dump(exclude={*not_decoding, "seed", "temperature", "top_p", "top_k"})
     if settings.long_dialogues == "truncate":
         values = {name: value for name, value in values.items() if name not in WINDOW_PARAMS}
+    consensus = values.pop("consensus")
+    if settings.consensus.candidates > 1:
+        values |= {f"consensus.{name}": value for name, value in consensus.items()}
     values["blocked_scripts"] = "+".join(settings.blocked_scripts) or "none"
     if settings.do_sample:
         values |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.data.person_tags import PersonTags, speaker_pattern
 from yoyak.data.truncation import EncodedDialogue
 from yoyak.data.windows import Window, split_into_windows, split_long_turns

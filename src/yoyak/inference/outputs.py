@@ -1,15 +1,29 @@
 """Generated texts: decoding token ids, how a text ended, artefacts, and counts that show a broken model."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.dialogue import copies
 from yoyak.evaluation.foreign_letters import count_foreign_letters
 from yoyak.system.invisible import is_blank
+
+
+class Candidate(NamedTuple):
+    """A text that was considered for a summary (`inference.consensus`).
+
+    Attributes:
+        text: the text.
+        weight: its share of the weight of all candidates.
+        utility: how well it agrees with all candidates, from 0 to 100.
+    """
+
+    text: str
+    weight: float
+    utility: float
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,7 @@ class Output:
     hit_limit: bool  # generation stopped at max_new_tokens, not at an end-of-text token
     broken: bool = False  # it had bytes that form no character; they are removed from `text`
     artefacts: tuple[str, ...] = ()  # kinds that post-processing removed from `text`
+    candidates: tuple[Candidate, ...] = ()  # of a consensus, with `text` as it was before post-processing
 
 
 def decode_tokens(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -92,3 +107,27 @@ def describe_faults(counts: Mapping[str, Any]) -> str:
         f"{counts['rows']} summaries, {counts['distinct']} distinct, {counts['mean_characters']:.0f} characters on average; "
         + (", ".join(found) or "no faults")
     )
+
+
+def candidate_rows(
+    rows: Sequence[Mapping[str, str]], outputs: Sequence[Output], restore_tags: Callable[[Sequence[str]], list[str]]
+) -> Iterator[dict[str, Any]]:
+    """For each dialogue its fname, and the text, weight and utility of each candidate, the chosen one marked.
+
+    Args:
+        rows: with fname.
+        outputs: of the same rows.
+        restore_tags: puts the data's speaker tags into texts.
+    """
+    for row, output in zip(rows, outputs, strict=True):
+        candidates = [Candidate(*candidate) for candidate in output.candidates]  # lists, if they come from an unfinished run
+        best = max((candidate.utility for candidate in candidates), default=None)
+        chosen = next((place for place, candidate in enumerate(candidates) if candidate.utility == best), None)
+        texts = restore_tags([candidate.text for candidate in candidates])
+        yield {
+            "fname": row["fname"],
+            "candidates": [
+                {"text": text, "weight": candidate.weight, "utility": candidate.utility, "chosen": place == chosen}
+                for place, (text, candidate) in enumerate(zip(texts, candidates, strict=True))
+            ],
+        }

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from yoyak.data.raw_dialogues import prepare_row
 from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
 from yoyak.inference import long_dialogues
 from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
+from yoyak.inference.consensus import ConsensusWriter
 from yoyak.inference.decoding import generate
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
@@ -327,6 +328,8 @@ class Summarizer:
                 dev_scores=scores,
                 previous=self.decisions.backend,
             )
+            if settings.consensus.candidates > 1:
+                self._choice = replace(self._choice, writer=ConsensusWriter(self._choice.writer, settings))
         return self._choice
 
     def write(

@@ -7,7 +7,7 @@ import datasets
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.config.training_section import Training
 from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge

@@ -126,6 +126,8 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
     import torch
     from transformers import GenerationMixin, LogitsProcessorList, StoppingCriteriaList
 
+    from yoyak.inference import consensus
+
     write, process, stop = GenerationMixin.generate, LogitsProcessorList.__call__, StoppingCriteriaList.__call__
 
     def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -136,6 +138,7 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
                 "config": plain(config),
                 "inputs": list(ids.shape),
                 "digest": batch_summary({"input_ids": ids})["digest"],
+                "dropout": self.training,
                 "start": 1 if self.config.is_encoder_decoder else ids.shape[1],
             }
         )
@@ -175,6 +178,12 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
             )
             return self.engine.translate_batch(rows, **kwargs)
 
+    def chosen(rows: Any, utility: Any) -> Any:
+        record["consensus"] = {"candidates": max(map(len, rows)), "utility": utility.__qualname__.partition(".")[0]}
+        return choose(rows, utility)
+
+    choose = consensus.choose
+    patch.setattr(consensus, "choose", chosen)
     real = ctranslate2.Translator
     patch.setattr(ctranslate2, "Translator", Translator)
     patch.setattr(GenerationMixin, "generate", generate)

@@ -128,6 +128,7 @@ ENDPOINT = {
     "model.endpoint.timeout": 7.0,
     "model.endpoint.max_retries": 1,
 }
+TWO_SAMPLES = SAMPLES | {"generation.consensus.candidates": 2}
 WINDOWS = {"generation.long_dialogues": "windows"}
 BEAMS = {"generation.num_beams": 2}
 GENERATES = "predict.generate.0.config"
@@ -383,6 +384,9 @@ def generation_knobs(family: str) -> dict[str, Knob]:
             "ctranslate2-int8",
             {"predict.generate.0.by.compute_type": "int8"} if family == "kobart" else {"predict.generate": None},
         ),
+        "consensus.candidates": Knob(3, {"predict.consensus.candidates": 3}, base=TWO_SAMPLES),
+        "consensus.utility": Knob("chrf", {"predict.consensus.utility": "chrf_utility"}, base=TWO_SAMPLES),
+        "consensus.source": Knob("dropout", {"predict.generate.0.dropout": True}, base=TWO_SAMPLES),
         "long_dialogues": Knob("windows", {"predict.metrics.test.input.windowed.dialogues": 1}),
         "window_overlap": Knob(0, {"predict.metrics.test.input.windowed.turns_read_twice": 0}, base=WINDOWS),
         "window_merge": Knob("join", {"predict.metrics.test.input.windowed.merge": "join"}, base=WINDOWS),
@@ -457,6 +461,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "generation.batch_size",
         "generation.postprocess",
     ),
+    ("generation.consensus.candidates", "generation.consensus.utility", "generation.consensus.source"),
     ("generation.temperature", "generation.top_p", "generation.top_k", "generation.seed"),
     ("generation.length_penalty", "generation.early_stopping"),
     ("generation.window_overlap", "generation.window_merge"),

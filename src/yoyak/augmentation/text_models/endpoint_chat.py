@@ -12,7 +12,7 @@ from yoyak.augmentation.text_models.chat import Question
 from yoyak.augmentation.text_models.written import Written
 from yoyak.config.augment_models_section import Writer
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.data.masking import Masker, count_masked, restore
 from yoyak.data.token_counts import TokenCounter
 from yoyak.inference.endpoint import asking

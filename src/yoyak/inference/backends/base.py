@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.inference.outputs import Output
 from yoyak.models.families.base import LoadedModel
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Backend
 from yoyak.inference.outputs import Output, outputs_from_tokens
 from yoyak.models.checkpoints import one_line
@@ -70,6 +70,7 @@ def setting_reasons(settings: Generation) -> list[str]:
         "min_new_tokens with num_beams": beams and settings.min_new_tokens > 0,
         "early_stopping other than true": beams and settings.early_stopping is not True,
         f"length_penalty {settings.length_penalty:g}": beams and not usual_penalty,
+        "consensus.source dropout": settings.consensus.candidates > 1 and settings.consensus.source == "dropout",
     }
     names = [f"generation.{name}" for name, used in in_use.items() if used]
     return [f"CTranslate2 does not support {', '.join(names)} as transformers does"] if names else []
@@ -184,8 +185,23 @@ class CTranslate2Writer:
         tokens = self.generate(encoded)
         return outputs_from_tokens(self.converted.tokenizer, tokens, end_ids=set(self.converted.end_ids))
 
+    def write_beams(
+        self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int
+    ) -> list[list[tuple[Output, float]]]:
+        """The `count` best results of the beam search for each row, each with the logarithm of its probability."""
+        results = self._generate(encoded, count=count)
+        tokens = [ids for row in results for ids, _ in row]
+        outputs = iter(outputs_from_tokens(self.converted.tokenizer, tokens, end_ids=set(self.converted.end_ids)))
+        # CTranslate2 divides the logarithm by the number of tokens to the power of length_penalty.
+        penalty = self.settings.length_penalty
+        return [[(next(outputs), score * len(ids) ** penalty) for ids, score in row] for row in results]
+
     def generate(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return the new token ids of each row, with the end-of-text token if there is one."""
+        return [results[0][0] for results in self._generate(rows)]
+
+    def _generate(self, rows: Sequence[Sequence[int]], *, count: int = 1) -> list[list[tuple[list[int], float]]]:
+        """The new token ids and, with `count` above 1, the score of the `count` best results of each row."""
         texts = [[str(token_id) for token_id in row] for row in rows]
         common = {
             "beam_size": self.settings.num_beams,
@@ -193,6 +209,8 @@ class CTranslate2Writer:
             "end_token": self.converted.end_ids,
             "return_end_token": True,
             "max_batch_size": math.ceil(len(rows) / self.workers),
+            "num_hypotheses": count,
+            "return_scores": count > 1,
         }
         if self.converted.is_decoder_only:
             results = self.engine.generate_batch(
@@ -202,7 +220,7 @@ class CTranslate2Writer:
                 include_prompt_in_result=False,
                 **common,
             )
-            return [list(result.sequences_ids[0]) for result in results]
+            return [list(zip(map(list, result.sequences_ids), _scores(result), strict=True)) for result in results]
         results = self.engine.translate_batch(
             texts,
             max_input_length=0,
@@ -210,7 +228,16 @@ class CTranslate2Writer:
             min_decoding_length=self.settings.min_new_tokens,
             **common,
         )
-        return [[int(token) for token in result.hypotheses[0]] for result in results]
+        return [
+            [(list(map(int, tokens)), score) for tokens, score in zip(result.hypotheses, _scores(result), strict=True)]
+            for result in results
+        ]
+
+
+def _scores(result: Any) -> list[float]:
+    """The score of each result, or 0 where they were not asked for."""
+    found: list[float] = list(result.scores)
+    return found or [0.0]
 
 
 class CTranslate2Backend(Backend):

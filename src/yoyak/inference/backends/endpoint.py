@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.data.masking import count_masked, restore
 from yoyak.inference.backends.base import Backend
 from yoyak.inference.endpoint.answer_store import Answer
@@ -102,7 +102,12 @@ class EndpointBackend(Backend):
     is_exact = True
 
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
-        return None if isinstance(loaded.model, Endpoint) else f"the family {loaded.family} has no API"
+        if not isinstance(loaded.model, Endpoint):
+            return f"the family {loaded.family} has no API"
+        consensus = settings.consensus
+        if consensus.candidates > 1 and consensus.source != "samples":
+            return f"generation.consensus.source: an API gives no {consensus.source}; set it to samples"
+        return None
 
     def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> EndpointWriter:
         return EndpointWriter(loaded.model, settings)

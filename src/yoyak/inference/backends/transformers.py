@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Backend
 from yoyak.inference.blocked_scripts import BlockedTokens
 from yoyak.inference.outputs import Output, outputs_from_tokens
@@ -53,15 +53,39 @@ class TransformersWriter:
         # It is set on the model. If it were an argument of generate(), unset keys would come from the checkpoint's own config.
         self.model.generation_config = generation_config(settings, self.tokenizer, self.model)
         self.blocked = BlockedTokens(self.tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
-        self.model.eval()
+        # With dropout, each candidate of a consensus is written by a part of the model.
+        self.model.train(settings.consensus.candidates > 1 and settings.consensus.source == "dropout")
         ends = self.model.generation_config.eos_token_id
         self.end_ids = set(ends if isinstance(ends, list) else [ends])
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         return outputs_from_tokens(self.tokenizer, self.generate(encoded, dialogues, seed=seed), end_ids=self.end_ids)
 
+    def write_beams(
+        self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int
+    ) -> list[list[tuple[Output, float]]]:
+        """The `count` best results of the beam search for each row, each with the logarithm of its probability."""
+        tokens, scores = self._generate(encoded, dialogues, seed=seed, count=count)
+        outputs = outputs_from_tokens(self.tokenizer, tokens, end_ids=self.end_ids)
+        # transformers divides the logarithm by the number of tokens to the power of length_penalty.
+        penalty = self.model.generation_config.length_penalty
+        logs = [score * self._count(row) ** penalty for row, score in zip(tokens, scores, strict=True)]
+        pairs = list(zip(outputs, logs, strict=True))
+        return [pairs[start : start + count] for start in range(0, len(pairs), count)]
+
+    def _count(self, tokens: Sequence[int]) -> int:
+        """Generated tokens, with the end of the text but without the padding after it."""
+        end = next((place for place, token in enumerate(tokens) if token in self.end_ids), len(tokens) - 1)
+        return end + 1
+
     def generate(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[int]]:
         """Return the new token ids of each row, with padding after its end."""
+        return self._generate(encoded, dialogues, seed=seed)[0]
+
+    def _generate(
+        self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int = 1
+    ) -> tuple[list[list[int]], list[float]]:
+        """The new token ids, and with `count` above 1 the score, of the `count` best results of each row."""
         torch.manual_seed(seed)
         decoder_only = not self.model.config.is_encoder_decoder
         # A decoder-only model continues where its prompt ends, so the padding comes before the prompt.
@@ -73,12 +97,16 @@ class TransformersWriter:
             size = self.model.config.get_text_config().vocab_size
             processors.append(self.blocked.processor(dialogues, vocabulary_size=size, device=self.model.device))
         with torch.inference_mode():
+            several = {"num_return_sequences": count, "output_scores": True, "return_dict_in_generate": True}
             generated = self.model.generate(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], logits_processor=processors
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                logits_processor=processors,
+                **(several if count > 1 else {}),
             )
         start = batch["input_ids"].shape[1] if decoder_only else 1  # position of the first new token
-        new_tokens: list[list[int]] = generated[:, start:].tolist()
-        return new_tokens
+        sequences, scores = (generated.sequences, generated.sequences_scores.tolist()) if count > 1 else (generated, [])
+        return sequences[:, start:].tolist(), scores
 
 
 class TransformersBackend(Backend):

@@ -12,6 +12,7 @@ from yoyak.data.prompts import uses_topic
 from yoyak.data.splits import SplitCleaner
 from yoyak.data.token_counts import BYTES_PER_TOKEN, TEMPLATE_SHARE, TEMPLATE_TOKENS, TOKENS_PER_MESSAGE, TokenCounter
 from yoyak.inference.backends.endpoint import questions
+from yoyak.inference.consensus import candidate_seed
 from yoyak.inference.endpoint.answer_store import AnswerStore
 from yoyak.inference.endpoint.budget import price_of
 from yoyak.inference.long_dialogues import count_windows, model_inputs
@@ -87,7 +88,11 @@ def estimate_cost(params: Params, store: AnswerStore | None = None) -> Cost:
         _add_second_pass(found, encoded, params, expected)
         for item in inputs:
             cost.masked.update(count_masked(item.originals))
-        asked = questions(settings, generation, inputs, seed=generation.seed)
+        asked = [
+            question
+            for number in range(generation.consensus.candidates)
+            for question in questions(settings, generation, inputs, seed=candidate_seed(generation.seed, number))
+        ]
         for question in {question.request.hash: question for question in asked}.values():
             if answer := store.get(question.request.hash):
                 found.stored += 1
@@ -105,6 +110,7 @@ def _add_second_pass(found: SplitCost, encoded: Sequence[Any], params: Params, e
     """Count a request for each dialogue that is read in windows, as long as a prompt may be: its text is not known before."""
     settings, generation = params.model.endpoint, params.generation
     count = 0 if generation.window_merge == "join" else count_windows(encoded)["dialogues"]
+    count *= generation.consensus.candidates
     tokens = params.tokenizer.max_input_length * count
     found.calls += count
     found.input_tokens += tokens

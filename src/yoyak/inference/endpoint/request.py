@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.sections import Generation
+from yoyak.config.generation_section import Generation
 
 Messages = Sequence[Mapping[str, str]]
 

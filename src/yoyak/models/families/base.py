@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.config.generation_section import Generation
+from yoyak.config.sections import Params, Tokenizer
 from yoyak.data.examples import ExampleChooser
 
 Row = Mapping[str, str]  # a processed row: fname, dialogue, topic, and summary where there is one

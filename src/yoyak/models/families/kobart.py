@@ -6,7 +6,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.config.generation_section import Generation
+from yoyak.config.sections import Params, Tokenizer
 from yoyak.data.examples import ExampleChooser
 from yoyak.data.pair_encoding import encode_dialogues, encode_pairs
 from yoyak.data.truncation import EncodedDialogue

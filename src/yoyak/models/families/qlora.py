@@ -6,7 +6,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from yoyak.config.sections import Generation, Params, Tokenizer
+from yoyak.config.generation_section import Generation
+from yoyak.config.sections import Params, Tokenizer
 from yoyak.data import prompts
 from yoyak.data.chat_encoding import encode_chats
 from yoyak.data.examples import ExampleChooser

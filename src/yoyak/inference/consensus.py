@@ -1,0 +1,168 @@
+"""Consensus decoding: of several summaries of a dialogue, take the one that agrees most with all of them.
+
+The summary with the highest expected utility is taken, where the other candidates stand for what the model would write (minimum
+Bayes risk decoding). Sources: Kumar and Byrne 2004; Eikema and Aziz 2020, arXiv:2005.10283, for samples.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yoyak.config.generation_section import Generation
+from yoyak.evaluation import rouge
+from yoyak.evaluation.morphemes import Morphemes
+from yoyak.inference.backends.base import Writer
+from yoyak.inference.outputs import Candidate, Output
+from yoyak.inference.postprocessing import without_artefacts
+from yoyak.system.errors import YoyakError
+
+SEED_STEP = 1_000_003  # between the seeds of two candidates; seeds of batches are near each other
+LARGEST_SEED = 2**31  # APIs take 32-bit integers
+
+# From pairs of texts (one, other) to how well the first agrees with the second, (pairs,).
+Utility = Callable[[Sequence[tuple[str, str]]], NDArray[np.float64]]
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """The seed of a candidate of a batch; that of the first one is the batch's own."""
+    return (seed + number * SEED_STEP) % LARGEST_SEED if number else seed
+
+
+class BeamWriter(Protocol):
+    """A writer that gives several results of one beam search."""
+
+    def write_beams(
+        self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int
+    ) -> list[list[tuple[Output, float]]]:
+        """The `count` best results for each row with the logarithm of their probability, the best first."""
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A candidate with its share of the weight of all candidates of its row."""
+
+    output: Output
+    weight: float
+
+
+def rouge_utility() -> Utility:
+    """The mean of the F1 of ROUGE-1, -2 and -L on morphemes, from 0 to 100."""
+    morphemes = Morphemes()
+
+    def utility(pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+        scores = rouge.score_rows(
+            predictions=[one for one, _ in pairs], references=[[other] for _, other in pairs], tokenizer=morphemes
+        )
+        means: NDArray[np.float64] = np.asarray(scores).mean(axis=1)
+        return means
+
+    return utility
+
+
+def chrf_utility() -> Utility:
+    """chrF of sacrebleu with its defaults (six characters, beta 2), from 0 to 100.
+
+    Raises:
+        YoyakError: if sacrebleu is not installed.
+    """
+    try:
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError:
+        raise YoyakError("generation.consensus.utility: chrf needs sacrebleu: pip install 'yoyak[chrf]'") from None
+    metric = CHRF()
+
+    def utility(pairs: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+        return np.array([metric.sentence_score(one, [other]).score for one, other in pairs])
+
+    return utility
+
+
+UTILITIES: dict[str, Callable[[], Utility]] = {"rouge": rouge_utility, "chrf": chrf_utility}
+
+
+def expected_utilities(rows: Sequence[Sequence[tuple[str, float]]], utility: Utility) -> list[list[float]]:
+    """For each text of each row: the mean of its agreement with all texts of the row, by their weights.
+
+    Args:
+        rows: the different texts of each row with their weights, which add up to 1.
+        utility: measures pairs of different texts. The agreement of a text with itself is 100.
+    """
+    pairs = [
+        (one, other)
+        for texts in rows
+        for place, (one, _) in enumerate(texts)
+        for place_of_other, (other, _) in enumerate(texts)
+        if place != place_of_other
+    ]
+    values = iter(utility(pairs) if pairs else ())
+    return [
+        [
+            sum(weight * (100.0 if other == place else float(next(values))) for other, (_, weight) in enumerate(texts))
+            for place in range(len(texts))
+        ]
+        for texts in rows
+    ]
+
+
+def choose(rows: Sequence[Sequence[Weighted]], utility: Utility) -> list[Output]:
+    """The output with the highest expected utility for each row; of equals the first one.
+
+    Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`).
+    """
+    merged: list[dict[str, float]] = []
+    for candidates in rows:
+        weights: dict[str, float] = {}
+        for candidate in candidates:
+            weights[candidate.output.text] = weights.get(candidate.output.text, 0.0) + candidate.weight
+        merged.append(weights)
+    chosen = []
+    for candidates, weights, utilities in zip(
+        rows, merged, expected_utilities([list(weights.items()) for weights in merged], utility), strict=True
+    ):
+        best = max(range(len(utilities)), key=lambda place: utilities[place])  # the first of equals
+        text = list(weights)[best]
+        output = next(candidate.output for candidate in candidates if candidate.output.text == text)
+        all_candidates = tuple(
+            Candidate(other, round(weight, 6), round(value, 4))
+            for (other, weight), value in zip(weights.items(), utilities, strict=True)
+        )
+        chosen.append(replace(output, candidates=all_candidates))
+    return chosen
+
+
+class ConsensusWriter:
+    """Writes several summaries of each row with another writer, and returns the one that agrees most with the others."""
+
+    def __init__(self, writer: Writer, settings: Generation) -> None:
+        self.writer, self.settings = writer, settings
+        self.utility = UTILITIES[settings.consensus.utility]()
+
+    def __getattr__(self, name: str) -> Any:
+        """What the other writer has besides `write`, such as `rows_at_once` and `report`."""
+        return getattr(self.writer, name)
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        return choose(self._candidates(encoded, dialogues, seed=seed), self.utility)
+
+    def _candidates(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[Weighted]]:
+        count = self.settings.consensus.candidates
+        if self.settings.consensus.source == "beams":
+            writer: BeamWriter = self.writer  # type: ignore[assignment]
+            return [_weighted(beams) for beams in writer.write_beams(encoded, dialogues, seed=seed, count=count)]
+        rounds = [
+            without_artefacts(self.writer.write(encoded, dialogues, seed=candidate_seed(seed, number)))
+            for number in range(count)
+        ]
+        return [[Weighted(output, 1 / count) for output in outputs] for outputs in zip(*rounds, strict=True)]
+
+
+def _weighted(beams: Sequence[tuple[Output, float]]) -> list[Weighted]:
+    """Results of a beam search with the softmax of their log-probabilities as weights."""
+    logs = np.array([log for _, log in beams])
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    outputs = without_artefacts([output for output, _ in beams])
+    return [Weighted(output, float(weight)) for output, weight in zip(outputs, weights, strict=True)]
