@@ -21,7 +21,6 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})
         return
-
     verify_checksums(processed)
     from yoyak.data.prompts import uses_topic
     from yoyak.data.speaker_maps import NameRestorer
@@ -30,6 +29,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.inference.postprocessing import decide
     from yoyak.inference.summarizer import Summarizer
     from yoyak.system.resumable import BatchStore, work_folder
+    from yoyak.system.timings import record_seconds
 
     summarizer = Summarizer.load_chosen(models, params, processed=processed)
     rows = {split: list(read_jsonl(processed / f"{split}.jsonl")) for split in ("dev", "test")}
@@ -49,8 +49,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
     report |= choice.report() | debug_report(models / family.name)
-    decoding = describe_decoding(settings, backend=choice.backend, unread=family.unread_params)
-    report["decoding"] = decoding + (",postprocess=on" if postprocess else "")
+    report["decoding"] = describe_decoding(settings, choice.backend, unread=family.unread_params, postprocess=postprocess)
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
             texts = summarizer.finish(outputs[split], postprocess=postprocess)
@@ -66,6 +65,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
                 write_summaries(folder / "submission.csv", split_rows, restored.restore(texts) if restored else texts)
             print(f"{split}: {describe_faults(report[split])}", flush=True)
     write_json(metrics, report)
+    record_seconds(output, summarizer.seconds_a_dialogue)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dvc.repo import Repo
 from yoyak.reports.comparison import compare_runs, comparison_table
 from yoyak.reports.runs import Run, find_revision
 from yoyak.system.errors import YoyakError
+from yoyak.system.timings import record_seconds
 
 ROWS = 40
 SIGNATURE = "tok:mecab|references:mean"
@@ -34,14 +35,15 @@ def write_run(root: Path, repo: Repo, *, raised: float, beams: int, signature: s
         "data/processed/dev.jsonl": "".join(
             json.dumps({"fname": f"dev_{index}", "references": ["요약"]}, ensure_ascii=False) + "\n" for index in range(rows)
         ),
-        "metrics/scores.json": json.dumps({"signature": f"{signature}|decoding:num_beams={beams}"}),
+        "metrics/scores.json": json.dumps({"signature": f"{signature}|decoding:num_beams={beams}", "price": 0.25}),
+        "models/kobart/SHA256SUMS": f"{beams}  model.safetensors\n",
         "params.yaml": yaml.safe_dump({"model": {"family": "kobart"}, "generation": {"num_beams": beams, "stop": []}}),
         "dvc.lock": yaml.safe_dump({"stages": {"train": {"outs": [{"path": "models/kobart", "size": 2_000_000}]}}}),
     }
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
-    repo.add([str(root / "metrics/per_dialogue.csv"), str(root / "data/processed/dev.jsonl")])
+    repo.add([str(root / path) for path in ("metrics/per_dialogue.csv", "data/processed/dev.jsonl", "models/kobart")])
     git(root, "add", "-A")
     git(root, "commit", "-qm", "run")
     return git(root, "rev-parse", "HEAD")
@@ -60,10 +62,14 @@ def compare(root: Path, *names: str) -> Any:
     return compare_runs([Run.find(root, name) for name in names], samples=500)
 
 
-def test_commits_experiments_and_the_workspace_are_compared(repository: tuple[Path, Repo]) -> None:
+def test_commits_experiments_and_the_workspace_are_compared(
+    repository: tuple[Path, Repo], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, repo = repository
     first = write_run(root, repo, raised=0, beams=1)
     experiment = write_run(root, repo, raised=8, beams=4)
+    monkeypatch.setenv("YOYAK_CHECKPOINTS", str(root / ".checkpoints"))
+    record_seconds(root / "models/kobart", 12.5)
     git(root, "update-ref", f"refs/exps/{first[:2]}/{first[2:]}/beams-4", experiment)
     git(root, "update-ref", "refs/exps/exec/EXEC_HEAD", first)  # DVC's own, no experiment
     git(root, "reset", "-q", "--hard", first)
@@ -74,8 +80,19 @@ def test_commits_experiments_and_the_workspace_are_compared(repository: tuple[Pa
     assert results[first].verdict == "no difference shown" and results[first].difference == 0
     assert list(comparison.results) == ["rouge1", "rouge_sum"]
     assert comparison.params == {"generation.num_beams": [1, 4, 1]}
-    assert comparison.costs["beams-4"] == {"model_megabytes": 2.0}
+    assert comparison.costs["beams-4"] == {
+        "train_seconds": 12.5,
+        "seconds_a_dialogue": None,  # nothing is known of these files on this machine
+        "model_megabytes": 2.0,
+        "price": 0.25,
+    }
+    assert comparison.costs[first]["train_seconds"] is None, "another model"
     table = comparison_table(comparison)
+    costs = [line.split() for line in table.splitlines() if line.startswith(("cost", "beams-4 "))]
+    assert costs[-2:] == [
+        ["cost", "train", "s", "s/dialogue", "model", "MB", "price"],
+        ["beams-4", "12.5", "-", "2.0", "0.2500"],
+    ]
     assert "better" in table and "generation.num_beams  1" in table and "corrected for the number of runs (Holm)" in table
     assert json.loads(json.dumps(comparison.to_json()))["metrics"]["rouge_sum"]["beams-4"]["verdict"] == "better"
 

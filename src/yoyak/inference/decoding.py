@@ -64,7 +64,7 @@ def generate(
     return [outputs[row] for row in range(len(encoded))]
 
 
-def describe_decoding(settings: Generation, *, backend: str, unread: tuple[str, ...] = ()) -> str:
+def describe_decoding(settings: Generation, backend: str, *, unread: tuple[str, ...] = (), postprocess: bool = False) -> str:
     """The decoding settings on one line, for the signature of a score, without those that the family does not read."""
     not_decoding = {"batch_size", "backend", "postprocess", "restore_speakers"}
     values = settings.model_dump(exclude={*not_decoding, "seed", "temperature", "top_p", "top_k"})
@@ -77,4 +77,5 @@ def describe_decoding(settings: Generation, *, backend: str, unread: tuple[str, 
     if settings.do_sample:
         values |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})
     read = {key: value for key, value in values.items() if not f"generation.{key}".startswith(unread)}
-    return ",".join(f"{key}={value}" for key, value in {**read, "backend": backend}.items())
+    shown = {**read, "backend": backend, **({"postprocess": "on"} if postprocess else {})}
+    return ",".join(f"{key}={value}" for key, value in shown.items())

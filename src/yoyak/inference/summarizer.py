@@ -1,5 +1,6 @@
 """Summaries by a trained model, exactly as the pipeline makes them: load, encode, choose a backend, decode, post-process."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,6 +88,8 @@ class Summarizer:
         self.loaded, self.family, self.params = loaded, family, params
         self.decisions = decisions or Decisions()
         self._choice: Choice | None = None
+        self._seconds: float | None = 0.0  # of all calls of `write`; None if one of them continued earlier work
+        self._written = 0  # rows
         config = getattr(loaded.model, "config", None)
         self._positions: int | None = None
         if config is not None:
@@ -353,7 +356,16 @@ class Summarizer:
         writer, settings = self.choose_backend().writer, self.params.generation
         generate_rows = partial(generate, writer, settings=settings, progress=progress, kept=kept)
         tags = self.params.preprocess.person_tags
-        return long_dialogues.write_in_passes(encoded, rows, generate_rows, settings=settings, person_tags=tags)
+        is_new, start = not (kept and kept.finished), time.perf_counter()
+        outputs = long_dialogues.write_in_passes(encoded, rows, generate_rows, settings=settings, person_tags=tags)
+        self._written += len(outputs)
+        self._seconds = self._seconds + time.perf_counter() - start if is_new and self._seconds is not None else None
+        return outputs
+
+    @property
+    def seconds_a_dialogue(self) -> float | None:
+        """The mean of all dialogues that `write` has written; None if some of the work was done in an earlier process."""
+        return None if self._seconds is None or not self._written else round(self._seconds / self._written, 5)
 
     def finish(self, outputs: Sequence[Output], *, postprocess: bool) -> list[str]:
         """Return the summaries of outputs: post-processed if `postprocess` is true, with speaker tags restored."""

@@ -110,13 +110,23 @@ def _differing_params(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def _costs(run: Run) -> dict[str, float | None]:
-    """Megabytes of the trained model. Times are in no file of a run, because they would differ each time."""
-    return {"model_megabytes": None if run.model_bytes is None else round(run.model_bytes / 1e6, 1)}
+    """Seconds of training and for each summary, megabytes of the trained model, price of an API's answers; None: not known.
+
+    Times are those of this machine (`system.timings`). They are in no file of a run, because they would differ each time. The
+    family `endpoint` keeps the mean time of its answers in metrics/predict.json.
+    """
+    family = run.params.get("model.family")
+    return {
+        "train_seconds": run.seconds_of(f"models/{family}"),
+        "seconds_a_dialogue": run.seconds_of("data/predictions"),
+        "model_megabytes": None if run.model_bytes is None else round(run.model_bytes / 1e6, 1),
+        "price": run.scores.get("price"),
+    }
 
 
 def comparison_table(comparison: Comparison) -> str:
     """The comparison as text for a terminal of 100 columns."""
-    width = max(map(len, comparison.costs))
+    width = max(4, *map(len, comparison.costs))
     lines = paired_table(comparison.results, base=comparison.base, rows=comparison.rows)
     return "\n".join([*lines, "", *_params_table(comparison), "", *_costs_table(comparison, width)])
 
@@ -137,10 +147,13 @@ def _params_table(comparison: Comparison) -> list[str]:
 
 
 def _costs_table(comparison: Comparison, width: int) -> list[str]:
-    return [
-        f"model: {name:{width}}  " + ("no size recorded" if (size := cost["model_megabytes"]) is None else f"{size:,.1f} MB")
-        for name, cost in comparison.costs.items()
-    ]
+    heads = {"train_seconds": "train s", "seconds_a_dialogue": "s/dialogue", "model_megabytes": "model MB", "price": "price"}
+    forms = {"train_seconds": ",.1f", "seconds_a_dialogue": ".4f", "model_megabytes": ",.1f", "price": ".4f"}
+    lines = [f"{'cost':{width}}" + "".join(f"{head:>12}" for head in heads.values())]
+    for name, cost in comparison.costs.items():
+        cells = ["-" if (value := cost[key]) is None else format(value, forms[key]) for key in heads]
+        lines.append(f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells))
+    return [*lines, "-: not known: made on another machine, continued after a kill, or nothing to pay"]
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,9 @@ from yoyak.config.yaml_files import parse_yaml
 from yoyak.reports.experiments import WORKSPACE
 from yoyak.search.base_params import flatten
 from yoyak.search.git_dvc import git
+from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
+from yoyak.system.timings import find_seconds
 
 PER_DIALOGUE = "metrics/per_dialogue.csv"
 SCORES = "metrics/scores.json"
@@ -142,6 +144,13 @@ class Run:
         return [row["fname"] for row in rows], {
             key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "fname"
         }
+
+    def seconds_of(self, output: str) -> float | None:
+        """How long it took on this machine to make an output folder; None if that is not known."""
+        try:
+            return find_seconds(self.read(f"{output}/{CHECKSUMS_FILE}"), self.root)
+        except YoyakError:  # the run has no such output, such as a model behind an API, or it is in no cache here
+            return None
 
     @cached_property
     def model_bytes(self) -> int | None:

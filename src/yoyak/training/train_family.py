@@ -1,5 +1,6 @@
 """Training a model of any family, from tokenized rows to the model's folder: what the training stages run."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
 from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import read_jsonl
+from yoyak.system.timings import record_seconds
 from yoyak.training.dev_rouge import DevReferences
 from yoyak.training.fit import TrainingData, fit
 
@@ -67,7 +69,9 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
         write_generation_defaults(folder, **defaults)
 
     with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
+        is_new, start = not any(checkpoints.iterdir()), time.monotonic()
         fit(replace(setup, save=save), data, params.training, checkpoints=checkpoints, metrics=metrics, output=output)
+    record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
 
 
 def _dev_references(path: Path, fnames: Sequence[str], person_tags: PersonTags) -> DevReferences:
