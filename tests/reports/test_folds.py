@@ -2,14 +2,18 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 from tests.conftest import ROOT
 from yoyak.cli.main import main
 from yoyak.reports import folds
 from yoyak.reports.folds import Fold, fold_interval, folds_plan, folds_table, study_name, summarize_folds, write_folds
+from yoyak.system.errors import YoyakError
 
 
 def make_fold(number: int, scores: list[float]) -> Fold:
@@ -70,3 +74,31 @@ def test_one_fold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit, match="folds: 1 is too few; use 2 or more"):
         main(["folds", "1"])
+
+
+def study_with(fold_numbers: list[int]) -> Any:
+    """A study as a search leaves it. `changes` lacks the fold that params.yaml has already."""
+    study = optuna.create_study(direction="maximize")
+    for number in fold_numbers:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"data.fold": number},
+                distributions={"data.fold": optuna.distributions.CategoricalDistribution([1, 2, 3])},
+                value=1.0,
+                user_attrs={"experiments": [f"e{number}"], "changes": {} if number == 1 else {"data.fold": number}},
+            )
+        )
+    return SimpleNamespace(study=study)
+
+
+def test_each_fold_is_read_from_its_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "run_plan", lambda *_, **__: study_with([3, 1, 2]))
+    monkeypatch.setattr(Fold, "read", lambda _root, number, experiment: (number, experiment))
+    name, found = folds.run_folds(3, {}, name="mine", jobs=1, root=ROOT)
+    assert (name, found) == ("mine", [(1, "e1"), (2, "e2"), (3, "e3")])
+
+
+def test_a_fold_that_failed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folds, "run_plan", lambda *_, **__: study_with([1, 3]))
+    with pytest.raises(YoyakError, match="study mine: no result for fold 2; .* another --name"):
+        folds.run_folds(3, {}, name="mine", jobs=1, root=ROOT)

@@ -18,7 +18,7 @@ from yoyak.evaluation.bootstrap import MIN_ROWS, interval, resampled_means
 from yoyak.reports.runs import DEV_PREDICTIONS, Run
 from yoyak.search.plan import Budget, Parameter, Sampler, SearchPlan
 from yoyak.search.run import run_plan
-from yoyak.search.trials import CHANGES, EXPERIMENTS, finished_trials
+from yoyak.search.trials import EXPERIMENTS, finished_trials
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError
@@ -95,9 +95,7 @@ def run_folds(count: int, changes: Mapping[str, Any], *, name: str | None, jobs:
     """
     name = name or study_name(count, changes)
     opened = run_plan(folds_plan(count, changes, jobs=jobs), name=name, root=root, source=f"yoyak folds {count}")
-    experiments = {
-        trial.user_attrs[CHANGES]["data.fold"]: trial.user_attrs[EXPERIMENTS][0] for trial in finished_trials(opened.study)
-    }
+    experiments = {trial.params["data.fold"]: trial.user_attrs[EXPERIMENTS][0] for trial in finished_trials(opened.study)}
     if missing := [str(number) for number in range(1, count + 1) if number not in experiments]:
         raise YoyakError(
             f"study {name}: no result for fold {', '.join(missing)}; the lines above say why. When the cause is repaired, run "
