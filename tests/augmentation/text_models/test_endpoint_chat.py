@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.augmentation.model_helpers import TRAIN, workspace
+from tests.augmentation.model_helpers import TRAIN, text_of, workspace
 from tests.inference.endpoint.server import Server, answer, running
 from yoyak.augmentation.base import Candidate, Refusal
 from yoyak.augmentation.methods.paraphrase import Paraphrase
+from yoyak.augmentation.run import Augmentation
 from yoyak.augmentation.text_models.chat import ask
 from yoyak.augmentation.text_models.endpoint_chat import EndpointChat
 from yoyak.augmentation.text_models.writer import open_chat_model
 from yoyak.augmentation.text_models.written import Written
 from yoyak.inference.endpoint import asking
+from yoyak.inference.endpoint.answer_store import AnswerStore
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import to_json
 
 QUESTIONS = [ask(f"train_{number}", f"{number}번 대화", seed=str(number)) for number in range(4)]
 
@@ -126,3 +129,44 @@ def test_paraphrase_by_a_server_from_params_to_rows(values: dict[str, Any], tmp_
     assert isinstance(results[0], Candidate) and results[0].dialogue == TRAIN[0]["dialogue"].replace("?", "요?")
     assert not [one for one in results if isinstance(one, Refusal)]
     assert method.report()["writer"]["questions"] == len(TRAIN) and method.report()["writer"]["url"] == server.url
+
+
+def rewrite_politely(handler: Any, body: Any, number: int) -> None:
+    """Answer with the text of the question, in which each first word of a turn is another one."""
+    text = text_of(body["messages"][-1]["content"])
+    handler.send(200, answer("\n".join(f"{line} 그렇습니다." for line in text.splitlines())))
+
+
+def test_a_killed_stage_goes_on_with_the_same_bytes(
+    values: dict[str, Any], tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.behave = rewrite_politely
+    values["model"]["endpoint"] |= {"base_url": server.url, "model": "test-model", "max_in_flight": 1}
+    values["augment"]["filters"] |= {"length_min": 0.0, "length_max": 1.0, "rouge_min": 0.0, "rouge_max": 1.0}
+    sections = {"writer": {"source": "endpoint"}, "paraphrase": {"rate": 1.0}}
+
+    def rows(answers: str) -> str:
+        monkeypatch.setenv("YOYAK_ANSWERS", str(tmp_path / answers))
+        place = workspace(values, tmp_path / answers, **sections)
+        augmentation = Augmentation.build(["paraphrase"], place, [])
+        return to_json(list(augmentation.rows(TRAIN)))
+
+    expected = rows("undisturbed")
+    undisturbed = len(server.calls)
+    assert expected.count('"method": "paraphrase"') == len(TRAIN) and undisturbed == 2 * len(TRAIN)
+
+    put, stored = AnswerStore.put, 0
+
+    def killed(store: AnswerStore, item: Any) -> None:
+        nonlocal stored
+        put(store, item)
+        stored += 1
+        if stored == 5:
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswerStore, "put", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            rows("killed")
+    assert rows("killed") == expected
+    assert len(server.calls) == 2 * undisturbed, "no answer is paid twice"
