@@ -52,7 +52,8 @@ def test_a_multilingual_translator_reads_one_language_and_is_made_to_write_the_o
     save, korean, english, token = KINDS[kind]
     translator = opened(save(tmp_path / kind), tmp_path)
     calls = calls_of(translator)
-    assert len(translator.translate(TEXTS, source=korean, target=english)) == len(TEXTS)
+    translated = translator.translate(TEXTS, source=korean, target=english)
+    assert len(translated) == len(TEXTS) and not [one for one in translated if one.text.startswith(token)]
     source, target = (translator.tokenizer.convert_tokens_to_ids(name) for name in (translator.languages.tokens[korean], token))
     for call in calls:
         assert set(call["input_ids"][:, 0].tolist()) == {source}
@@ -162,6 +163,13 @@ def test_without_sentencepiece_the_extra_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", fail)
     with pytest.raises(YoyakError, match=r"pip install 'yoyak\[translation\]'"):
         opened(folder, tmp_path)
+
+
+def test_madlad_reads_the_target_before_the_text() -> None:
+    from types import SimpleNamespace
+
+    tokenizer = SimpleNamespace(get_vocab=lambda: {"<2ko>": 1, "<2en>": 2, "<unk>": 3, "en": 4})
+    assert Languages.of(tokenizer) == Languages("prefix", {"ko": "<2ko>", "en": "<2en>"})
 
 
 def test_sentences_are_divided_at_their_ends() -> None:
