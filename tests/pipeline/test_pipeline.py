@@ -69,7 +69,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
             )
         ),
         *(f"metrics/{name}.json" for name in ("preprocess", "augment", "tokenize", "predict", "scores", "summary")),
-        "metrics/per_dialogue.csv",
+        *("metrics/per_dialogue.csv", "metrics/gates.json", "metrics/gates.txt"),
         "models/qlora/not-chosen.txt",
         "metrics/train/qlora/not-chosen.txt",
         "metrics/train/kobart/metrics.json",

@@ -146,7 +146,10 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "preprocess.max_rejected": Knob(0, {"preprocess.error": holds("max_rejected allows 0")}),
         "model.family": Knob(
             OTHER[family],
-            {"train": {}, "predict.loaded.AutoTokenizer.0.pretrained_model_name_or_path": f"HERE/models/{OTHER[family]}"},
+            {
+                "train": {"objective": {}},
+                "predict.loaded.AutoTokenizer.0.pretrained_model_name_or_path": f"HERE/models/{OTHER[family]}",
+            },
         ),
         **checkpoint_knobs("kobart"),
         **checkpoint_knobs("qlora"),
@@ -218,7 +221,7 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "hardware.cpu_threads": Knob(3, {"train.threads": [3], "predict.threads": [3]}),
         "search.pruned": Knob(
             "too slow",
-            {"train": {}, **{f"predict.{x}": None for x in ("loaded", "generate")}, "score.drawn": None},
+            {"train": {"objective": {}}, **{f"predict.{x}": None for x in ("loaded", "generate")}, "score.drawn": None},
         ),
     }
 
