@@ -60,6 +60,12 @@ def check(values: dict[str, Any], parameters: dict[str, Any], fixed: dict[str, A
         ),
         ({RATE: {"low": 0.1, "high": 1}}, {"set": {"training.sed": 1}}, "training.sed: params.yaml has no such key"),
         (
+            {"generation.window_merge": {"choices": ["turns", "join"]}},
+            {},
+            "generation.window_merge: has an effect only with generation.long_dialogues: windows; "
+            "set or search generation.long_dialogues",
+        ),
+        (
             {"generation.top_k": {"low": 1, "high": 9}},
             {},
             "generation.top_k: has an effect only with generation.do_sample: true; set or search generation.do_sample",

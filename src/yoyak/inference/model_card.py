@@ -41,9 +41,11 @@ print(" ".join(tokenizer.decode(summary).replace("\\ufffd", "").split()))
 def what_the_snippet_lacks(settings: ModelSettings) -> list[str]:
     """What `Summarizer` does with a package and the snippet does not, as sentences."""
     generation, lengths = settings.generation, settings.tokenizer
+    too_long = f"loses whole turns (`truncation: {lengths.truncation}`)"
+    if generation and generation.long_dialogues == "windows":
+        too_long = "is read in windows (`long_dialogues`)"
     lacks = [
-        f"A dialogue of more than {lengths.max_input_length:,} tokens (prompt included) loses whole turns "
-        f"(`truncation: {lengths.truncation}`).",
+        f"A dialogue of more than {lengths.max_input_length:,} tokens (prompt included) {too_long}.",
         "Raw text is repaired: Unicode forms, control characters, lines without a speaker, broken tags.",
         "Parts of an output that are no summary are removed, such as `<think>…</think>` and code fences.",
     ]

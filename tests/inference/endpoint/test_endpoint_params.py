@@ -183,6 +183,22 @@ def test_a_long_dialogue_loses_turns_and_says_so(server: Server) -> None:
         summarizer_of(params_with(server, tokenizer__max_input_length=40)).encode(ROWS)
 
 
+def test_a_long_dialogue_is_read_in_windows_and_paid_once(server: Server) -> None:
+    """Other rows beside it, such as in another run, change no request."""
+    turns = [f"#Person{number % 2 + 1}#: {number}번째로 {CARD} 카드를 씁니다." for number in range(12)]
+    long = {"fname": "dev_9", "dialogue": "\n".join(turns), "topic": ""}
+    params = params_with(server, tokenizer__max_input_length=160, generation__long_dialogues="windows")
+    (first,) = write(params, [long])
+    *windows, last = [call.question for call in server.calls]
+    assert len(windows) > 1 and all("위 대화 주제에 대한 대화를 요약해주세요." in text for text in (*windows, last))
+    sent = {line for text in windows for line in text.splitlines() if line.startswith("#Person")}
+    assert len(sent) == len(turns) and not any(CARD in call.question for call in server.calls), "all turns, masked"
+    assert CARD in first.text, "and put back"
+    calls = len(server.calls)
+    assert write(params, [*ROWS[:2], long])[2] == first
+    assert len(server.calls) == calls + 2
+
+
 def test_tokens_are_counted_by_the_tokenizer_or_estimated(server: Server) -> None:
     estimated = summarizer_of(params_with(server)).encode(ROWS)
     folder = str(ROOT / "models/base/llama-tiny")
