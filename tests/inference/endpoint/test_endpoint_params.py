@@ -187,7 +187,8 @@ def test_a_long_dialogue_is_read_in_windows_and_paid_once(server: Server) -> Non
     """Other rows beside it, such as in another run, change no request."""
     turns = [f"#Person{number % 2 + 1}#: {number}번째로 {CARD} 카드를 씁니다." for number in range(12)]
     long = {"fname": "dev_9", "dialogue": "\n".join(turns), "topic": ""}
-    params = params_with(server, tokenizer__max_input_length=160, generation__long_dialogues="windows")
+    settings = {"tokenizer__max_input_length": 160, "generation__long_dialogues": "windows", "generation__do_sample": True}
+    params = params_with(server, **settings)  # a request that samples has a seed
     (first,) = write(params, [long])
     *windows, last = [call.question for call in server.calls]
     assert len(windows) > 1 and all("위 대화 주제에 대한 대화를 요약해주세요." in text for text in (*windows, last))
