@@ -13,6 +13,8 @@ from yoyak.system.dvc_paths import is_copy
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_json, read_tsv, write_json
 
+NONE = "no gates: score.gates sets none, or none was judged"
+
 
 def main(scores: Path, predict_metrics: Path, trained: tuple[Path, ...], metrics: Path, reasons: Path) -> None:
     params = load_params()
@@ -32,7 +34,7 @@ def main(scores: Path, predict_metrics: Path, trained: tuple[Path, ...], metrics
     failed = [str(result) for result in results if result.passed is False]
     write_json(metrics, {"gates_failed": len(failed)} if results else {})
     with atomic_file(reasons) as file:
-        file.writelines(f"{result}\n" for result in results)
+        file.write("".join(f"{result}\n" for result in results) or f"{NONE}\n")
     for result in results:
         print(f"gate {result}", flush=True)
     if failed and not is_copy():

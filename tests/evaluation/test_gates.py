@@ -116,3 +116,11 @@ def test_a_copy_of_the_repository_keeps_its_experiment(run_stage: Any, monkeypat
     """DVC deletes the copy, with all results, if a stage fails there."""
     monkeypatch.setenv("DVC_ROOT", str(ROOT))
     assert run_stage("medoid") == {"gates_failed": 1}
+
+
+def test_without_gates_nothing_is_read_and_no_column_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    nowhere = tmp_path / "nowhere"
+    gate.main(nowhere, nowhere, (nowhere,), tmp_path / "gates.json", tmp_path / "gates.txt")
+    assert (tmp_path / "gates.json").read_bytes() == (ROOT / "metrics/gates.json").read_bytes()
+    assert (tmp_path / "gates.txt").read_bytes() == (ROOT / "metrics/gates.txt").read_bytes(), "DVC warns of an empty file"

@@ -39,7 +39,8 @@ def _show(args: argparse.Namespace) -> None:
         if line := describe_report(read_json(AUGMENT)):
             print(line)
     if args.file == SCORES and GATES.is_file():
-        print("".join(f"gate {line}\n" for line in GATES.read_text(encoding="utf-8").splitlines()), end="")
+        lines = GATES.read_text(encoding="utf-8").splitlines()
+        print("".join(f"gate {line}\n" for line in lines if not line.startswith("no gates")), end="")
 
 
 def _add_show_arguments(parser: argparse.ArgumentParser) -> None:
