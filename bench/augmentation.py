@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     parser.add_argument("--rows", type=int, default=0, help="first rows of train; 0 takes all")
     parser.add_argument("--dev", type=int, default=0, help="first rows of dev; 0 takes all")
-    parser.add_argument("--epochs", type=float, default=6, help="of the run without augmentation (default: 6)")
+    parser.add_argument("--epochs", type=float, default=6.0, help="of the run without augmentation (default: 6)")
     parser.add_argument("--max-rejected", type=int, default=0, help="preprocess.max_rejected")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further changes of params.yaml")
     parser.add_argument(

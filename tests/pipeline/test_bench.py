@@ -155,3 +155,27 @@ def test_the_table_of_augmentation_compares_with_the_first_methods(tmp_path: Pat
     assert result["noise"]["content_sum"]["against"]["verdict"] == "no difference shown"
     table = augmentation.markdown(result, heading="sample")
     assert "| noise | 60 + 10 | 30 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
+
+
+def test_finished_runs_of_augmentation_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[list[str]] = []
+
+    def finish(command: list[str], **_: Any) -> None:
+        """Instead of a process: the files of its run."""
+        started.append(command[-2:])
+        args = arguments(folder=tmp_path / "kept", rows=0, epochs=6.0, max_rejected=0, set=[])
+        folder = augmentation.run_folder(args, command[-2], int(command[-1]))
+        folder.mkdir(parents=True)
+        (folder / "per_dialogue.csv").write_text("rouge_sum,content_sum\n" + "1,2\n3,4\n" * 20, encoding="utf-8")
+        write_json(folder / "run.json", {"rows": 60, "added": 0, "steps": 30})
+
+    monkeypatch.setattr(subprocess, "run", finish)
+    output, kept = tmp_path / "out.json", str(tmp_path / "kept")
+    for seeds in (["1"], ["1", "2"]):
+        words = ["augmentation", "--methods", "none", "noise", "--folder", kept, "--output", str(output), "--seeds", *seeds]
+        monkeypatch.setattr(sys, "argv", words)
+        augmentation.main()
+    assert started == [["none", "1"], ["noise", "1"], ["none", "2"], ["noise", "2"]]
+    assert output.with_suffix(".md").read_text(encoding="utf-8") in capsys.readouterr().out
