@@ -11,6 +11,7 @@ from yoyak.augmentation.base import Candidate, Refusal, Task
 from yoyak.augmentation.methods.back_translation import BackTranslation
 from yoyak.augmentation.methods.paraphrase import Paraphrase
 from yoyak.augmentation.rewriting import Rewriting
+from yoyak.augmentation.run import Augmentation
 from yoyak.augmentation.text_models.round_trip import RoundTrip
 from yoyak.augmentation.text_models.written import Written
 from yoyak.data.dialogue import parse
@@ -163,3 +164,15 @@ def test_an_unknown_pivot_is_told_with_the_known_ones(values: dict[str, Any], tm
         YoyakError, match=r"^augment.back_translation.pivots: 'xx': with `by: writer` these are possible: de, en"
     ):
         method.write(method.tasks(TRAIN[:1]))
+
+
+def test_an_answer_in_another_language_is_counted(values: dict[str, Any], tmp_path: Path) -> None:
+    english = {
+        DIALOGUES[0]: "#Person1#: Hello, do you have a room?\n#Person2#: Yes, for how many?",
+        DIALOGUES[2]: "#Person1#: 会議がなくなったって。\n#Person2#: 本当?",
+    }
+    method = paraphrase(values, tmp_path, FakeWriter(lambda question: english[text_of(question)]), of="dialogue")
+    filters = Augmentation.build([], method.workspace, []).filters
+    augmentation = Augmentation([method], filters, person_tags="keep_original")
+    assert not list(augmentation.rows([TRAIN[0], TRAIN[2]]))
+    assert augmentation.counts["paraphrase"].rejected == {"foreign_script": 2}
