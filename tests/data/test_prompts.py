@@ -285,13 +285,12 @@ def test_turns_are_left_out_from_the_middle(tokenizer: Any) -> None:
         assert encoded.tokens == len(ids_of(builder, "\n".join(turns)))
 
 
-def longest_that_fits(builder: prompts.PromptBuilder, turns: list[str], limit: int) -> list[str]:
-    """The largest number of turns that fit, without the middle ones, by trial. The last turn always counts as fitting."""
-    for count in range(len(turns), 1, -1):
-        kept = [*turns[: count // 2], *turns[len(turns) - (count + 1) // 2 :]]
-        if len(ids_of(builder, "\n".join(kept))) <= limit:
-            return kept
-    return turns[-1:]
+def without_middle(builder: prompts.PromptBuilder, turns: list[str]) -> list[tuple[int, list[str]]]:
+    """For each number of turns from all to two: the tokens of the prompt with so many turns, without the middle ones, and
+    these turns.
+    """
+    kept = [[*turns[: count // 2], *turns[len(turns) - (count + 1) // 2 :]] for count in range(len(turns), 1, -1)]
+    return [(len(ids_of(builder, "\n".join(some))), some) for some in kept]
 
 
 @pytest.mark.slow
@@ -300,9 +299,12 @@ def test_no_turn_is_left_out_that_would_fit(tokenizer: Any) -> None:
         builder = make_builder(tokenizer, style)
         turns = LONG.split("\n")
         least = max(len(ids_of(builder, turns[-1])), max(empty_prompt_tokens(builder)) + prompts.MIN_DIALOGUE_TOKENS)
+        candidates = without_middle(builder, turns)
         for limit in range(least, len(ids_of(builder, LONG)), 3):
             (encoded,) = make_builder(tokenizer, style, limit=limit).encode([{"dialogue": LONG}])
-            assert dialogue_of(builder, encoded.ids).split("\n") == longest_that_fits(builder, turns, limit), (style, limit)
+            # The last turn always counts as fitting.
+            expected = next((kept for tokens, kept in candidates if tokens <= limit), turns[-1:])
+            assert dialogue_of(builder, encoded.ids).split("\n") == expected, (style, limit)
 
 
 speech = st.text(st.sampled_from("가나다 비가온다 ?!.,:#1KTX漢あ😀é"), min_size=1, max_size=60).map(

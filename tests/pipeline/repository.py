@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from tests.conftest import ROOT
 from yoyak.system.locks import exclusive_lock
 
-# Short runs: 20 training steps with several checkpoints, and few tokens to write. One thread, because tests run in parallel.
+# Short runs: 12 training steps with several checkpoints, and few tokens to write. One thread, because tests run in parallel.
 SMALL_PARAMS: dict[str, dict[str, object]] = {
     "tokenizer": {"max_target_length": 24},
     "training": {
@@ -82,7 +82,7 @@ def copy_tracked(folder: Path, *names: str) -> None:
             shutil.copyfile(ROOT / name, folder / name)
 
 
-def copy_repository(folder: Path, *, rows: int = 40) -> None:
+def copy_repository(folder: Path, *, rows: int = 24) -> None:
     """Make a repository with this code, the first `rows` rows of each split, and SMALL_PARAMS."""
     copy_tracked(folder)
     (folder / "dvc.lock").unlink(missing_ok=True)

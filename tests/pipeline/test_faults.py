@@ -158,7 +158,7 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
         for _ in range(chance.randint(1, 4)):
             attempt = Attempt(folder, stage)
             if "train" in stage and chance.random() < 0.7:
-                wait(attempt, partial(at_step, step=chance.randrange(3, 20)), folder)
+                wait(attempt, partial(at_step, step=chance.randrange(3, 12)), folder)
                 if chance.random() < 0.5:
                     wait(attempt, writing, folder)
                 time.sleep(chance.uniform(0, 0.03))
@@ -187,7 +187,7 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
 def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> None:
     """A kill hits DVC, or its process group. Then a new `dvc repro` runs, which no orphan disturbs."""
     chance, kills = random.Random(SEED), 0
-    copy_repository(tmp_path, rows=24)
+    copy_repository(tmp_path)
     command(tmp_path, "dvc", "repro")
     lock = (tmp_path / "dvc.lock").read_bytes()
     while kills < max(3, KILLS // 8):

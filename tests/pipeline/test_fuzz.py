@@ -561,9 +561,10 @@ def seconds(function: Callable[[str], object], text: str, times: int) -> float:
 
 def quadratic(function: Callable[[str], object], make: Callable[[int], str]) -> bool:
     """Whether four times the text takes over ten times as long, and over half a second: then it is no noise."""
-    if seconds(function, make(MOST), 1) < 0.5:
+    first = seconds(function, make(MOST), 1)
+    if first < 0.5:
         return False
-    most = seconds(function, make(MOST), 3)
+    most = min(first, seconds(function, make(MOST), 1))
     return most > 0.5 and most / max(seconds(function, make(MOST // 4), 3), 1e-6) > 10
 
 

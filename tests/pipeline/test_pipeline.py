@@ -14,6 +14,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from ruamel.yaml import YAML
 
+from stages import predict, score, train_kobart
+from tests.conftest import ROOT
 from tests.pipeline.repository import PRINTED, command, copy_repository, outputs, reset
 from tests.pipeline.test_dvc_experiments import run_queue
 
@@ -140,6 +142,7 @@ def test_a_bad_value_stops_before_any_work(repository: Path) -> None:
     reset(repository)
 
 
+@pytest.mark.very_slow
 def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: Path) -> None:
     printed = command(repository, "dvc", "exp", "run", "-S", "search.pruned=it was behind")
     for stage in ("train_kobart", "predict", "score"):
@@ -149,6 +152,29 @@ def test_a_pruned_experiment_trains_and_scores_nothing_and_says_so(repository: P
         assert [path.name for path in sorted((repository / folder).iterdir())] == ["SHA256SUMS", "pruned.txt"]
     assert command(repository, "python", "-m", "yoyak", "show").strip() == "no score: it was behind"
     reset(repository)
+
+
+def test_the_stages_of_a_pruned_experiment_write_why_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without data and a model, which a pruned stage must not read."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert text.count("  pruned: #") == 1
+    Path("params.yaml").write_text(text.replace("  pruned: #", "  pruned: it was behind #"), encoding="utf-8")
+    none, models, predictions = Path("none"), Path("models"), Path("data/predictions")
+    train_kobart.main(none, none, models, Path("metrics/train"))
+    predict.main(none, models, predictions, Path("metrics/predict.json"))
+    scores = Path("metrics/scores.json")
+    score.main(
+        none, predictions, none, scores=scores, summary=Path("metrics/summary.json"), per_dialogue=Path("metrics/rows.csv")
+    )
+    for folder in (models, Path("metrics/train"), predictions):
+        assert [path.name for path in sorted(folder.iterdir())] == ["SHA256SUMS", "pruned.txt"]
+    assert json.loads(scores.read_text(encoding="utf-8")) == {"pruned": "it was behind"}
+    printed = capsys.readouterr().out
+    for stage in ("train_kobart", "predict", "score"):
+        assert f"{stage}: pruned: it was behind" in printed
 
 
 def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
@@ -176,7 +202,7 @@ def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
     }
     assert {"metrics/train/qlora/plots/metrics/dev/rouge1.tsv", "metrics/train/kobart/not-chosen.txt"} <= written
     scores = scores_of(qlora)
-    assert isinstance(scores["rouge_sum"], float) and scores["rouge_sum"] > 0 and scores["rows"] == 40
+    assert isinstance(scores["rouge_sum"], float) and scores["rouge_sum"] > 0 and scores["rows"] == 24
     tokens = json.loads((qlora / "metrics/tokenize.json").read_text(encoding="utf-8"))
     assert tokens["train"]["prompt"]["turns_left_out"] == 0 and tokens["train"]["summary"]["unknown_tokens"] == 0
     command(qlora, "python", "-m", "yoyak", "plots-page")
@@ -189,6 +215,7 @@ def hash_of(folder: Path, out: str) -> str:
     return next(str(item["md5"]) for stage in lock["stages"].values() for item in stage["outs"] if item["path"] == out)
 
 
+@pytest.mark.very_slow
 def test_the_other_family_and_back_without_training_again(finished_kobart: Path, qlora: Path) -> None:
     before = hash_of(qlora, "models/qlora")
     printed = command(qlora, "dvc", "exp", "run", "-S", "model.family=kobart")

@@ -1,5 +1,6 @@
 """Training that was killed continues from its checkpoints and ends with the same result as without the kill."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,10 +146,11 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
         (checkpoint / "rng_state.pth").unlink()
         return "rng_state.pth: missing"
 
+    with pytest.raises(Killed):
+        result(params, tmp_path / "killed", "killed", killed_after(7), **changes)
     for damage in (flip, cut, unfinished, newer, missing):
         folder = tmp_path / damage.__name__
-        with pytest.raises(Killed):
-            result(params, folder, "killed", killed_after(7), **changes)
+        shutil.copytree(tmp_path / "killed/checkpoints", folder / "checkpoints")
         capsys.readouterr()
         said = damage(folder / "checkpoints/checkpoint-7")
         assert result(params, folder, "resumed", **changes) == whole
