@@ -16,7 +16,7 @@ def test_a_proposal_is_the_99th_percentile_rounded_up_to_8() -> None:
     assert (found.cut, found.percentiles, found.proposal) == (10, {95: 120, 99: 120, 100: 400}, 120)
     assert found.change == "-S tokenizer.max_target_length=120"
     assert str(found) == (
-        "tokenizer.max_target_length 100 cuts 10 of 100 (10.0%) summaries; 95 % need 120, 99 % need 120, all need 400; "
+        "tokenizer.max_target_length 100 cuts 10 of 100 summaries (10.0%); 95 % need 120, 99 % need 120, all need 400; "
         "the model allows up to 1,024"
     )
     assert proposed_length(121, None) == 128 and proposed_length(121, 125) == 125

@@ -71,12 +71,9 @@ class LengthProposal:
             f"{'all' if share == 100 else f'{share:g} %'} need {tokens:,}" for share, tokens in self.percentiles.items()
         )
         limit = "" if self.largest is None else f"; the model allows up to {self.largest:,}"
-        cut = (
-            f"cuts {self.cut:,} of {self.rows:,} ({self.cut / max(1, self.rows):.1%})"
-            if self.cut
-            else f"cuts none of {self.rows:,}"
-        )
-        return f"tokenizer.{self.param} {self.value:,} {cut} {self.texts}; {needs}{limit}"
+        share = f" ({self.cut / self.rows:.1%})" if self.cut else ""
+        cut = f"{self.cut:,}" if self.cut else "none"
+        return f"tokenizer.{self.param} {self.value:,} cuts {cut} of {self.rows:,} {self.texts}{share}; {needs}{limit}"
 
 
 def propose_lengths(
