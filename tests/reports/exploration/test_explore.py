@@ -148,6 +148,12 @@ def test_two_corpora_stand_side_by_side_and_a_sample_is_told(folder: Path, param
     page = render_page(explore_page(found, "en"))
     assert "a: 2 of 10 rows, b: 2 of 3 rows" in page and '<span class="badge">sample</span>' in page
     assert "there is no params.yaml in this folder" in page
+    elements = Elements(page)
+    labels = [bar["label"] for bar in elements.json["chart-signs"]["bars"]]  # type: ignore[index]
+    assert "a name that the dialogue lacks (sample)" in labels and "no tag in the summary" in labels
+    assert page.count('<span class="badge">sample</span>') == 10, (
+        "morphemes, extractiveness, words and terms, but no exact count"
+    )
 
 
 def test_terms_by_topic_and_frequent_terms() -> None:

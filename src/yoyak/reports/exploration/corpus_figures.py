@@ -142,12 +142,13 @@ def _signs(series: Sequence[Series]) -> Figure:
     figure = bars("signs", [(each.name, each.scan.signs, each.scan.with_summary) for each in series], keys=SUMMARY_SIGNS)
     # An empty summary makes the row unusable, so its share is that of all rows.
     found = [replace(bar, totals=[each.scan.rows for each in series]) if bar.label == "empty" else bar for bar in figure.bars]
+    is_sampled = any(each.is_sampled for each in series)
     for sign, facts in (("names_not_in_dialogue", "names"), ("numbers_not_in_dialogue", "figures")):
         flagged = [[row for row in each.rows if getattr(row, facts)] for each in series]
         examples = [replace(row.record, note=", ".join(getattr(row, facts))) for rows in flagged for row in rows[:EXAMPLES]]
         totals = [sum("coverage" in row.numbers for row in each.rows) for each in series]
-        found.append(Bar(sign, [len(rows) for rows in flagged], examples, totals=totals))
-    return replace(figure, bars=found, sampled=any(each.is_sampled for each in series))
+        found.append(Bar(sign, [len(rows) for rows in flagged], examples, totals=totals, sampled=is_sampled))
+    return replace(figure, bars=found)
 
 
 def _repeated_summaries(scans: Sequence[CorpusScan]) -> Figure:

@@ -55,9 +55,9 @@ class Exploration:
                     "rows": {split: scan.rows for split, scan in each.splits.items()},
                     "usable": {split: scan.usable for split, scan in each.splits.items()},
                     "repeated_summaries": dict(zip(("different", "rows"), each.repeated_summaries, strict=True)),
-                    "topics": len(each.whole().topics.counts),
+                    "topics": {"different": len(topics.counts), "rows_not_counted": topics.dropped},
                 }
-                for each in self.corpora
+                for each, topics in ((each, each.whole().topics) for each in self.corpora)
             ],
             "sample": {
                 "size": self.sample.sample,

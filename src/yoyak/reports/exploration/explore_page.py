@@ -135,7 +135,7 @@ def _bar(figure: Figure, index: int, pool: RowPool, language: Language) -> Chart
             f"{number(count)} ({share(count, total)})" if total else "–"
             for count, total in zip(bar.counts, totals, strict=True)
         ]
-    name = label(bar.label, language)
+    name = label(bar.label, language) + (f" ({text('sampled', language)})" if bar.sampled else "")
     shown = name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…"
     return ChartBar(shown, [round(value, 4) for value in values], texts, pool.refer(bar.rows), at=_middle(figure, index))
 
@@ -214,7 +214,7 @@ def _terms_html(found: Exploration, pool: RowPool, language: Language) -> str:
         head = [escape(text("topic", language)), escape(text("typical", language))]
         data = _word_data(title, words, found, pool, language)
         panels.append(
-            f'<div class="panel"><h3>{escape(title)}</h3><p class="about">{escape(text("terms_about", language))}</p>'
+            f'<div class="panel">{_heading(title, found, language)}<p class="about">{escape(text("terms_about", language))}</p>'
             f"{table(head, rows, label=title, class_name='wide text')}{data_script(f'chart-{name}', data)}</div>"
         )
     return f'<div class="pair">{"".join(panels)}</div>'
@@ -231,11 +231,17 @@ def _clouds_html(found: Exploration, pool: RowPool, language: Language) -> str:
         data = _word_data(title, terms, found, pool, language)
         single = " single" if len(found.corpora) > 1 else ""
         panels.append(
-            f'<div class="panel"><h3>{escape(title)}</h3><p class="about">{escape(text("cloud_about", language))}</p>'
+            f'<div class="panel">{_heading(title, found, language)}<p class="about">{escape(text("cloud_about", language))}</p>'
             f'<div class="panel-body{single}">{cloud_svg(terms, name, title=title)}{table(head, rows, label=title)}</div>'
             f"{data_script(f'chart-{name}', data)}</div>"
         )
     return f'<div class="pair" style="margin-top:1rem">{"".join(panels)}</div>'
+
+
+def _heading(title: str, found: Exploration, language: Language) -> str:
+    """The heading of a panel without a chart of plotly.js, with the remark that its rows are a sample."""
+    badge = f'<span class="badge">{escape(text("sampled", language))}</span>' if found.is_sampled else ""
+    return f"<h3>{escape(title)}{badge}</h3>"
 
 
 def _title(key: str, corpus: str, found: Exploration, language: Language) -> str:

@@ -21,12 +21,14 @@ class Bar:
         counts: rows of each series.
         rows: examples of these rows, of all series together.
         totals: rows of each series that were looked at, where these are others than those of the figure.
+        sampled: whether this bar alone counts rows of the sample.
     """
 
     label: str
     counts: Sequence[float]
     rows: list[Record]
     totals: list[int] | None = None
+    sampled: bool = False
 
 
 @dataclass(frozen=True)

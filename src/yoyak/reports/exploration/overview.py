@@ -59,6 +59,9 @@ def _cards(found: Exploration, language: Language) -> list[tuple[str, list[CardL
     ]
     items.append((text("coverage_card", language), lines(means)))
     if any(each.scan.topics.counts for each in found.series):
-        topics = [(number(len(each.scan.topics.counts)), "") for each in found.series]
+        # Rare topics are dropped where there are too many; then the number is a lower bound.
+        topics = [
+            (("≥ " if each.scan.topics.dropped else "") + number(len(each.scan.topics.counts)), "") for each in found.series
+        ]
         items.append((text("topics_card", language), lines(topics)))
     return items
