@@ -24,6 +24,11 @@ def test_the_longest_fragment_wins() -> None:
     assert fragments(["d", "e", "a", "b"], DIALOGUE) == [4]
 
 
+def test_the_search_goes_on_behind_a_match_as_in_the_paper() -> None:
+    """The first match is a a. The search goes on behind it, so that a a b, which begins inside it, is not found."""
+    assert fragments(["a", "a", "b"], ["a", "a", "a", "b"]) == [2, 1]
+
+
 def test_a_copy_and_a_text_without_anything_in_common() -> None:
     copy = extractiveness(DIALOGUE, DIALOGUE)
     assert copy is not None and (copy.coverage, copy.density, copy.compression) == (1, 8, 1)
