@@ -11,7 +11,7 @@ from tests.augmentation.runs import made, workspace
 from yoyak.augmentation.base import Candidate, Refusal, Task, rows_by_rate
 from yoyak.augmentation.lookup import method_class
 from yoyak.augmentation.methods.noise import Disturber, is_protected
-from yoyak.augmentation.methods.turn_dropout import droppable
+from yoyak.augmentation.methods.turn_dropout import droppable, promises
 from yoyak.data.dialogue import TAG, Turn, parse
 
 QUIET = [f"augment.noise.{kind}=0" for kind in ("punctuation", "deletion", "swap", "spacing", "typo")]
@@ -125,6 +125,17 @@ def turns(*utterances: str) -> list[Turn]:
 def test_a_question_and_its_answer_go_together(off_topic: str, groups: list[list[int]]) -> None:
     said = turns("안녕.", "몇 시야? 늦었어?", "세 시.", "그래.", "잘 가.")
     assert droppable(said, [letter == "y" for letter in off_topic]) == groups
+
+
+@pytest.mark.parametrize(
+    ("utterance", "is_promise"),
+    [("내가 할게.", True), ("제가 먹을게요!", True), ("천천히 가게", False), ("그게 뭐야", False), ("갈게요 그럼", True)],
+)
+def test_promises_stay(utterance: str, is_promise: bool) -> None:
+    assert promises(utterance) == is_promise
+    dialogue = f"#Person1#: 배고파.\n#Person2#: {utterance}\n#Person2#: 배고파.\n#Person1#: 기차야.\n#Person1#: 기차야."
+    result = write("turn_dropout", dialogue, "기차입니다.", "augment.turn_dropout.share=1")
+    assert isinstance(result, Candidate) and (utterance in result.dialogue or not is_promise)
 
 
 def test_turns_without_a_word_of_the_summary_are_left_out() -> None:

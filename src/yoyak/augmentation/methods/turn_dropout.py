@@ -1,5 +1,7 @@
 """Turns are left out that share no content word with the summary, so that the summary still says what matters."""
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -8,19 +10,22 @@ from yoyak.augmentation.base import Candidate, Method, Refusal, Task
 from yoyak.data.dialogue import Turn, parse, to_text
 
 MIN_TURNS = 2  # that stay
+_ENDING = re.compile("([가-힣])게요?(?![가-힣])")
+_FINAL_L = "\u11af"  # the final consonant ㄹ
 
 
 class TurnDropout(Method):
     """Leaves out a random part of the turns without a content word of the summary.
 
-    A question goes only together with its answer, and an answer only with its question. Each speaker keeps a turn.
+    A question goes only together with its answer, and an answer only with its question. Promises stay, because a summary tells
+    them in other words. Each speaker keeps a turn.
     """
 
     name = "turn_dropout"
     filters = ("known_tags", "foreign")
     reasons: ClassVar[Mapping[str, str]] = {
         "nothing_to_drop": "no turn can be left out: each shares a content word with the summary, belongs to a question or an "
-        "answer that does, or is the only one of its speaker"
+        "answer that does, promises something, or is the only one of its speaker"
     }
 
     def write(self, tasks: Sequence[Task]) -> list[Candidate | Refusal]:
@@ -31,7 +36,8 @@ class TurnDropout(Method):
         turns, _ = parse(row["dialogue"])
         words_of = self.workspace.morphemes.content_words
         wanted = words_of(row["summary"])
-        groups = droppable(turns, [not wanted & words_of(turn.utterance) for turn in turns])
+        off_topic = [not (wanted & words_of(turn.utterance) or promises(turn.utterance)) for turn in turns]
+        groups = droppable(turns, off_topic)
         most = max(1, round(self.settings.share * sum(map(len, groups))))
         dropped: set[int] = set()
         left = Counter(turn.speaker for turn in turns)
@@ -49,12 +55,17 @@ class TurnDropout(Method):
         return Candidate(to_text(kept), row["summary"], row["topic"], details=details)
 
 
+def promises(utterance: str) -> bool:
+    """Whether an utterance promises something: a verb with the ending -ㄹ게(요), such as 할게 and 먹을게요."""
+    return any(unicodedata.normalize("NFD", match[1])[-1] == _FINAL_L for match in _ENDING.finditer(utterance))
+
+
 def droppable(turns: Sequence[Turn], off_topic: Sequence[bool]) -> list[list[int]]:
     """Groups of turns that can be left out together.
 
     Args:
         turns: of a dialogue.
-        off_topic: for each turn, whether it shares nothing with the summary.
+        off_topic: for each turn, whether it may go.
 
     Returns:
         The indices of each group: a question with its answer (which may be a question again), or a turn that is neither. All
