@@ -4,7 +4,7 @@ import re
 
 from yoyak.evaluation.artefacts import RULES
 
-_HEADING = re.compile(r"\A(?:[#*\s]*\[?(?:대화|요약문?|다시 쓴 대화|다시 쓴 요약문?|번역|결과)\]?[*\s]*[:：]?\s*\n)+")
+_HEADING = re.compile(r"\A(?:[#*\s]*\[?(?:원문|대화|요약문?|다시 쓴 대화|다시 쓴 요약문?|번역|결과)\]?[*\s]*[:：]?\s*\n)+")
 _ROLE_LINE = re.compile(r"(?m)^[ \t]*(?:[-*•][ \t]+|\*\*)?(#Person[0-9]+#)(?:\*\*)?[ \t]*[:：](?:\*\*)?")
 
 
