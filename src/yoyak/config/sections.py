@@ -141,8 +141,8 @@ class Prompt(Section):
     )
     mask: bool = Field(
         description="Replace personal data in what is sent to an API by placeholders, and put it back into the answers. It "
-        "finds phone numbers, e-mail addresses, resident registration numbers, and numbers of cards and accounts. Only "
-        "`endpoint` reads it."
+        "finds phone numbers, e-mail addresses, resident registration numbers, and numbers of cards and accounts. Read "
+        "by `endpoint`, and by augmentation with language models."
     )
 
 
