@@ -7,7 +7,6 @@ from yoyak.config.params import load_params
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.csv_files import write_summaries
 from yoyak.system.debug_note import debug_report
-from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_json, write_jsonl
@@ -25,7 +24,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     from yoyak.data.prompts import uses_topic
     from yoyak.data.speaker_maps import NameRestorer
     from yoyak.inference.decoding import describe_decoding
-    from yoyak.inference.outputs import candidate_rows, count_faults, describe_faults
+    from yoyak.inference.outputs import candidate_rows, check_not_all_empty, count_faults, describe_faults
     from yoyak.inference.postprocessing import decide
     from yoyak.inference.summarizer import Summarizer
     from yoyak.system.resumable import BatchStore, work_folder
@@ -42,10 +41,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
         choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
         print(f"backend {choice.backend}: {choice.why}", flush=True)
-        outputs = {
-            split: summarizer.write(encoded[split], rows[split], progress=split, kept=BatchStore(kept / f"{split}.jsonl"))
-            for split in rows
-        }
+        stores = {split: BatchStore(kept / f"{split}.jsonl") for split in rows}
+        outputs = {split: summarizer.write(encoded[split], rows[split], progress=split, kept=stores[split]) for split in rows}
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
     report |= choice.report() | debug_report(models / family.name)
@@ -55,12 +52,11 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             texts = summarizer.finish(outputs[split], postprocess=postprocess)
             dialogues = summarizer.restore_tags([row["dialogue"] for row in split_rows])
             report[split] = count_faults(outputs[split], texts, dialogues) | {"input": summarizer.count_cuts(encoded[split])}
-            if report[split]["empty"] == len(texts):
-                raise YoyakError(f"all {len(texts)} outputs for {split} are empty: the model writes nothing")
+            check_not_all_empty(report[split], split)
             write_summaries(folder / f"{split}.csv", split_rows, texts)
             if settings.consensus.candidates > 1:
-                candidates = candidate_rows(split_rows, outputs[split], summarizer.restore_tags)
-                write_jsonl(folder / f"{split}.candidates.jsonl", candidates)
+                written = candidate_rows(split_rows, outputs[split], summarizer.restore_tags)
+                write_jsonl(folder / f"{split}.candidates.jsonl", written)
             if split == "test":
                 write_summaries(folder / "submission.csv", split_rows, restored.restore(texts) if restored else texts)
             print(f"{split}: {describe_faults(report[split])}", flush=True)

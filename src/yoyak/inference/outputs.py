@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from yoyak.data.dialogue import copies
 from yoyak.evaluation.foreign_letters import count_foreign_letters
+from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import is_blank
 
 
@@ -90,6 +91,12 @@ def count_faults(outputs: Sequence[Output], texts: Sequence[str], dialogues: Seq
         **count_foreign_letters(texts, dialogues),
         "mean_characters": round(sum(map(len, texts)) / len(texts), 2),
     }
+
+
+def check_not_all_empty(counts: Mapping[str, Any], split: str) -> None:
+    """Raise YoyakError if all texts of a split are empty, by what `count_faults` counted."""
+    if counts["empty"] == counts["rows"]:
+        raise YoyakError(f"all {counts['rows']} outputs for {split} are empty: the model writes nothing")
 
 
 def describe_faults(counts: Mapping[str, Any]) -> str:
