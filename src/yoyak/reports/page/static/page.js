@@ -117,7 +117,9 @@
     const chart = charts.get(node.dataset.plot) || read("chart-" + node.dataset.plot);
     const isNew = !charts.has(node.dataset.plot);
     charts.set(node.dataset.plot, chart);
-    Plotly.react(node, traces(chart), layout(chart), { displayModeBar: false, responsive: true });
+    const drawn = layout(chart);
+    node.style.minHeight = drawn.height + "px";
+    Plotly.react(node, traces(chart), drawn, { displayModeBar: false, responsive: true });
     if (isNew) {
       node.on("plotly_click", (event) => showBar(node.dataset.plot, event.points[0].pointIndex));
     }
