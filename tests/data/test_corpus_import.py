@@ -288,3 +288,18 @@ def test_a_table_of_utterances_without_a_dialogue_column_is_named(tmp_path: Path
     path.write_text("speaker,utterance\n민수,안녕\n", encoding="utf-8")
     with pytest.raises(YoyakError, match=r"train\.csv: a table with a column for the speaker .*--columns fname=NAME"):
         run(tmp_path / "raw", path)
+
+
+def test_files_of_a_folder_may_have_different_encodings_and_the_same_ids(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    for name, encoding, indexes in (("a_train", "cp949", [0, 1]), ("b_train", "utf-16", [2]), ("c_train", "utf-8-sig", [1, 3])):
+        path = samples.nikl(folder / f"{name}.json", indexes)
+        records = json.loads(path.read_text(encoding="utf-8"))
+        for record in records:
+            record["id"] = "same" if indexes != [1, 3] else record["id"]
+        path.write_bytes(json.dumps(records, ensure_ascii=False).encode(encoding))
+    report = run(tmp_path / "raw", folder)
+    found = rows(tmp_path / "raw", "train")
+    assert [row["fname"] for row in found][:3] == ["same", "same-2", "same-3"] and len(found) == 5
+    assert all(row["summary"].startswith("#Person") for row in found), "every file was decoded"
+    assert {source["encoding"] for source in report.sources} == {"cp949", "utf-16", "utf-8-sig"}
