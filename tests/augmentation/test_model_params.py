@@ -107,7 +107,11 @@ def record(place: tuple[dict[str, Any], Path], patch: pytest.MonkeyPatch, nllb: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    "name",
+    # bitsandbytes takes seconds to import
+    [pytest.param(name, marks=[pytest.mark.very_slow] * (name == "writer.quantization")) for name in CHANGES],
+)
 def test_a_key_changes_what_is_called(values: dict[str, Any], tmp_path: Path, nllb: str, name: str) -> None:
     value, called, argument, expected = CHANGES[name]
     with pytest.MonkeyPatch.context() as patch:
