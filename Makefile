@@ -36,7 +36,8 @@ repro: setup ## preprocess, augment, tokenize, train, predict, score; then the s
 	python -m yoyak show
 
 # A file is the unit of work, so that its fixtures are built once. pytest 9.2 ignores the groups of xdist 3.8 (`loadgroup`).
-PYTEST := pytest -n logical --maxprocesses 4 --dist loadfile
+# xdist would take the files with many tests first; tests/conftest.py has those that take long at the front.
+PYTEST := pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup-dev ## lint, types and tests, but the very slow ones (ten minutes on two cores)
 	ruff check .

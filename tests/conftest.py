@@ -49,6 +49,27 @@ WITHOUT_ADDITIONS: dict[str, Any] = {"examples": 0, "example_choice": "similar",
 gc.disable()  # nothing is garbage while the tests are collected
 
 
+# The files that take longest, in the order in which the workers of pytest-xdist take them: whoever takes such a file last
+# works on alone. test_faults.py comes late, because it needs what test_pipeline.py builds.
+LONGEST_FIRST = (
+    "test_pipeline.py",
+    "test_dvc_experiments.py",
+    "test_knobs.py",
+    "test_search_dvc.py",
+    "test_fit_decoder_only.py",
+    "test_screening.py",
+    "test_endpoint.py",
+    "test_resume.py",
+    "test_faults.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front. The order within a file stays."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep what is loaded by now out of all later garbage collections.
 
