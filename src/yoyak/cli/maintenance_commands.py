@@ -1,4 +1,4 @@
-"""Commands that keep a repository in order: deps, check-cache, plots-page, completion."""
+"""Commands that keep a repository in order: deps, check-cache, disk, plots-page, completion."""
 
 import argparse
 from pathlib import Path
@@ -48,6 +48,31 @@ def _add_check_cache_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delete", action="store_true", help="delete damaged files, so that DVC restores them")
 
 
+def _disk(args: argparse.Namespace) -> None:
+    from yoyak.reports.disk import disk_lines, free
+
+    if args.dry_run and not args.free:
+        raise YoyakError("disk: --dry-run says what --free would remove; give --free too")
+    if args.free:
+        for line in free(Path(), list(dict.fromkeys(args.free)), dry=args.dry_run):
+            print(line, flush=True)
+    else:
+        print("\n".join(disk_lines(Path())))
+
+
+def _add_disk_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--free",
+        action="append",
+        default=[],
+        choices=("cache", "work", "logs"),
+        metavar="PLACE",
+        help="remove what nothing needs: cache (data and models that no commit and no experiment names), work (unfinished work "
+        "of killed stages), logs (of trials); may be given several times",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what --free would remove")
+
+
 def _plots_page(args: argparse.Namespace) -> None:
     from yoyak.reports import dvc_plots
 
@@ -86,6 +111,15 @@ COMMANDS = (
         examples=("yoyak deps", "yoyak deps --write"),
         run=_deps,
         add_arguments=_add_deps_arguments,
+    ),
+    Command(
+        name="disk",
+        summary="Show what takes space, and free what nothing needs.",
+        description="Show what takes space: DVC's cache, unfinished work, searches, answers of APIs, models from the hub. "
+        "--free removes only what no commit and no experiment needs, and nothing while something runs.",
+        examples=("yoyak disk", "yoyak disk --free cache --dry-run", "yoyak disk --free cache --free logs"),
+        run=_disk,
+        add_arguments=_add_disk_arguments,
     ),
     Command(
         name="check-cache",

@@ -21,13 +21,18 @@ def status_lines(root: Path) -> list[str]:
         YoyakError: with DVC's message, if it cannot read the repository.
     """
     experiments = read_experiments(root)
-    running = [*_running_stages(root), *_running_experiments(experiments), *_running_searches(root)]
+    running = [*running_lines(root, experiments), *_waiting_experiments(experiments)]
     return [
         "running: " + ("nothing" if not running else ""),
         *(f"  {line}" for line in running),
         *_stale_lines(root),
         *_best_lines(experiments),
     ]
+
+
+def running_lines(root: Path, experiments: list[Experiment]) -> list[str]:
+    """A line for each DVC command, experiment and search that runs now."""
+    return [*_running_stages(root), *_experiments_in(experiments, "running"), *_running_searches(root)]
 
 
 def _running_stages(root: Path) -> Iterator[str]:
@@ -55,11 +60,15 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _running_experiments(experiments: list[Experiment]) -> Iterator[str]:
-    for state in ("running", "queued", "failed"):
-        if names := [one.name for one in experiments if one.state == state]:
-            advice = {"queued": "; `dvc queue start` runs them", "failed": "; `dvc queue logs NAME` says why"}.get(state, "")
-            yield f"experiments {state}: {_listed(names)}{advice}"
+def _experiments_in(experiments: list[Experiment], state: str) -> Iterator[str]:
+    if names := [one.name for one in experiments if one.state == state]:
+        advice = {"queued": "; `dvc queue start` runs them", "failed": "; `dvc queue logs NAME` says why"}.get(state, "")
+        yield f"experiments {state}: {_listed(names)}{advice}"
+
+
+def _waiting_experiments(experiments: list[Experiment]) -> Iterator[str]:
+    for state in ("queued", "failed"):
+        yield from _experiments_in(experiments, state)
 
 
 def _running_searches(root: Path) -> Iterator[str]:

@@ -150,12 +150,39 @@ def delete_old_work(*, keep: Path | None = None) -> None:
     for modified, size, folder in sorted(folders, reverse=True):
         total += size
         if (folder / FINISHED_MARKER).exists() or time.time() - modified > KEEP_DAYS * 86400 or total > KEEP_BYTES:
-            lock = _lock_file(folder)
-            with suppress(OSError):
-                lock.touch()
-                with exclusive_lock(lock, wait=False):
-                    shutil.rmtree(folder)
-                    lock.unlink()
+            _delete_unlocked(folder)
+
+
+def _delete_unlocked(folder: Path) -> None:
+    """Delete a work folder, unless a process has locked it."""
+    lock = _lock_file(folder)
+    with suppress(OSError):
+        lock.touch()
+        with exclusive_lock(lock, wait=False):
+            shutil.rmtree(folder)
+            lock.unlink()
+
+
+def unlocked_work() -> list[Path]:
+    """The work folders that no process has locked, finished or not."""
+    return [folder for folder in sorted(checkpoints_root().glob("*")) if folder.is_dir() and not _is_locked(folder)]
+
+
+def _is_locked(folder: Path) -> bool:
+    lock = _lock_file(folder)
+    if not lock.exists():
+        return False
+    try:
+        with exclusive_lock(lock, wait=False):
+            return False
+    except OSError:
+        return True
+
+
+def delete_work(folders: Sequence[Path]) -> None:
+    """Delete work folders. Those that a process has locked stay."""
+    for folder in folders:
+        _delete_unlocked(folder)
 
 
 def mark_complete(checkpoint: Path) -> None:
