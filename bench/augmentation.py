@@ -19,6 +19,7 @@ import argparse
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -85,7 +86,9 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     augment.main(processed, augmented, Path("metrics/augment.json"))
     rows = sum(1 for _ in read_jsonl(processed / "train.jsonl"))
     added = read_json(Path("metrics/augment.json"))
-    changes["training.num_train_epochs"] *= rows / (rows + added["added"])
+    training = apply_changes(changes, values)["training"]
+    batch = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
+    changes["training.num_train_epochs"] = epochs_of(args.epochs, rows=rows, added=added["added"], batch=batch)
     write_params(apply_changes(changes, values))
     tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
     family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
@@ -106,6 +109,14 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     shutil.rmtree(final, ignore_errors=True)
     shutil.copytree(folder / "metrics", final)
     shutil.rmtree(folder)
+
+
+def epochs_of(epochs: float, *, rows: int, added: int, batch: int) -> float:
+    """The epochs over all rows that take as many steps as `epochs` over `rows` alone."""
+    if not added:
+        return epochs
+    steps = math.ceil(epochs * math.ceil(rows / batch))
+    return (steps - 0.5) / math.ceil((rows + added) / batch)  # the trainer rounds its steps up
 
 
 def prepare_data(args: argparse.Namespace, folder: Path) -> None:

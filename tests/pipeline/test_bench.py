@@ -157,6 +157,12 @@ def test_the_table_of_augmentation_compares_with_the_first_methods(tmp_path: Pat
     assert "| noise | 60 + 10 | 30 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
 
 
+def test_runs_with_more_rows_take_as_many_steps() -> None:
+    for rows, added, batch in ((400, 398, 16), (400, 0, 16), (401, 1078, 16), (3600, 5373, 8)):
+        epochs = augmentation.epochs_of(4, rows=rows, added=added, batch=batch)
+        assert -(-epochs * -(-(rows + added) // batch) // 1) == 4 * -(-rows // batch)
+
+
 def test_finished_runs_of_augmentation_are_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
