@@ -85,6 +85,7 @@ def _least_arguments(name: str) -> list[str]:
         "completion": ["bash"],
         "answers": ["list"],
         "spreadsheet-copy": ["a", "b"],
+        "folds": ["5"],
     }
     required |= {name: ["a", "--output", "b"] for name in ("import", "export")}
     return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search", "compare") else [])

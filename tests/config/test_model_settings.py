@@ -53,6 +53,16 @@ def test_a_file_of_another_version_or_a_damaged_one_is_named(
         ModelSettings.read(tmp_path)
 
 
+def test_a_package_without_the_newest_keys_is_read(settings: ModelSettings, values: dict[str, Any], tmp_path: Path) -> None:
+    """An older yoyak did not know them, and wrote as if they were off."""
+    generation = {key: value for key, value in values["generation"].items() if key not in ("consensus", "long_dialogues")}
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(settings.model_dump(mode="json") | {"generation": generation}))
+    read = ModelSettings.read(tmp_path)
+    assert read is not None and read.generation is not None
+    assert (read.generation.consensus.candidates, read.generation.long_dialogues) == (1, "truncate")
+    assert read.generation.num_beams == values["generation"]["num_beams"]
+
+
 def test_params_of_a_model_take_beams_and_length_from_its_generation_config(settings: ModelSettings, tmp_path: Path) -> None:
     params = settings.params(tmp_path)
     assert (params.generation.max_new_tokens, params.generation.num_beams) == (settings.tokenizer.max_target_length, 1)

@@ -60,7 +60,11 @@ class ModelSettings(Section):
         values: Any = read_json(path)
         if isinstance(values, dict) and values.get("format") != FORMAT:
             raise YoyakError(f"{path}: its format is {values.get('format')}, but this version of yoyak reads format {FORMAT}")
-        return validate(cls, without_old_keys(values), source=str(path))
+        values = without_old_keys(values)
+        if isinstance(values.get("generation"), dict):  # an older package does not have the newest keys, which are off then
+            off = Generation.plain(max_new_tokens=1, num_beams=1).model_dump()
+            values = values | {"generation": off | values["generation"]}
+        return validate(cls, values, source=str(path))
 
     def params(self, folder: Path) -> Params:
         """Params for a Summarizer. Without a section generation, beams and length are those of generation_config.json."""
