@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from yoyak.cli.main import main
 from yoyak.reports import disk
 from yoyak.reports.disk import disk_lines, free, size_of, size_text
@@ -119,8 +120,8 @@ def test_commits_experiments_and_the_workspace_keep_their_data(repository: Path,
     assert [(kept < set(call), "--dry" in call) for call in calls] == [(True, True), (True, True), (True, False)]
 
 
-def test_a_dry_run_alone_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_dry_run_alone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit, match="--dry-run says what --free would remove"):
         main(["disk", "--dry-run"])
 
