@@ -55,7 +55,7 @@ SECTIONS = {
         "max_new_tokens min_new_tokens num_beams do_sample temperature top_p top_k repetition_penalty "
         "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size backend postprocess "
         "long_dialogues window_overlap window_merge consensus.candidates consensus.source "
-        "consensus.utility restore_speakers"
+        "consensus.utility consensus.facts restore_speakers"
     ),
     "hardware": "cpu_threads",
     "score": "references bootstrap_samples seed gates.better_than gates.foreign_share gates.grad_norm gates.dev_loss_falls",

@@ -33,8 +33,8 @@ from yoyak.models.families.base import LoadedModel
 from yoyak.system.resumable import BatchStore
 
 
-def consensus(candidates: int = 3, source: Any = "samples", utility: Any = "rouge") -> Consensus:
-    return Consensus(candidates=candidates, source=source, utility=utility)
+def consensus(candidates: int = 3, source: Any = "samples", utility: Any = "rouge", facts: float = 0) -> Consensus:
+    return Consensus(candidates=candidates, source=source, utility=utility, facts=facts)
 
 
 def table_utility(table: dict[tuple[str, str], float]) -> Any:
@@ -72,6 +72,31 @@ def test_the_utilities_measure_agreement(make: Any) -> None:
     assert 100 > close > other >= 0
 
 
+class Listed:
+    """A writer that writes the next of these texts at each call."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = iter(texts)
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        return [Output(next(self.texts), hit_limit=False)]
+
+
+@pytest.mark.parametrize(("points", "expected"), [(0, 0), (60, 2)])
+def test_a_summary_loses_points_for_facts_that_the_dialogue_does_not_state(points: float, expected: int) -> None:
+    """Two of three say 5시 where the dialogue says 세 시, and agree. The tags of the dialogue are written as P1."""
+    texts = ("P1은 5시에 회의를 합니다.", "P1은 5시에 회의합니다.", "P1은 3시에 회의를 합니다.")
+    chosen = plain_settings(do_sample=True, consensus=consensus(3, facts=points).model_dump())
+    writer = ConsensusWriter(Listed(*texts), chosen, "simplify")
+    (output,) = writer.write([[1]], ["P1: 회의는 세 시입니다."], seed=0)
+    assert output.text == texts[expected]
+    wrong, right = output.candidates[0].utility, output.candidates[2].utility
+    plain = ConsensusWriter(Listed(*texts), plain_settings(do_sample=True, consensus=consensus(3).model_dump()), "simplify")
+    (before,) = plain.write([[1]], ["P1: 회의는 세 시입니다."], seed=0)
+    assert before.candidates[0].utility - wrong == pytest.approx(points, abs=1e-3), "one fact: the hour, and not the tag"
+    assert before.candidates[2].utility == right
+
+
 class Recorded:
     """A writer that writes its seed and its row."""
 
@@ -87,7 +112,7 @@ class Recorded:
 
 def test_each_sample_has_a_seed_of_its_own() -> None:
     recorded = Recorded()
-    writer = ConsensusWriter(recorded, plain_settings(do_sample=True, consensus=consensus(5).model_dump()))
+    writer = ConsensusWriter(recorded, plain_settings(do_sample=True, consensus=consensus(5).model_dump()), "keep_original")
     outputs = writer.write([1, 2], ["", ""], seed=42)
     assert recorded.seeds == [42, 1000045, 2000048, 3000051, 4000054]
     assert candidate_seed(2**32 - 1, 0) == 2**32 - 1
@@ -144,7 +169,7 @@ def test_dropout_gives_different_candidates(tiny: Path) -> None:
     torch.manual_seed(0)
     model = encoder_decoder.load(str(tiny), None, tokenizer)
     chosen = plain_settings(consensus=consensus(4, "dropout").model_dump())
-    writer = ConsensusWriter(TransformersWriter(LoadedModel("kobart", model, tokenizer), chosen), chosen)
+    writer = ConsensusWriter(TransformersWriter(LoadedModel("kobart", model, tokenizer), chosen), chosen, "keep_original")
     encoded = pair_encoding.encode_sources(tokenizer, DIALOGUES[:2], 64)
     first = writer.write(encoded, DIALOGUES[:2], seed=1)
     assert [len(output.candidates) > 1 for output in first] == [True, True]

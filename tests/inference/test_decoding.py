@@ -43,7 +43,7 @@ GREEDY: dict[str, Any] = {
     "long_dialogues": "truncate",
     "window_overlap": 2,
     "window_merge": "turns",
-    "consensus": {"candidates": 1, "source": "samples", "utility": "rouge"},
+    "consensus": {"candidates": 1, "source": "samples", "utility": "rouge", "facts": 0},
     "restore_speakers": False,
 }
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, PositiveShare, Section, Seed
+from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NotNegative, PositiveShare, Section, Seed
 
 BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "endpoint", "transformers"]
 Script = Literal["latin", "han", "kana", "other"]
@@ -28,6 +28,10 @@ class Consensus(Section):
     utility: Literal["rouge", "chrf"] = Field(
         description="Measure of the agreement of two summaries. `rouge` is the mean F1 of ROUGE-1, -2 and -L on morphemes; "
         "`chrf` compares characters (Popović 2015) and needs `pip install 'yoyak[chrf]'`."
+    )
+    facts: NotNegative = Field(
+        description="Points that a summary loses for each name, number or tag that its dialogue does not state. With 0 only "
+        "the agreement counts, which is from 0 to 100."
     )
 
     def why_not(self, *, num_beams: int, do_sample: bool) -> str | None:
@@ -137,7 +141,7 @@ class Generation(Section):
             long_dialogues="truncate",
             window_overlap=2,
             window_merge="turns",
-            consensus=Consensus(candidates=1, source="samples", utility="rouge"),
+            consensus=Consensus(candidates=1, source="samples", utility="rouge", facts=0),
             restore_speakers=False,
         )
 

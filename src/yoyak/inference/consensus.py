@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yoyak.config.generation_section import Generation
+from yoyak.data.person_tags import PersonTags, restore_person_tags
 from yoyak.evaluation import rouge
+from yoyak.evaluation.facts import FactFinder
 from yoyak.evaluation.morphemes import Morphemes
+from yoyak.evaluation.unsupported_facts import unsupported_facts
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Candidate, Output
 from yoyak.inference.postprocessing import without_artefacts
@@ -107,10 +110,17 @@ def expected_utilities(rows: Sequence[Sequence[tuple[str, float]]], utility: Uti
     ]
 
 
-def choose(rows: Sequence[Sequence[Weighted]], utility: Utility) -> list[Output]:
+def choose(
+    rows: Sequence[Sequence[Weighted]], utility: Utility, penalty: Callable[[int, str], float] = lambda _row, _text: 0.0
+) -> list[Output]:
     """The output with the highest expected utility for each row; of equals the first one.
 
     Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`).
+
+    Args:
+        rows: the candidates of each row.
+        utility: how well two texts agree.
+        penalty: what the utility of a text loses, by the number of the row and the text.
     """
     merged: list[dict[str, float]] = []
     for candidates in rows:
@@ -119,9 +129,9 @@ def choose(rows: Sequence[Sequence[Weighted]], utility: Utility) -> list[Output]
             weights[candidate.output.text] = weights.get(candidate.output.text, 0.0) + candidate.weight
         merged.append(weights)
     chosen = []
-    for candidates, weights, utilities in zip(
-        rows, merged, expected_utilities([list(weights.items()) for weights in merged], utility), strict=True
-    ):
+    agreements = expected_utilities([list(weights.items()) for weights in merged], utility)
+    for row, (candidates, weights, agreement) in enumerate(zip(rows, merged, agreements, strict=True)):
+        utilities = [value - penalty(row, text) for text, value in zip(weights, agreement, strict=True)]
         best = max(range(len(utilities)), key=lambda place: utilities[place])  # the first of equals
         text = list(weights)[best]
         output = next(candidate.output for candidate in candidates if candidate.output.text == text)
@@ -136,16 +146,32 @@ def choose(rows: Sequence[Sequence[Weighted]], utility: Utility) -> list[Output]
 class ConsensusWriter:
     """Writes several summaries of each row with another writer, and returns the one that agrees most with the others."""
 
-    def __init__(self, writer: Writer, settings: Generation) -> None:
-        self.writer, self.settings = writer, settings
+    def __init__(self, writer: Writer, settings: Generation, person_tags: PersonTags) -> None:
+        """
+        Args:
+            writer: writes the candidates.
+            settings: section generation.
+            person_tags: preprocess.person_tags, how the candidates write speaker tags.
+        """
+        self.writer, self.settings, self.person_tags = writer, settings, person_tags
         self.utility = UTILITIES[settings.consensus.utility]()
+        self.facts = FactFinder(Morphemes()) if settings.consensus.facts else None
 
     def __getattr__(self, name: str) -> Any:
         """What the other writer has besides `write`, such as `rows_at_once` and `report`."""
         return getattr(self.writer, name)
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
-        return choose(self._candidates(encoded, dialogues, seed=seed), self.utility)
+        candidates = self._candidates(encoded, dialogues, seed=seed)
+        return choose(candidates, self.utility, lambda row, text: self._penalty(text, dialogues[row]))
+
+    def _penalty(self, text: str, dialogue: str) -> float:
+        """What a text loses for the facts that its dialogue does not state."""
+        if self.facts is None:
+            return 0.0
+        summary, source = (restore_person_tags(one, self.person_tags) for one in (text, dialogue))
+        found = unsupported_facts(summary, source, self.facts)
+        return self.settings.consensus.facts * (len(found.names) + len(found.numbers) + len(found.tags))
 
     def _candidates(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[Weighted]]:
         count = self.settings.consensus.candidates

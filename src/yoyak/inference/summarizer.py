@@ -332,7 +332,9 @@ class Summarizer:
                 previous=self.decisions.backend,
             )
             if settings.consensus.candidates > 1:
-                self._choice = replace(self._choice, writer=ConsensusWriter(self._choice.writer, settings))
+                self._choice = replace(
+                    self._choice, writer=ConsensusWriter(self._choice.writer, settings, self.params.preprocess.person_tags)
+                )
         return self._choice
 
     def write(

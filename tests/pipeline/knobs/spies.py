@@ -126,6 +126,7 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
     import torch
     from transformers import GenerationMixin, LogitsProcessorList, StoppingCriteriaList
 
+    from yoyak.evaluation.facts import Facts
     from yoyak.inference import consensus
 
     write, process, stop = GenerationMixin.generate, LogitsProcessorList.__call__, StoppingCriteriaList.__call__
@@ -178,12 +179,17 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
             )
             return self.engine.translate_batch(rows, **kwargs)
 
-    def chosen(rows: Any, utility: Any) -> Any:
-        record["consensus"] = {"candidates": max(map(len, rows)), "utility": utility.__qualname__.partition(".")[0]}
-        return choose(rows, utility)
+    def chosen(rows: Any, utility: Any, penalty: Any) -> Any:
+        record["consensus"] = {
+            "candidates": max(map(len, rows)),
+            "utility": utility.__qualname__.partition(".")[0],
+            "penalty": penalty(0, "x"),
+        }
+        return choose(rows, utility, penalty)
 
     choose = consensus.choose
     patch.setattr(consensus, "choose", chosen)
+    patch.setattr(consensus, "unsupported_facts", lambda *_: Facts(frozenset({"x"}), frozenset(), frozenset()))
     real = ctranslate2.Translator
     patch.setattr(ctranslate2, "Translator", Translator)
     patch.setattr(GenerationMixin, "generate", generate)
