@@ -29,7 +29,7 @@ endef
 # What only torch's CUDA builds need. It stays out of the lock, so that a machine without a GPU does not download it.
 TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: repro test check test-slow faults setup setup-dev docs lock audit base sample bench help FORCE
+.PHONY: repro test check test-slow faults setup setup-dev docs lock audit base sample bench ablation help FORCE
 
 repro: setup ## preprocess, augment, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
@@ -119,6 +119,9 @@ bench: .venv-bench/ready ## side by side with what else one would run, in an env
 	.venv-bench/bin/python -m bench.data
 	.venv-bench/bin/python -m bench.startup
 	.venv-bench/bin/python -m bench.table
+
+ablation: setup ## each technique alone against the default, three seeds (hours; DATA=folder for other data than the sample)
+	python -m bench.ablation $(if $(DATA),--data $(DATA))
 
 .venv-bench/ready: requirements.txt requirements.lock bench/requirements.txt
 	$(call install,.venv-bench,-r requirements.lock -r bench/requirements.txt)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench import augmentation, contest, data, kobart, qlora, scoring, search, shape, startup, table
+from bench import ablation, contest, data, kobart, qlora, scoring, search, shape, startup, table
 from tests.conftest import ROOT
+from yoyak.config.params import leaf_keys
 from yoyak.system.text_files import write_json
 
 pytestmark = pytest.mark.slow
@@ -135,9 +136,11 @@ def test_data_writes_as_many_rows_as_asked(tmp_path: Path) -> None:
     assert (tmp_path / "sample/train.csv").read_text(encoding="utf-8").count("\ntrain_") == 3000
 
 
-def test_the_table_of_augmentation_compares_with_the_first_methods(tmp_path: Path) -> None:
-    assert augmentation.changes_of("none") == {}
-    assert augmentation.changes_of("noise=2+speaker_swap") == {"augment.noise.rate": 2.0, "augment.speaker_swap.rate": 1.0}
+def test_the_table_of_techniques_compares_with_the_first_one(tmp_path: Path) -> None:
+    assert ablation.changes_of("none") == {}
+    assert ablation.changes_of("noise=2+speaker_swap") == {"augment.noise.rate": 2.0, "augment.speaker_swap.rate": 1.0}
+    changes = ablation.changes_of("wide, long:generation.num_beams=8,generation.length_penalty=2.5")
+    assert changes == {"generation.num_beams": 8, "generation.length_penalty": 2.5}
     runs: dict[str, list[Path]] = {}
     for name, gain in (("none", 0), ("noise", 10)):
         for seed in (1, 2):
@@ -146,24 +149,26 @@ def test_the_table_of_augmentation_compares_with_the_first_methods(tmp_path: Pat
             runs.setdefault(name, []).append(folder)
             scores = [f"{row % 7 + gain + seed},{row % 5}" for row in range(60)]
             (folder / "per_dialogue.csv").write_text("\n".join(["rouge_sum,content_sum", *scores, ""]), encoding="utf-8")
-            write_json(folder / "run.json", {"rows": 60, "added": gain, "steps": 30})
-    result = augmentation.compared(runs)
+            write_json(
+                folder / "run.json", {"rows": 60, "added": gain, "steps": 30, "train_seconds": 5.4, "predict_seconds": seed}
+            )
+    result = ablation.compared(runs)
     first, second = result["none"]["rouge_sum"]["seeds"]
     assert second - first == pytest.approx(1) and result["none"]["rouge_sum"]["mean"] == pytest.approx((first + second) / 2)
     test = result["noise"]["rouge_sum"]["against"]
     assert test["difference"] == pytest.approx(10) and test["verdict"] == "better"
     assert result["noise"]["content_sum"]["against"]["verdict"] == "no difference shown"
-    table = augmentation.markdown(result, heading="sample")
-    assert "| noise | 60 + 10 | 30 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
+    table = ablation.markdown(result, heading="sample")
+    assert "| noise | 60 + 10 | 30 | 5 + 2 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
 
 
 def test_runs_with_more_rows_take_as_many_steps() -> None:
     for rows, added, batch in ((400, 398, 16), (400, 0, 16), (401, 1078, 16), (3600, 5373, 8)):
-        epochs = augmentation.epochs_of(4, rows=rows, added=added, batch=batch)
+        epochs = ablation.epochs_of(4, rows=rows, added=added, batch=batch)
         assert -(-epochs * -(-(rows + added) // batch) // 1) == 4 * -(-rows // batch)
 
 
-def test_finished_runs_of_augmentation_are_not_repeated(
+def test_finished_runs_are_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[list[str]] = []
@@ -172,16 +177,23 @@ def test_finished_runs_of_augmentation_are_not_repeated(
         """Instead of a process: the files of its run."""
         started.append(command[-2:])
         args = arguments(folder=tmp_path / "kept", rows=0, epochs=6.0, max_rejected=0, set=[])
-        folder = augmentation.run_folder(args, command[-2], int(command[-1]))
+        folder = ablation.run_folder(args, command[-2], int(command[-1]))
         folder.mkdir(parents=True)
         (folder / "per_dialogue.csv").write_text("rouge_sum,content_sum\n" + "1,2\n3,4\n" * 20, encoding="utf-8")
-        write_json(folder / "run.json", {"rows": 60, "added": 0, "steps": 30})
+        write_json(folder / "run.json", dict.fromkeys(ablation.FACTS, 30))
 
     monkeypatch.setattr(subprocess, "run", finish)
     output, kept = tmp_path / "out.json", str(tmp_path / "kept")
     for seeds in (["1"], ["1", "2"]):
-        words = ["augmentation", "--methods", "none", "noise", "--folder", kept, "--output", str(output), "--seeds", *seeds]
+        words = ["ablation", "--methods", "none", "noise", "--folder", kept, "--output", str(output), "--seeds", *seeds]
         monkeypatch.setattr(sys, "argv", words)
-        augmentation.main()
+        ablation.main()
     assert started == [["none", "1"], ["noise", "1"], ["none", "2"], ["noise", "2"]]
     assert output.with_suffix(".md").read_text(encoding="utf-8") in capsys.readouterr().out
+
+
+def test_each_technique_changes_params_that_exist() -> None:
+    keys = set(leaf_keys())
+    for name in (*ablation.TECHNIQUES, *ablation.AUGMENTATION):
+        assert set(ablation.changes_of(name)) <= keys, name
+        assert bool(ablation.changes_of(name)) == (name != "none")

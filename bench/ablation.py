@@ -1,9 +1,13 @@
-"""Measure what augmentation does to the score: each method, and combinations, against no augmentation at equal optimizer steps.
+"""Measure what each technique does to the score, alone or with others, against none at equal optimizer steps.
 
-    python -m bench.augmentation                                    # the rule methods on the sample, 3 seeds
-    python -m bench.augmentation --data /work/shared/data/korean-dialogsum --max-rejected 50
-    python -m bench.augmentation --methods none speaker_swap=0.5 noise+turn_dropout --seeds 42 43
-    python -m bench.augmentation --set model.family=qlora generation.backend=transformers --methods none templates=4
+    python -m bench.ablation                                    # objectives, averages, consensus; on the sample, 3 seeds
+    python -m bench.ablation --augmentation                     # the methods of augmentation that need no model
+    python -m bench.ablation --data FOLDER --max-rejected 50
+    python -m bench.ablation --methods none speaker_swap=0.5 noise+turn_dropout --seeds 42 43
+    python -m bench.ablation --methods none 'wide:generation.num_beams=8,generation.length_penalty=2'
+    python -m bench.ablation --set model.family=qlora generation.backend=transformers --methods none templates=4
+
+A technique is the name of augmentation methods with their rates, or "LABEL:KEY=VALUE,KEY=VALUE" with changes of params.yaml.
 
 The stages run as they are, with params.yaml and the changes of `--set`. The seed is that of training and of augmentation. With
 more rows there are fewer epochs in the same ratio, so that each run takes the same number of steps on the same schedule. The
@@ -12,7 +16,8 @@ process of its own and is kept in `--folder`: the same command goes on where it 
 
 The table has the mean over the seeds and the dev dialogues, and yoyak's paired test on the dialogues' means over the seeds. Its
 p-values say what another sample of dialogues would show. The column "seeds" has the range of the means of single runs.
-Writes bench/results/augmentation-DATA.json, and the table beside it as .md.
+"s" are the seconds of training and of prediction, the mean over the seeds.
+Writes bench/results/ablation-DATA.json or augmentation-DATA.json, and the table beside it as .md.
 """
 
 import argparse
@@ -21,21 +26,59 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from bench import ROOT
 
-METHODS = ("none", "speaker_swap", "noise", "turn_dropout", "speaker_swap+noise+turn_dropout")
+AUGMENTATION = ("none", "speaker_swap", "noise", "turn_dropout", "speaker_swap+noise+turn_dropout")
+CONSENSUS = "generation.num_beams=8,generation.consensus.candidates=8,generation.consensus.source=beams"
+TECHNIQUES = (
+    "none",
+    "r_drop:training.objective.name=r_drop",
+    "r3f:training.objective.name=r3f",
+    "tag_weight 2:training.objective.tag_weight=2",
+    "unlikelihood 1:training.objective.unlikelihood=1",
+    "minimum_risk:training.objective.name=minimum_risk",
+    "self_critical:training.objective.name=self_critical",
+    "ema 0.99:training.ema_decay=0.99,training.average_checkpoints=0",
+    "mean of 3:training.average_checkpoints=3",
+    "beams 8:generation.num_beams=8",
+    f"consensus of 8 beams:{CONSENSUS}",
+    f"consensus, facts 10:{CONSENSUS},generation.consensus.facts=10",
+)
 METRICS = ("rouge_sum", "content_sum")
+FACTS = ("rows", "added", "steps", "train_seconds", "predict_seconds")  # of a run
+COLUMNS = (
+    "Technique",
+    "rows + added",
+    "steps",
+    "s",
+    "metric",
+    "mean, 95 % interval",
+    "seeds",
+    "difference, 95 % interval",
+    "p",
+    "verdict",
+)
 SAMPLES = 1000  # for the intervals of the means
 
 
-def changes_of(name: str) -> dict[str, float]:
-    """The rates of a name such as "noise=2+speaker_swap"; a method without a number has the rate 1."""
+def changes_of(name: str) -> dict[str, Any]:
+    """The changes of params.yaml that a technique means.
+
+    "LABEL:KEY=VALUE,KEY=VALUE" says them. "noise=2+speaker_swap" are rates of augmentation; one without a number is 1.
+    """
+    from yoyak.config.params import parse_change
+
+    _, colon, changes = name.partition(":")
+    if colon:
+        return dict(map(parse_change, changes.split(",")))
     parts = (part.partition("=") for part in name.split("+") if name != "none")
     return {f"augment.{method}.rate": float(rate or 1) for method, _, rate in parts}
 
@@ -43,8 +86,9 @@ def changes_of(name: str) -> dict[str, float]:
 def run_folder(args: argparse.Namespace, name: str, seed: int) -> Path:
     """Where a run is kept: its name has a hash of all that it depends on but the code."""
     params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    content = json.dumps([params, str(args.data), args.rows, args.epochs, args.max_rejected, args.set])
-    return Path(args.folder) / f"{name}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    content = json.dumps([name, params, str(args.data), args.rows, args.epochs, args.max_rejected, args.set])
+    label = re.sub("[^A-Za-z0-9_.=+-]+", "_", name.partition(":")[0])
+    return Path(args.folder) / f"{label}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def one(args: argparse.Namespace, name: str, seed: int) -> None:
@@ -93,8 +137,11 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
     family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
     train = __import__(f"stages.train_{family}", fromlist=["main"])
+    start = time.monotonic()
     train.main(processed, tokenized, Path("models") / family, Path("metrics/train") / family)
+    trained = time.monotonic()
     predict.main(processed, Path("models"), Path("data/predictions"), Path("metrics/predict.json"))
+    seconds = {"train_seconds": round(trained - start, 1), "predict_seconds": round(time.monotonic() - trained, 1)}
     places = {"scores": Path("metrics/scores.json"), "summary": Path("metrics/summary.json")}
     score.main(
         processed,
@@ -104,7 +151,7 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         per_dialogue=Path("metrics/per_dialogue.csv"),
     )
     steps = read_json(Path("metrics/train") / family / "metrics.json")["step"]
-    write_json(Path("metrics/run.json"), {"rows": rows, "steps": steps, **added})
+    write_json(Path("metrics/run.json"), {"rows": rows, "steps": steps, **seconds, **added})
     os.chdir(ROOT)
     shutil.rmtree(final, ignore_errors=True)
     shutil.copytree(folder / "metrics", final)
@@ -168,7 +215,7 @@ def compared(runs: dict[str, list[Path]]) -> dict[str, Any]:
             }
     for name, folders in runs.items():
         facts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
-        result[name] |= {key: [fact[key] for fact in facts] for key in ("rows", "added", "steps")}
+        result[name] |= {key: [fact[key] for fact in facts] for key in FACTS}
     return result
 
 
@@ -176,15 +223,22 @@ def markdown(result: dict[str, Any], *, heading: str) -> str:
     """The table of the results."""
     lines = [
         f"{heading}\n",
-        "| Methods | rows + added | steps | metric | mean, 95 % interval | seeds | difference, 95 % interval | p | verdict |",
+        f"| {' | '.join(COLUMNS)} |",
     ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines.append("| --- " * len(COLUMNS) + "|")
     for name, found in result.items():
         for metric in METRICS:
             one_metric = found[metric]
             low, high = one_metric["interval"]
             seeds = f"{min(one_metric['seeds']):.2f} to {max(one_metric['seeds']):.2f}"
-            cells = [name, f"{found['rows'][0]:,} + {found['added'][0]:,}", f"{found['steps'][0]:,}", metric]
+            seconds = " + ".join(f"{sum(found[key]) / len(found[key]):.0f}" for key in ("train_seconds", "predict_seconds"))
+            cells = [
+                name.partition(":")[0],
+                f"{found['rows'][0]:,} + {found['added'][0]:,}",
+                f"{found['steps'][0]:,}",
+                seconds,
+                metric,
+            ]
             cells += [f"{one_metric['mean']:.2f} ({low:.2f} to {high:.2f})", seeds]
             if test := one_metric.get("against"):
                 ends = " to ".join(f"{end:+.2f}" for end in test["interval"])
@@ -198,9 +252,8 @@ def markdown(result: dict[str, Any], *, heading: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT / "data/sample", help="folder with train.csv, dev.csv and test.csv")
-    parser.add_argument(
-        "--methods", nargs="+", default=METHODS, help='such as "none noise=2+speaker_swap"; the first is the base'
-    )
+    parser.add_argument("--methods", nargs="+", help='techniques, such as "none noise=2+speaker_swap"; the first is the base')
+    parser.add_argument("--augmentation", action="store_true", help="the methods of augmentation that need no model")
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     parser.add_argument("--rows", type=int, default=0, help="first rows of train; 0 takes all")
     parser.add_argument("--dev", type=int, default=0, help="first rows of dev; 0 takes all")
@@ -208,11 +261,13 @@ def main() -> None:
     parser.add_argument("--max-rejected", type=int, default=0, help="preprocess.max_rejected")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further changes of params.yaml")
     parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".checkpoints/bench-augmentation", help="where finished runs are kept"
+        "--folder", type=Path, default=ROOT / ".checkpoints/bench-ablation", help="where finished runs are kept"
     )
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     parser.add_argument("--one", nargs=2, metavar=("METHODS", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    kind = "augmentation" if args.augmentation else "ablation"
+    args.methods = args.methods or (AUGMENTATION if args.augmentation else TECHNIQUES)
     args.data, args.folder = args.data.resolve(), args.folder.resolve()
     if args.one:
         one(args, args.one[0], int(args.one[1]))
@@ -223,13 +278,13 @@ def main() -> None:
             if (runs[name][seed_index] / "run.json").is_file():
                 continue
             print(f"{name}, seed {seed}", flush=True)
-            command = [sys.executable, "-m", "bench.augmentation", *sys.argv[1:], "--one", name, str(seed)]
+            command = [sys.executable, "-m", "bench.ablation", *sys.argv[1:], "--one", name, str(seed)]
             subprocess.run(command, check=True, cwd=ROOT)
     result = compared(runs)
     rows = f"{args.rows:,} rows" if args.rows else "all rows"
     changes = f", {' '.join(args.set)}" if args.set else ""
     heading = f"{args.data.name}, {rows} of train, {args.epochs:g} epochs{changes}, seeds {' '.join(map(str, args.seeds))}"
-    output = args.output or ROOT / f"bench/results/augmentation-{args.data.name}.json"
+    output = args.output or ROOT / f"bench/results/{kind}-{args.data.name}.json"
     output.write_text(json.dumps({"about": heading, **result}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     table = markdown(result, heading=heading)
     output.with_suffix(".md").write_text(table, encoding="utf-8")
