@@ -3,7 +3,7 @@
 import unicodedata
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from yoyak.system.cores import usable_cores
 from yoyak.system.csv_files import Row, read_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import is_blank
+from yoyak.system.process_pools import process_pool
 from yoyak.system.text_files import counted, list_rows, place
 
 REQUIRED_COLUMNS = {
@@ -208,7 +209,7 @@ def _clean_in_order(rows: Iterable[Row], *, processes: int, **options: Any) -> I
     rows = iter(rows)
     chunks = iter(lambda: list(islice(rows, CHUNK_ROWS)), [])
     pending: deque[tuple[list[Row], Future[list[CleanedRow]]]] = deque()
-    with ProcessPoolExecutor(processes) as pool:
+    with process_pool(processes) as pool:
         for chunk in chunks:
             pending.append((chunk, pool.submit(_clean_chunk, chunk, **options)))
             if len(pending) > 2 * processes:

@@ -4,10 +4,10 @@ import multiprocessing
 import sys
 import unicodedata
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 
 from yoyak.system.cores import usable_cores
 from yoyak.system.errors import YoyakError
+from yoyak.system.process_pools import process_pool
 
 CONTENT_TAGS = {"NNG", "NNP", "NR", "SN", "SL", "SH", "XR", "VV", "VA"}
 LIGHT_VERBS = {"하", "되", "있", "없", "같", "보", "주", "알", "그렇", "이렇", "어떻"}  # they say nothing about the content
@@ -98,7 +98,7 @@ class Morphemes:
         processes = min(usable_cores(), len(new) // TEXTS_PER_PROCESS)
         if processes > 1:
             spawn = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_start_process) as pool:
+            with process_pool(processes, context=spawn, initializer=_start_process) as pool:
                 for text, joined in zip(new, pool.map(_analyse_in_process, new, chunksize=500), strict=True):
                     self._tokens[text] = joined.split("\0") if joined else []
 

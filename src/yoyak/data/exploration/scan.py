@@ -6,7 +6,7 @@ depend on their number.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from yoyak.data.leak_guard import spoken_words
 from yoyak.data.near_duplicates import THRESHOLD, new_index, signature, spoken_letters
 from yoyak.system.cores import usable_cores
 from yoyak.system.csv_files import Row
+from yoyak.system.process_pools import process_pool
 
 if TYPE_CHECKING:
     from rensa import RMinHash
@@ -281,7 +282,7 @@ def _in_order(work: _Chunk, rows: Iterable[Row], *, processes: int) -> Iterator[
             yield chunk, *work(chunk)
         return
     pending: deque[tuple[list[Row], Future[tuple[Scan, list[_Keys]]]]] = deque()
-    with ProcessPoolExecutor(processes) as pool:
+    with process_pool(processes) as pool:
         for chunk in chunks:
             pending.append((chunk, pool.submit(work, chunk)))
             if len(pending) > 2 * processes:

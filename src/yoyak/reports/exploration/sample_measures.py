@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 from yoyak.data.dialogue import without_tags
@@ -13,6 +12,7 @@ from yoyak.evaluation.facts import FactFinder, Number
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.unsupported_facts import unsupported_facts
 from yoyak.system.cores import usable_cores
+from yoyak.system.process_pools import process_pool
 
 NOVEL_SIZES = (1, 2, 3, 4)
 PARALLEL_ROWS = 2000  # with fewer rows, starting processes takes longer than it saves
@@ -112,5 +112,5 @@ def _measured(records: Sequence[Record]) -> Iterator[list[SampledRow]]:
         yield from ([measurer(record) for record in chunk] for chunk in chunks)
         return
     Morphemes()  # a missing Mecab is told here, and not as a broken pool
-    with ProcessPoolExecutor(processes, initializer=_start_process) as pool:
+    with process_pool(processes, initializer=_start_process) as pool:
         yield from pool.map(_measure_chunk, chunks)
