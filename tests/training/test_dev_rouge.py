@@ -143,6 +143,7 @@ def test_the_settings_of_generation_come_from_the_section_training(
         "long_dialogues": "truncate",
         "window_overlap": 2,
         "window_merge": "turns",
+        "consensus": {"candidates": 1, "source": "samples", "utility": "rouge", "facts": 0},
         "restore_speakers": False,
     }
     assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})
