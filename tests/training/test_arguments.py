@@ -41,7 +41,7 @@ ARGUMENTS_OF_KEYS: dict[str, tuple[Any, dict[str, Any]]] = {
     "debug": (True, {"num_train_epochs": 1, "per_device_train_batch_size": 2}),
 }
 
-# Keys that other modules read: hardware, fit, dev_rouge, objectives, weight_averaging. The rest of `debug` is tested in test_fit.py.
+# Keys that other modules read: hardware, fit, dev_rouge, objectives, weight_averaging. test_fit.py has the rest of `debug`.
 USED_ELSEWHERE = {"precision", "predict_with_generate", "generation_num_beams", "early_stopping_patience", "save_total_limit"}
 USED_ELSEWHERE |= {"objective", "ema_decay", "average_checkpoints", "average_choice"}
 
