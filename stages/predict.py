@@ -35,7 +35,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     restored = NameRestorer(processed, rows["test"]) if params.generation.restore_speakers else None
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
-    print("\n".join(f"{split}: {summarizer.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
+    print("\n".join(f"{split}: {summarizer.reader.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
     settings, family = params.generation, summarizer.family
     sections, checkpoints = summarizer.depends_on()
     with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
@@ -51,7 +51,8 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         for split, split_rows in rows.items():
             texts = summarizer.finish(outputs[split], postprocess=postprocess)
             dialogues = summarizer.restore_tags([row["dialogue"] for row in split_rows])
-            report[split] = count_faults(outputs[split], texts, dialogues) | {"input": summarizer.count_cuts(encoded[split])}
+            cuts = summarizer.reader.count_cuts(encoded[split])
+            report[split] = count_faults(outputs[split], texts, dialogues) | {"input": cuts}
             check_not_all_empty(report[split], split)
             write_summaries(folder / f"{split}.csv", split_rows, texts)
             if settings.consensus.candidates > 1:

@@ -113,7 +113,7 @@ def test_speaker_tags_are_those_of_the_data_again(values: dict[str, Any], tiny: 
 
 def test_rows_in_windows_are_counted_and_lost_nothing(values: dict[str, Any], tiny: Path) -> None:
     summarizer, _ = summarizer_of(values, tiny)
-    counts = summarizer.count_cuts(summarizer.encode([LONG, SHORT]))
+    counts = summarizer.reader.count_cuts(summarizer.encode([LONG, SHORT]))
     assert counts["truncated"] == counts["turns_left_out"] == counts["tokens_left_out"] == 0
     assert counts["turns"] == len(TURNS) + len(DIALOGUES[0].splitlines())
     windowed = counts["windowed"]
@@ -121,7 +121,7 @@ def test_rows_in_windows_are_counted_and_lost_nothing(values: dict[str, Any], ti
     assert windowed["turns_read_twice"] == 2 * (windowed["windows"] - 1)
     values["generation"]["long_dialogues"] = "truncate"
     summarizer = Summarizer(summarizer.loaded, summarizer.family, parse_params(values, source="test"))
-    counts = summarizer.count_cuts(summarizer.encode([LONG, SHORT]))
+    counts = summarizer.reader.count_cuts(summarizer.encode([LONG, SHORT]))
     assert counts["truncated"] == 1 and "windowed" not in counts
 
 

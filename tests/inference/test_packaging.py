@@ -15,10 +15,11 @@ from tests.evaluation.test_score_table import with_numbers
 from yoyak.config.model_settings import ModelSettings
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
+from yoyak.inference.decisions import Decisions
 from yoyak.inference.decoding import describe_decoding
 from yoyak.inference.model_card import EXAMPLE, snippet
 from yoyak.inference.packaging import write_package
-from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.lookup import family_named
 from yoyak.models.portable import describe_input, write_generation_defaults
 from yoyak.system.atomic import atomic_folder

@@ -14,8 +14,9 @@ from tests.conftest import DIALOGUES, ROOT
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.inference.backend_choice import Choice
+from yoyak.inference.decisions import Decisions
 from yoyak.inference.outputs import Output
-from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.base import LoadedModel
 from yoyak.models.families.lookup import family_named
 from yoyak.models.tokenizer_loading import load_tokenizer
@@ -90,7 +91,7 @@ def test_turns_that_are_left_out_are_told(params: Params, tiny: Path) -> None:
             summarizer.summarize("\n".join([*turns, last][-300:]))
     first, second = writer.encoded
     assert first != second
-    counts = summarizer.count_cuts(summarizer.encode([{"dialogue": "\n".join(turns), "topic": ""}]))
+    counts = summarizer.reader.count_cuts(summarizer.encode([{"dialogue": "\n".join(turns), "topic": ""}]))
     assert counts["truncated"] == 1 and 280 < counts["turns_left_out"] < 300
     with warnings.catch_warnings():
         warnings.simplefilter("error")

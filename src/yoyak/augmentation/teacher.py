@@ -7,9 +7,10 @@ from typing import Any
 
 from yoyak.augmentation.text_models.loading import fingerprint_of
 from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
+from yoyak.inference.decisions import Decisions
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
-from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.inference.summarizer import Summarizer
 from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums

@@ -131,7 +131,8 @@ def _time(args: argparse.Namespace) -> None:
     if not DEV_ROWS.is_file():
         raise YoyakError(f"{DEV_ROWS}: no such file; `dvc repro` writes it")
 
-    from yoyak.inference.summarizer import Decisions, Summarizer
+    from yoyak.inference.decisions import Decisions
+    from yoyak.inference.summarizer import Summarizer
     from yoyak.inference.timing import seconds_per_dialogue
 
     summarizer = Summarizer.load_chosen(MODELS, params, Decisions.read(PREDICT_REPORT))

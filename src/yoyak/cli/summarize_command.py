@@ -30,7 +30,8 @@ def _summarize(args: argparse.Namespace) -> None:
     if is_debug(model):
         print(f"WARNING: {DEBUG_WARNING}", file=sys.stderr)
 
-    from yoyak.inference.summarizer import Decisions, Summarizer
+    from yoyak.inference.decisions import Decisions
+    from yoyak.inference.summarizer import Summarizer
 
     decisions = Decisions.read(PREDICT_REPORT)
     if args.model is not None:  # the backend was chosen for another model

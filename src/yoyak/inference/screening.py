@@ -135,7 +135,7 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
     summarizer = Summarizer(family.load_untrained(params), family, params.model_copy(update={"generation": generation}))
     summarizer.use_examples(data.train)
     encoded = summarizer.encode(data.dev, names_topic=uses_topic(params.prompt, data.test))
-    if cuts := summarizer.describe_cuts(encoded):
+    if cuts := summarizer.reader.describe_cuts(encoded):
         print(f"{params.model.name}: {cuts}", file=sys.stderr, flush=True)
     start = time.perf_counter()
     outputs = summarizer.write(encoded, data.dev, progress=params.model.name)
@@ -161,7 +161,7 @@ def _score_model(params: Params, data: ScreeningData, morphemes: Morphemes) -> d
         "seconds_a_dialogue": paid["seconds_a_dialogue"] if paid else round(seconds / len(texts), 3),
         **({"price": paid["price"]} if paid else {}),
         "outputs": faults,
-        "input": summarizer.count_cuts(encoded),
+        "input": summarizer.reader.count_cuts(encoded),
         "examples": texts[:3],
         "scores": scores,
     }

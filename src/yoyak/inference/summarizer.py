@@ -3,59 +3,38 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from yoyak.config.fields import Section
-from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
-from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data import prompts
-from yoyak.data.encoding_checks import describe_dialogues
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.data.raw_dialogues import prepare_row
-from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
+from yoyak.data.truncation import EncodedDialogue
 from yoyak.inference import long_dialogues
 from yoyak.inference.backend_choice import Choice, choose_backend, dev_scorer
 from yoyak.inference.consensus import ConsensusWriter
+from yoyak.inference.decisions import Decisions
 from yoyak.inference.decoding import generate
+from yoyak.inference.dialogue_reading import DialogueReader
+from yoyak.inference.model_folder import settings_of
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
-from yoyak.models.checkpoints import check_positions, largest_length
+from yoyak.models.checkpoints import check_positions
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.lookup import family_named, family_of_folder
 from yoyak.models.few_shot import example_chooser
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.resumable import BatchStore
-from yoyak.system.text_files import read_json, read_jsonl
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """What the stage predict decided for a model on the dev split. None means that it has not decided."""
-
-    backend: str | None = None
-    postprocess: bool | None = None
-    names_topic: bool | None = None  # whether prompts name the topic
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read metrics/predict.json. A missing file has no decisions, nor has the file of a pruned trial."""
-        report: dict[str, Any] = read_json(path) if path.is_file() else {}
-        postprocess = report.get("postprocess", {}).get("used")
-        return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))
+from yoyak.system.text_files import read_jsonl
 
 
 def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=4)
-
-
-def _repository_of(folder: Path) -> Path | None:
-    """The nearest folder above `folder` that has a params.yaml, or None."""
-    return next((parent for parent in folder.absolute().parents if (parent / "params.yaml").is_file()), None)
 
 
 def _inputs(encoded: Sequence[Any]) -> list[Any]:
@@ -91,10 +70,11 @@ class Summarizer:
         self._seconds: float | None = 0.0  # of all calls of `write`; None if one of them continued earlier work
         self._written = 0  # rows
         config = getattr(loaded.model, "config", None)
-        self._positions: int | None = None
+        positions: int | None = None
         if config is not None:
             limits = family.token_limits(params.tokenizer, params.generation)
-            self._positions = check_positions(config, str(config.name_or_path), limits)
+            positions = check_positions(config, str(config.name_or_path), limits)
+        self.reader = DialogueReader(loaded, family, params, positions)
 
     @classmethod
     def load(cls, folder: str | Path, *, params: Params | None = None, decisions: Decisions | None = None) -> Self:
@@ -112,27 +92,12 @@ class Summarizer:
                 has a params.yaml although `params` is None.
         """
         folder = Path(folder)
-        root = _repository_of(folder)
-        if params is None:
-            own = ModelSettings.read(folder)
-            if own is not None and (own.generation is not None or root is None):  # a package, or a copy of a model
-                params = own.params(folder)
-                decisions = decisions or Decisions(own.backend, own.postprocess, own.names_topic)
-            elif root is None:
-                raise YoyakError(
-                    f"{folder}: no {SETTINGS_FILE} in it, and no params.yaml in the folders above it; "
-                    "pass params=load_params(...)"
-                )
-            else:
-                params = load_params(root / "params.yaml")
-        family = family_of_folder(folder)
-        if decisions is None:
-            decisions = Decisions()
-            if root is not None and folder.absolute() == root / "models" / params.model.family:
-                decisions = Decisions.read(root / "metrics" / "predict.json")
+        settings = settings_of(folder, params, decisions)
+        family, params = family_of_folder(folder), settings.params
         hardware.configure_cpu(params.hardware.cpu_threads)
-        summarizer = cls(family.load_trained(folder, None if family.is_trained else params), family, params, decisions)
-        summarizer.use_examples((root or Path()) / "data/processed/train.jsonl")
+        loaded = family.load_trained(folder, None if family.is_trained else params)
+        summarizer = cls(loaded, family, params, settings.decisions)
+        summarizer.use_examples((settings.repository or Path()) / "data/processed/train.jsonl")
         return summarizer
 
     @classmethod
@@ -229,34 +194,9 @@ class Summarizer:
             One summary for each row, with speaker tags restored.
         """
         encoded = self.encode(rows)
-        if cuts := self.describe_cuts(encoded):
-            tell(cuts)
-        dialogues, shortened = [row["dialogue"] for row in rows], [row for row in encoded if isinstance(row, EncodedDialogue)]
-        if self.family.is_trained and len(shortened) == len(rows):  # others have no tokenizer that could lose characters
-            for message in describe_dialogues(self.loaded.tokenizer, dialogues, [row.ids for row in shortened]):
-                tell(message)
+        for message in self.reader.describe_losses(encoded, [row["dialogue"] for row in rows]):
+            tell(message)
         return self.finish(self.write(encoded, rows, progress=progress), postprocess=self.postprocesses)
-
-    def count_cuts(self, encoded: Sequence[Any]) -> dict[str, Any]:
-        """How many of the encoded rows were too long, and what was left out of them (`truncation.count_cuts`)."""
-        counts = count_cuts([long_dialogues.as_read(row) for row in encoded], self.params.tokenizer.truncation)
-        if not self._reads_windows:
-            return counts
-        return counts | {"windowed": {"merge": self.params.generation.window_merge, **long_dialogues.count_windows(encoded)}}
-
-    def describe_cuts(self, encoded: Sequence[Any]) -> str | None:
-        """A sentence on the encoded rows that were too long, or None if all of them fit."""
-        lengths = self.params.tokenizer
-        if windows := long_dialogues.describe_windows(encoded, max_length=lengths.max_input_length):
-            return windows
-        limits = self.family.token_limits(lengths, self.params.generation)
-        return describe_cuts(
-            self.count_cuts(encoded),
-            rows=len(encoded),
-            truncation=lengths.truncation,
-            max_length=lengths.max_input_length,
-            largest=largest_length("max_input_length", lengths.max_input_length, limits, self._positions),
-        )
 
     @property
     def postprocesses(self) -> bool:
@@ -276,15 +216,7 @@ class Summarizer:
             names_topic = self.decisions.names_topic
         if names_topic is None:
             names_topic = prompts.uses_topic(self.params.prompt, rows)
-        encode = partial(self.family.encode, loaded=self.loaded, params=self.params, names_topic=names_topic)
-        if not self._reads_windows:
-            return encode(rows)
-        overlap, length = self.params.generation.window_overlap, self.params.tokenizer.max_input_length
-        return long_dialogues.WindowReader(encode, overlap, length).read(rows)
-
-    @property
-    def _reads_windows(self) -> bool:
-        return self.params.generation.long_dialogues == "windows"
+        return self.reader.encode(rows, names_topic=names_topic)
 
     def depends_on(self) -> tuple[dict[str, Section], list[Path]]:
         """What the generated texts depend on besides the dialogues and the trained model, for `resumable.work_folder`.

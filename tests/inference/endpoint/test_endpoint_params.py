@@ -15,11 +15,12 @@ from yoyak.config.sections import Params
 from yoyak.config.yaml_files import read_yaml
 from yoyak.data.prompts import uses_topic
 from yoyak.data.splits import SplitCleaner
+from yoyak.inference.decisions import Decisions
 from yoyak.inference.endpoint import asking, client
 from yoyak.inference.endpoint.estimate import cost_table, estimate_cost
 from yoyak.inference.endpoint.request import make_request
 from yoyak.inference.outputs import Output
-from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.endpoint import FAMILY
 from yoyak.search.family_rules import reads_param
 from yoyak.system.errors import YoyakError
@@ -178,7 +179,7 @@ def test_a_long_dialogue_loses_turns_and_says_so(server: Server) -> None:
     long = encoded[3]
     assert long.turns_left_out > 0 and len(long.ids) <= 100
     assert long.ids.messages[0]["content"].splitlines()[1].startswith("#Person1#: 이 책을")
-    assert "turns are left out" in (summarizer.describe_cuts(encoded) or "")
+    assert "turns are left out" in (summarizer.reader.describe_cuts(encoded) or "")
     with pytest.raises(YoyakError, match=r"tokenizer\.max_input_length: 40 is too small"):
         summarizer_of(params_with(server, tokenizer__max_input_length=40)).encode(ROWS)
 

@@ -15,7 +15,8 @@ import pytest
 from tests.conftest import DIALOGUES, ROOT
 from yoyak.config.params import parse_params
 from yoyak.config.yaml_files import read_yaml
-from yoyak.inference.summarizer import Decisions, Summarizer
+from yoyak.inference.decisions import Decisions
+from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.lookup import family_named, family_of_folder
 
 MODEL = ROOT / "models/base/llama-tiny"
