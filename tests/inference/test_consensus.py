@@ -64,6 +64,15 @@ def test_the_text_that_agrees_most_is_taken() -> None:
     assert third.candidates == (Candidate("a", 1.0, 100.0),)
 
 
+def test_an_empty_text_is_no_candidate_beside_others() -> None:
+    """The default model gave it more than half of the probability of eight beams for some dialogues."""
+    beams = [Weighted(Output(text, hit_limit=False), weight) for text, weight in (("a", 0.25), ("", 0.5), ("b", 0.25))]
+    (output,) = choose([beams], table_utility(AGREEMENT))
+    assert output.candidates == (Candidate("a", 0.5, 80.0), Candidate("b", 0.5, 75.0))
+    (empty,) = choose([[Weighted(Output("", hit_limit=False), 1.0)]], table_utility({}))
+    assert empty.text == ""
+
+
 @pytest.mark.parametrize("make", [rouge_utility, chrf_utility])
 def test_the_utilities_measure_agreement(make: Any) -> None:
     near, far = "친구와 점심을 먹었습니다.", "내일 병원에 갑니다."

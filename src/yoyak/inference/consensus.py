@@ -115,7 +115,8 @@ def choose(
 ) -> list[Output]:
     """The output with the highest expected utility for each row; of equals the first one.
 
-    Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`).
+    Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`). An empty text
+    is a candidate only if there is no other: in a beam search it can be more probable than any summary, since it is so short.
 
     Args:
         rows: the candidates of each row.
@@ -125,8 +126,10 @@ def choose(
     merged: list[dict[str, float]] = []
     for candidates in rows:
         weights: dict[str, float] = {}
-        for candidate in candidates:
-            weights[candidate.output.text] = weights.get(candidate.output.text, 0.0) + candidate.weight
+        written = [candidate for candidate in candidates if candidate.output.text.strip()] or candidates
+        total = sum(candidate.weight for candidate in written)
+        for candidate in written:
+            weights[candidate.output.text] = weights.get(candidate.output.text, 0.0) + candidate.weight / total
         merged.append(weights)
     chosen = []
     agreements = expected_utilities([list(weights.items()) for weights in merged], utility)
