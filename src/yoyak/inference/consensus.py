@@ -115,8 +115,8 @@ def choose(
 ) -> list[Output]:
     """The output with the highest expected utility for each row; of equals the first one.
 
-    Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`). An empty text
-    is a candidate only if there is no other: in a beam search it can be more probable than any summary, since it is so short.
+    Equal texts are one candidate with their weights together. The result has all candidates (`Output.candidates`). An empty
+    text is a candidate only if there is no other: in a beam search it can be more probable than any summary, being so short.
 
     Args:
         rows: the candidates of each row.
