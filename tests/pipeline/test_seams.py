@@ -65,7 +65,8 @@ BACKEND = TurnsBackend()
 
 def add_name(repository: Path, kind: str, name: str) -> None:
     """Put a name at the end of a list of names in the sections of params.yaml: the one line."""
-    path = repository / "src/yoyak/config/sections.py"
+    module = {"FamilyName": "sections", "BackendName": "generation_section"}[kind]
+    path = repository / f"src/yoyak/config/{module}.py"
     text = path.read_text(encoding="utf-8")
     changed = re.sub(rf"^({kind} = Literal\[.*)\]$", rf'\1, "{name}"]', text, flags=re.M)
     assert changed != text
