@@ -1,5 +1,6 @@
 """Pools of processes that end with an error, and do not wait forever, if one of the processes is killed."""
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,8 +26,15 @@ def process_pool(
         try:
             yield pool
         except BrokenProcessPool:
-            # Python before 3.11.7 and 3.12.1 waits forever if it was just writing to processes that do not read any more
-            # (github.com/python/cpython/issues/94777). Without a reader, the writing ends with an error.
-            if queue := getattr(pool, "_call_queue", None):
-                queue._reader.close()
+            if sys.version_info < (3, 11, 5):
+                _end_writing(pool)
             raise
+
+
+def _end_writing(pool: ProcessPoolExecutor) -> None:
+    """Close the pipe to the processes, none of which reads any more, so that writing to it ends with an error.
+
+    Python before 3.11.5 waits forever if it was just writing (github.com/python/cpython/issues/94777).
+    """
+    if queue := getattr(pool, "_call_queue", None):
+        queue._reader.close()
