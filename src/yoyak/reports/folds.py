@@ -1,8 +1,6 @@
 """k-fold cross-validation: one experiment for each fold, and what they say together."""
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +47,8 @@ class Fold:
     def read(cls, root: Path, number: int, experiment: str) -> "Fold":
         run = Run.find(root, experiment)
         fnames, scores = run.row_scores
-        rows = csv.DictReader(io.StringIO(run.read(DEV_PREDICTIONS)))
-        return cls(number, experiment, fnames, scores, {row["fname"]: row["summary"] for row in rows})
+        predictions = {row["fname"]: row["summary"] for row in run.read_table(DEV_PREDICTIONS)}
+        return cls(number, experiment, fnames, scores, predictions)
 
 
 def folds_plan(count: int, changes: Mapping[str, Any], *, jobs: int) -> SearchPlan:

@@ -101,6 +101,10 @@ class Run:
                 f"`dvc exp pull REMOTE {self.name}`)"
             ) from None
 
+    def read_table(self, path: str) -> list[dict[str, str]]:
+        """The rows of a CSV file that git or DVC tracks. YoyakError as in `read`."""
+        return list(csv.DictReader(io.StringIO(self.read(path))))
+
     @cached_property
     def _files(self) -> Any:
         from dvc.api import DVCFileSystem
@@ -138,7 +142,7 @@ class Run:
         Raises:
             YoyakError: if the file has no rows.
         """
-        rows = list(csv.DictReader(io.StringIO(self.read(PER_DIALOGUE))))
+        rows = self.read_table(PER_DIALOGUE)
         if not rows:
             raise YoyakError(f"{self.name}: {PER_DIALOGUE} has no rows; run `dvc repro` or choose another experiment")
         return [row["fname"] for row in rows], {

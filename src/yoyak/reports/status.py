@@ -21,7 +21,8 @@ def status_lines(root: Path) -> list[str]:
         YoyakError: with DVC's message, if it cannot read the repository.
     """
     experiments = read_experiments(root)
-    running = [*running_lines(root, experiments), *_waiting_experiments(experiments)]
+    waiting = [line for state in ("queued", "failed") for line in _experiments_in(experiments, state)]
+    running = [*running_lines(root, experiments), *waiting]
     return [
         "running: " + ("nothing" if not running else ""),
         *(f"  {line}" for line in running),
@@ -64,11 +65,6 @@ def _experiments_in(experiments: list[Experiment], state: str) -> Iterator[str]:
     if names := [one.name for one in experiments if one.state == state]:
         advice = {"queued": "; `dvc queue start` runs them", "failed": "; `dvc queue logs NAME` says why"}.get(state, "")
         yield f"experiments {state}: {_listed(names)}{advice}"
-
-
-def _waiting_experiments(experiments: list[Experiment]) -> Iterator[str]:
-    for state in ("queued", "failed"):
-        yield from _experiments_in(experiments, state)
 
 
 def _running_searches(root: Path) -> Iterator[str]:
