@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from yoyak.system.errors import YoyakError
 
+LANGUAGES = ("ko", "en")  # of the pages
 HELP_WIDTH = 75  # fits into 80 columns even if a Korean example, whose letters are two columns wide, is on the line
 
 

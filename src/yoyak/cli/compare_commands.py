@@ -2,9 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from yoyak.cli.command import Command, whole_number
+from yoyak.cli.command import LANGUAGES, Command, whole_number
 from yoyak.system.errors import YoyakError
+
+if TYPE_CHECKING:
+    from yoyak.reports.comparison import Comparison
+    from yoyak.reports.runs import Run
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -18,10 +23,29 @@ def _compare(args: argparse.Namespace) -> None:
     from yoyak.reports.runs import Run
     from yoyak.system.text_files import write_json
 
-    comparison = compare_runs([Run.find(Path.cwd(), name) for name in names], samples=args.samples, seed=args.seed)
+    runs = [Run.find(Path.cwd(), name) for name in names]
+    comparison = compare_runs(runs, samples=args.samples, seed=args.seed)
     if args.json:
         write_json(args.json, comparison.to_json())
     print(comparison_table(comparison))
+    if args.html:
+        print(f"\n{_write_page(args, runs, comparison)}: open it in a browser; it needs no network")
+
+
+def _write_page(args: argparse.Namespace, runs: "list[Run]", comparison: "Comparison") -> Path:
+    from yoyak.reports.page.frame import write_page
+    from yoyak.reports.run_page.compare_page import compare_page, compare_path
+    from yoyak.reports.run_page.files import read_dev_rows
+    from yoyak.reports.run_page.pair_rows import pairs_browser
+
+    rows, missing = {}, {}
+    for run in runs:
+        rows[run.name], faults = read_dev_rows(run)
+        if faults:
+            missing[run.name] = "; ".join(faults.values())
+    path: Path = compare_path([run.name for run in runs]) if args.html is True else args.html
+    write_page(path, compare_page(comparison, pairs_browser(rows), args.language, missing))
+    return path
 
 
 def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +61,15 @@ def _add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the resampling (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison to this file")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="also write a page with every dialogue and the differences of the summaries (default: reports/compare-RUNS.html)",
+    )
+    parser.add_argument("--language", choices=LANGUAGES, default="ko", help="language of the page (default: ko)")
 
 
 COMMANDS = (
@@ -49,6 +82,7 @@ COMMANDS = (
         examples=(
             "yoyak compare beam1   # the experiment beam1 against the workspace",
             "yoyak compare main kobart-lr2 kobart-lr5",
+            "yoyak compare HEAD beam1 --html   # and every dialogue side by side",
             "yoyak compare HEAD~1 HEAD --json comparison.json",
         ),
         run=_compare,

@@ -20,6 +20,7 @@ from yoyak.cli import (
     import_commands,
     maintenance_commands,
     package_commands,
+    report_command,
     run_commands,
     score_commands,
     search_commands,
@@ -36,6 +37,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Run and look": (
         *summarize_command.COMMANDS,
         *run_commands.COMMANDS,
+        *report_command.COMMANDS,
         *experiment_commands.COMMANDS,
         *package_commands.COMMANDS,
     ),

@@ -5,6 +5,7 @@ Sources: Grusky, Naaman and Artzi, "Newsroom", NAACL 2018, section 4; for novel 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,16 @@ class Extractiveness:
     compression: float
 
 
-def fragments(summary: Sequence[str], dialogue: Sequence[str]) -> list[int]:
-    """The lengths of the fragments that a summary shares with its dialogue, in the order of the summary.
+class Fragment(NamedTuple):
+    """A sequence of tokens that a summary shares with its dialogue: where it starts in each, and its number of tokens."""
+
+    start: int
+    place: int
+    length: int
+
+
+def shared_fragments(summary: Sequence[str], dialogue: Sequence[str]) -> list[Fragment]:
+    """The fragments that a summary shares with its dialogue, in the order of the summary.
 
     This is the greedy algorithm of figure 3 of the paper: at each token of the summary, the longest sequence that the dialogue
     has too. As there, the search goes on behind a sequence that matched, and not inside it.
@@ -32,18 +41,25 @@ def fragments(summary: Sequence[str], dialogue: Sequence[str]) -> list[int]:
     places: dict[str, list[int]] = {}
     for place, token in enumerate(dialogue):
         places.setdefault(token, []).append(place)
-    lengths, start = [], 0
+    found, start = [], 0
     while start < len(summary):
-        longest, resume = 0, 0
+        longest, at, resume = 0, 0, 0
         for place in places.get(summary[start], ()):
             if place < resume:
                 continue
             length = _common_length(summary, start, dialogue, place)
-            longest, resume = max(longest, length), place + length
+            if length > longest:
+                longest, at = length, place
+            resume = place + length
         if longest:
-            lengths.append(longest)
+            found.append(Fragment(start, at, longest))
         start += max(longest, 1)
-    return lengths
+    return found
+
+
+def fragments(summary: Sequence[str], dialogue: Sequence[str]) -> list[int]:
+    """The lengths of the fragments that `shared_fragments` finds."""
+    return [each.length for each in shared_fragments(summary, dialogue)]
 
 
 def _common_length(summary: Sequence[str], start: int, dialogue: Sequence[str], place: int) -> int:

@@ -21,7 +21,7 @@ class Comparison:
         base: name of the run that the others are compared with.
         results: the paired result of each metric (outer key) and each other run (inner key).
         params: the values of each param that differs, for the base and then the other runs. None: the run lacks the param.
-        costs: what each run costs, by name of the run; see `_costs`.
+        costs: what each run costs, by name of the run; see `costs_of`.
         rows: number of dialogues.
     """
 
@@ -71,7 +71,7 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
         base=base.name,
         results=results,
         params=_differing_params(runs),
-        costs={run.name: _costs(run) for run in runs},
+        costs={run.name: costs_of(run) for run in runs},
         rows=len(base.row_scores[0]),
     )
 
@@ -109,7 +109,7 @@ def _differing_params(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
 
 
-def _costs(run: Run) -> dict[str, float | None]:
+def costs_of(run: Run) -> dict[str, float | None]:
     """Seconds of training and for each summary, megabytes of the trained model, price of an API's answers; None: not known.
 
     Times are those of this machine (`system.timings`). They are in no file of a run, because they would differ each time. The

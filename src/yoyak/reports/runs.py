@@ -132,7 +132,7 @@ class Run:
     @cached_property
     def references(self) -> dict[str, list[str]]:
         """The reference summaries of each dev dialogue by fname."""
-        rows = (json.loads(line) for line in self.read(DEV_ROWS).splitlines())
+        rows = (json.loads(line) for line in self.read(DEV_ROWS).split("\n") if line)  # U+2028 ends no line
         return {row["fname"]: row["references"] for row in rows}
 
     @cached_property

@@ -12,7 +12,7 @@ from yoyak.data.exploration.tally import Record
 from yoyak.reports.page import frame
 from yoyak.reports.page.charts import Chart, ChartBar, Mark, chart_html
 from yoyak.reports.page.frame import WORDS, Page, Section, render_page, write_page
-from yoyak.reports.page.markup import CardLine, cards, data_script, escape
+from yoyak.reports.page.markup import CardLine, cards, data_script, escape, visible
 from yoyak.reports.page.rows import SHOWN_CHARACTERS, RowPool
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" ' & <!-- \u2028 \ud800"
@@ -68,7 +68,7 @@ def test_hostile_texts_are_inert_and_arrive_whole() -> None:
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
     rows: Any = found.json["rows"]
     (row,) = rows
-    assert row["dialogue"] == f"#Person1#: {HOSTILE}".replace("\ud800", "?")
+    assert row["dialogue"] == f"#Person1#: {visible(HOSTILE)}"
     assert found.json["chart-one"]["bars"][0]["rows"] == [[0, HOSTILE.replace("\ud800", "?")]]  # type: ignore[index]
     assert "alert(1)" not in re.sub(r"(&lt;|\\u003c)/?script(&gt;|\\u003e)alert\(1\)", "", page)
 

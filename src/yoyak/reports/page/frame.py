@@ -30,6 +30,9 @@ WORDS: dict[str, dict[Language, str]] = {
         "en": "Charts and rows need JavaScript. The tables have the same numbers.",
         "ko": "차트와 행 보기는 JavaScript가 필요합니다. 같은 숫자가 표에 있습니다.",
     },
+    "theme_auto": {"en": "Colours: system", "ko": "화면: 시스템"},
+    "theme_light": {"en": "Colours: light", "ko": "화면: 밝게"},
+    "theme_dark": {"en": "Colours: dark", "ko": "화면: 어둡게"},
 }
 
 
@@ -53,6 +56,10 @@ class Page:
         sections: in their order; the navigation lists them.
         rows: the rows that charts refer to.
         footer: text.
+        charts: whether the page has charts of plotly.js, or rows that open from them.
+        static: further files of static/, styles (.css) and scripts (.js).
+        data: further JSON for scripts, by the id of its element.
+        no_script: what a reader without JavaScript should know, as text; by default that of charts.
     """
 
     title: str
@@ -61,27 +68,33 @@ class Page:
     sections: Sequence[Section]
     rows: RowPool = field(default_factory=RowPool)
     footer: str = ""
+    charts: bool = True
+    static: Sequence[str] = ()
+    data: Mapping[str, object] = field(default_factory=dict)
+    no_script: str = ""
 
 
 def render_page(page: Page) -> str:
     """The page as one HTML document that loads nothing."""
     words = {key: texts[page.language] for key, texts in WORDS.items()}
     links = "".join(f'<li><a href="#{escape(each.name)}">{escape(each.title)}</a></li>' for each in page.sections)
+    styles = [_stylesheet(name) for name in page.static if name.endswith(".css")]
     parts = [
         f'<!doctype html><html lang="{page.language}"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(page.title)}</title><style>{_style()}</style>",
-        "<noscript><style>.plot { display: none }</style></noscript></head><body>",
+        f"<title>{escape(page.title)}</title><style>{_style()}{''.join(styles)}</style>",
+        "<noscript><style>.plot, .needs-script { display: none !important }</style></noscript></head><body>",
         f'<a class="skip" href="#main">{words["skip"]}</a>',
-        f'<header><h1>{escape(page.title)}</h1><p class="lead">{escape(page.lead)}</p>',
-        f"<noscript><p><strong>{words['no_script']}</strong></p></noscript></header>",
+        f'<header><div class="head"><h1>{escape(page.title)}</h1>{_theme_button(words)}</div>',
+        f'<p class="lead">{escape(page.lead)}</p>',
+        f"<noscript><p><strong>{escape(page.no_script or words['no_script'])}</strong></p></noscript></header>",
         f'<nav aria-label="{words["contents"]}"><ul>{links}</ul></nav><main id="main">',
         *map(_section, page.sections),
-        f"</main><footer>{escape(page.footer)}</footer>{_viewer(words)}",
-        data_script("words", words),
-        data_script("rows", page.rows.rows),
-        f"<script>{_plotly()}</script><script>{_static('page.js')}</script></body></html>\n",
+        f"</main><footer>{escape(page.footer)}</footer>",
+        *(data_script(name, value) for name, value in page.data.items()),
+        *_scripts(page, words),
+        "</body></html>\n",
     ]
     return "\n".join(parts)
 
@@ -90,6 +103,19 @@ def write_page(path: Path, page: Page) -> None:
     """Write the page, whole or not at all."""
     with atomic_file(path) as file:
         file.write(render_page(page))
+
+
+def _theme_button(words: Mapping[str, str]) -> str:
+    texts = " ".join(f'data-{choice}="{words[f"theme_{choice}"]}"' for choice in ("auto", "light", "dark"))
+    return f'<button class="theme" id="theme" type="button" hidden {texts}></button>'
+
+
+def _scripts(page: Page, words: Mapping[str, str]) -> list[str]:
+    own = [_static("theme.js"), *(_static(name) for name in page.static if name.endswith(".js"))]
+    if not page.charts:
+        return [f"<script>{''.join(own)}</script>"]
+    data = [_viewer(words), data_script("words", words), data_script("rows", page.rows.rows)]
+    return [*data, f"<script>{_plotly()}</script>", f"<script>{''.join([*own, _static('page.js')])}</script>"]
 
 
 def _section(section: Section) -> str:
@@ -109,10 +135,15 @@ def _static(name: str) -> str:
     return files("yoyak.reports.page").joinpath("static", name).read_text(encoding="utf-8")
 
 
+def _stylesheet(name: str) -> str:
+    """A style with its dark colours, which stand in a file of their own because two rules need them."""
+    return _static(name).replace("DARK_COLORS", _static(name.replace(".css", "-dark.css")))
+
+
 @cache
 def _style() -> str:
     font = files("yoyak.reports.page").joinpath("static", "yoyak-hangul.woff2").read_bytes()
-    return _static("page.css").replace("FONT_URL", f"data:font/woff2;base64,{base64.b64encode(font).decode()}")
+    return _stylesheet("page.css").replace("FONT_URL", f"data:font/woff2;base64,{base64.b64encode(font).decode()}")
 
 
 @cache

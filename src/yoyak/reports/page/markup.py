@@ -1,10 +1,28 @@
 """Pieces of HTML with every text escaped."""
 
 import html
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from yoyak.system.text_files import to_json
+
+# Characters that nobody sees and that can change how a text looks: controls, marks of direction, characters of zero width, line
+# separators, tag characters, halves of a surrogate pair. Joiners stay, because emoji need them.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """`text` with every unseen character as its code, such as [U+202E], so that no text can pretend to be another one."""
+    return UNSEEN.sub(lambda match: code_of(match[0]), text)
+
+
+def code_of(character: str) -> str:
+    """What stands for an unseen character: [U+202E]."""
+    return f"[U+{ord(character):04X}]"
 
 
 def escape(text: object) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from yoyak.reports.page.markup import visible
+
 SHOWN_CHARACTERS = 4000  # of a text; the longest real dialogue has 2,275
 
 
@@ -44,4 +46,5 @@ class RowPool:
 
 
 def _shown(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}… (+{len(text) - SHOWN_CHARACTERS:,})"

@@ -132,6 +132,7 @@
   nodes.forEach((node) => observer.observe(node));
   const redraw = () => nodes.filter((node) => charts.has(node.dataset.plot)).forEach(draw);
   dark.addEventListener("change", redraw);
+  window.addEventListener("themechange", redraw);
   window.addEventListener("beforeprint", () => nodes.forEach(draw));
   let narrow = isNarrow();
   window.addEventListener("resize", () => { if (narrow !== isNarrow()) { narrow = isNarrow(); redraw(); } });
