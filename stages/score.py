@@ -11,6 +11,7 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
+from yoyak.inference.chosen_metrics import chosen_metrics
 from yoyak.system.csv_files import write_csv
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_json, read_jsonl, write_json
@@ -31,6 +32,10 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     rows = list(read_jsonl(processed / "dev.jsonl"))
     tokenizer = Morphemes()
     train = [restore_person_tags(row["summary"], strategy) for row in read_jsonl(processed / "train.jsonl")]
+    metrics = [
+        *build_metrics(tokenizer=tokenizer, aggregation=params.score.references),
+        *chosen_metrics(params.score, tokenizer=tokenizer, threads=params.hardware.cpu_threads),
+    ]
     print(f"score: {len(rows)} rows, baselines (the medoid is one of {len(train)} train summaries)", flush=True)
     predicted = read_json(predict_metrics)
     texts = read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])
@@ -40,7 +45,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
         references=[row["references"] for row in rows],
         dialogues=dialogues,
         baselines=baseline_predictions(dialogues, medoid=medoid(train, tokenizer=tokenizer)),
-        metrics=build_metrics(tokenizer=tokenizer, aggregation=params.score.references),
+        metrics=metrics,
         bootstrap_samples=params.score.bootstrap_samples,
         seed=params.score.seed,
         decoding=predicted["decoding"],
@@ -50,7 +55,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     if (price := predicted.get("endpoint", {}).get("price")) is not None:
         result["price"] = price  # beside the score in `dvc exp show`
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
-    write_csv(per_dialogue, table, columns=per_dialogue_columns())
+    write_csv(per_dialogue, table, columns=per_dialogue_columns(metrics))
     write_json(scores, result)
     write_json(summary, main_scores(result))
     print(score_table(result))

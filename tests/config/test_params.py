@@ -58,7 +58,14 @@ SECTIONS = {
         "consensus.utility consensus.facts restore_speakers"
     ),
     "hardware": "cpu_threads",
-    "score": "references bootstrap_samples seed gates.better_than gates.foreign_share gates.grad_norm gates.dev_loss_falls",
+    "score": (
+        "references bootstrap_samples seed bert_score.checkpoint bert_score.revision bert_score.layer bert_score.idf "
+        "embedding.checkpoint embedding.revision embedding.pooling judge.provider judge.base_url judge.model judge.tokenizer "
+        "judge.extra_body judge.price_per_million_input judge.price_per_million_output judge.budget judge.requests_per_minute "
+        "judge.max_in_flight judge.timeout judge.max_retries judge.votes judge.rows judge.baselines judge.mask "
+        "judge.temperature judge.max_new_tokens judge.seed "
+        "gates.better_than gates.foreign_share gates.grad_norm gates.dev_loss_falls"
+    ),
     "search": "pruned",
 }
 KEYS = [f"{section}.{key}" for section, keys in SECTIONS.items() for key in keys.split()]
@@ -301,6 +308,15 @@ def test_values_at_the_limits_are_valid(name: str, value: object) -> None:
         (
             {"augment__filters__rouge_min": 0.96},
             "augment.filters.rouge_min: 0.96 is more than augment.filters.rouge_max (0.95)",
+        ),
+        (
+            {"score__judge__votes": 3, "score__judge__temperature": 0},
+            "score.judge.votes: 3 votes at temperature 0 are the same; set 1 vote or a higher temperature",
+        ),
+        ({"score__judge__baselines": ["medoid", "medoid"]}, "score.judge.baselines: name each one once"),
+        (
+            {"score__judge__extra_body": {"temperature": 1}},
+            "score.judge.extra_body: temperature must not be here; it comes from score.judge.temperature",
         ),
         ({"training__predict_with_generate": False}, "training.metric_for_best_model: a ROUGE measure needs"),
         (

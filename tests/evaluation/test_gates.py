@@ -8,7 +8,7 @@ import pytest
 
 from stages import gate
 from tests.conftest import ROOT
-from yoyak.config.sections import Gates
+from yoyak.config.score_section import Gates
 from yoyak.evaluation.gates import GateResult, check_gates
 from yoyak.system.errors import YoyakError
 

@@ -153,7 +153,7 @@ def test_the_score_stage_writes_a_further_metric(tmp_path: Path, monkeypatch: py
     stage.main(Path("processed"), Path("predictions"), Path("predict.json"), **written)
     summary = json.loads(Path("summary.json").read_text(encoding="utf-8"))
     assert set(summary["facts"]) == {"unsupported", "recall"}, "the parts for each kind would widen the tables of DVC"
-    assert set(summary) == {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content", "facts", "length"}
+    assert set(summary) == {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content", "facts", "surface", "length"}
     assert set(summary["length"]) == {"characters", "share"}
     scores = json.loads(Path("scores.json").read_text(encoding="utf-8"))
     assert scores["length"]["characters"] > 0
@@ -165,8 +165,9 @@ def test_the_score_stage_writes_a_further_metric(tmp_path: Path, monkeypatch: py
     assert [float(row["length_characters"]) for row in table] == [float(len(text)) for text in SUMMARIES]
 
 
+FURTHER = ("facts_unsupported", "facts_recalled", "surface_length_gap", "surface_repetition")
 ROUGE_COLUMNS = ("rouge1", "rouge2", "rougeL", "rouge_sum", "content_sum")
 
 
 def test_the_columns_without_a_further_metric() -> None:
-    assert per_dialogue_columns() == ("fname", *ROUGE_COLUMNS, "facts_unsupported", "facts_recalled")
+    assert per_dialogue_columns() == ("fname", *ROUGE_COLUMNS, *FURTHER)

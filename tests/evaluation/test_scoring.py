@@ -43,21 +43,23 @@ def test_shape_of_the_scores(mecab: Morphemes) -> None:
     result, per_row = scored(mecab, list(SUMMARIES))
     assert set(result) == KEYS | {
         *("content", "interval", "baselines", "rows", "distinct", "distinct_dialogues", "beaten", "difference", "signature"),
-        "facts",
+        *("facts", "surface"),
     }
+    assert set(result["surface"]) == {"length_ratio", "length_gap", "repetition", "interval", "signature"}
     assert set(result["facts"]) == {"unsupported", "recall", "names", "numbers", "tags", "interval", "signature"}
     assert set(result["content"]) == KEYS
     assert set(result["interval"]) == KEYS | {"content"}
     assert set(result["interval"]["content"]) == KEYS
     assert set(result["baselines"]) == {"lead1", "lead2", "lead3", "constant", "medoid"} == set(result["beaten"])
     for name, row in result["baselines"].items():
-        assert set(row) == KEYS | {"content", "facts"}
+        assert set(row) == KEYS | {"content", "facts", "surface"}
         assert set(row["content"]) == KEYS
         assert set(result["beaten"][name]) == {"all", "content"}
     assert result["rows"] == len(SUMMARIES)
     assert all(len(pair) == 2 for key, pair in result["interval"].items() if key != "content")
     assert [set(row) for row in per_row] == [
         {"rouge1", "rouge2", "rougeL", "rouge_sum", "content_sum", "facts_unsupported", "facts_recalled"}
+        | {"surface_length_gap", "surface_repetition"}
     ] * len(SUMMARIES)
 
 
@@ -68,7 +70,13 @@ def test_a_perfect_model(mecab: Morphemes) -> None:
     assert all(beaten == {"all": True, "content": True} for beaten in result["beaten"].values())
     assert result["baselines"]["constant"]["content"]["rouge_sum"] == 0
     rouge = {"rouge1": 100, "rouge2": 100, "rougeL": 100, "rouge_sum": 300, "content_sum": 300}
-    assert per_row[0] == {**rouge, "facts_unsupported": 0, "facts_recalled": 0}
+    assert per_row[0] == {
+        **rouge,
+        "facts_unsupported": 0,
+        "facts_recalled": 0,
+        "surface_length_gap": 0,
+        "surface_repetition": 0,
+    }
     assert score_warnings(result) == []
 
 

@@ -3,15 +3,18 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yoyak.cli.command import Command
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
     from yoyak.data.noise import Noise
+    from yoyak.evaluation.correlations import Values
     from yoyak.evaluation.morphemes import Morphemes
     from yoyak.system.csv_files import Row
+
+    RowScores = list[dict[str, float | None]]  # of each dialogue by column
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -30,6 +33,7 @@ def _score(args: argparse.Namespace) -> None:
     from yoyak.evaluation.score_table import score_table
     from yoyak.evaluation.scoring import score
     from yoyak.evaluation.submission import doubled_fnames, read_predictions
+    from yoyak.inference.chosen_metrics import chosen_metrics
 
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
@@ -47,7 +51,11 @@ def _score(args: argparse.Namespace) -> None:
     train = args.train or Path(params.data.dir) / "train.csv"
     dialogues = _dialogues(rows, params.preprocess.noise)
     baselines = _baselines(dialogues, train=train, tokenizer=tokenizer, noise=params.preprocess.noise) if dialogues else {}
-    metrics = build_metrics(tokenizer=tokenizer, aggregation=args.how or params.score.references)
+    aggregation = args.how or params.score.references
+    metrics = [
+        *build_metrics(tokenizer=tokenizer, aggregation=aggregation),
+        *chosen_metrics(params.score, tokenizer=tokenizer, aggregation=aggregation, threads=params.hardware.cpu_threads),
+    ]
     scored = {
         path: score(
             predictions=texts,
@@ -65,24 +73,37 @@ def _score(args: argparse.Namespace) -> None:
     if args.json:
         write_json(args.json, result)
     print(score_table(result))
+    if args.correlations:
+        print(f"\n{_correlations(fnames, per_row, samples=params.score.bootstrap_samples, seed=params.score.seed)}")
     if args.against:
         print(f"\n{_comparison(args, per_row, scored[args.against][1])}")
 
 
-def _comparison(args: argparse.Namespace, rows: list[dict[str, float]], other_rows: list[dict[str, float]]) -> str:
-    """The table of paired tests of --predictions against --against, of the scores of each row."""
+def _columns(table: "RowScores") -> dict[str, "Values"]:
+    """(rows,) of each column; NaN where a metric was not measured."""
     import numpy as np
 
+    return {name: np.array([np.nan if row[name] is None else row[name] for row in table]) for name in table[0]}
+
+
+def _correlations(fnames: list[str], rows: "RowScores", *, samples: int, seed: int) -> str:
+    from yoyak.evaluation.correlations import agreement_table, agreements
+    from yoyak.evaluation.metrics.lookup import lower_is_better
+
+    lower = lower_is_better()
+    found = agreements(fnames, _columns(rows), lower_is_better=lower, samples=samples, seed=seed)
+    return "\n".join(agreement_table(found, lower_is_better=lower))
+
+
+def _comparison(args: argparse.Namespace, rows: "RowScores", other_rows: "RowScores") -> str:
+    """The table of paired tests of --predictions against --against, of the scores of each row."""
     from yoyak.evaluation.metrics.lookup import lower_is_better
     from yoyak.evaluation.paired_table import paired_table
     from yoyak.evaluation.paired_tests import compare_metrics
 
-    def by_metric(table: list[dict[str, float]]) -> dict[str, Any]:
-        return {metric: np.array([row[metric] for row in table]) for metric in table[0]}
-
     results = compare_metrics(
-        {str(args.predictions): by_metric(rows)},
-        by_metric(other_rows),
+        {str(args.predictions): _columns(rows)},
+        _columns(other_rows),
         lower_is_better=lower_is_better(),
     )
     return "\n".join(paired_table(results, base=str(args.against), rows=len(rows)))
@@ -143,6 +164,11 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CSV with fname,summary: other summaries of the same dialogues, to compare with by paired tests",
     )
+    parser.add_argument(
+        "--correlations",
+        action="store_true",
+        help="also print how each metric agrees with ROUGE over the dialogues, and the dialogues that ROUGE overlooks",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
 
 
@@ -194,6 +220,7 @@ COMMANDS = (
             "yoyak score --predictions mine.csv --references data/sample/dev.csv",
             "yoyak score --predictions mine.csv --references two.csv --how max",
             "yoyak score --predictions a.csv --against b.csv --references dev.csv",
+            "yoyak score --predictions data/predictions/dev.csv --references dev.csv --correlations",
         ),
         run=_score,
         add_arguments=_add_score_arguments,

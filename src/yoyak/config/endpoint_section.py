@@ -1,7 +1,7 @@
 """Section model.endpoint of params.yaml: a model behind an OpenAI-compatible API."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -35,6 +35,9 @@ LOOKS_SECRET = re.compile(r"key|token$|secret|password|authorization", re.I)
 
 class Endpoint(Section):
     """The model of the family `endpoint`, which runs behind an OpenAI-compatible API."""
+
+    param: ClassVar[str] = "model.endpoint"  # the name of the section, for messages
+    set_elsewhere: ClassVar[dict[str, str]] = SET_ELSEWHERE  # keys of a request that extra_body must not have
 
     provider: Provider = Field(
         description="Server with the model. `upstage` reads the key UPSTAGE_API_KEY from the environment, `openai` "
@@ -77,8 +80,8 @@ class Endpoint(Section):
         if self.budget is not None and (self.price_per_million_input is None or self.price_per_million_output is None):
             raise ValueError("budget: needs price_per_million_input and price_per_million_output")
         for name in self.extra_body:
-            if name in SET_ELSEWHERE:
-                raise ValueError(f"extra_body: {name} must not be here; it comes from {SET_ELSEWHERE[name]}")
+            if name in self.set_elsewhere:
+                raise ValueError(f"extra_body: {name} must not be here; it comes from {self.set_elsewhere[name]}")
             if name in NOT_SUPPORTED:
                 raise ValueError(f"extra_body: {name} is not supported")
             if LOOKS_SECRET.search(name):

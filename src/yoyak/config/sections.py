@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from yoyak.config.augment_section import Augment
 from yoyak.config.data_section import Data
 from yoyak.config.endpoint_section import Endpoint
-from yoyak.config.fields import Count, CountOrZero, NonEmpty, Positive, PositiveShare, Section, Seed, ShareBelowOne
+from yoyak.config.fields import Count, CountOrZero, NonEmpty, Section, ShareBelowOne
 from yoyak.config.generation_section import Generation
+from yoyak.config.score_section import Score
 from yoyak.config.training_section import Training
 
 FamilyName = Literal["kobart", "qlora", "endpoint"]
@@ -163,40 +164,6 @@ class Hardware(Section):
         description="CPU threads of training and prediction; empty for one per core. The order of sums depends on the number, "
         "so another number changes the last digits of a result."
     )
-
-
-class Gates(Section):
-    """Conditions that a run must meet. The stage gate judges them after the scores are kept; empty switches one off."""
-
-    better_than: Literal["medoid", "constant", "lead1", "lead2", "lead3"] | None = Field(
-        description="Baseline that the model must beat in rouge_sum by the paired bootstrap; empty for none."
-    )
-    foreign_share: PositiveShare | None = Field(
-        description="Share of foreign letters that the summaries of dev and test must stay below; empty for no limit."
-    )
-    grad_norm: Positive | None = Field(
-        description="Norm that the gradient must stay below after the first tenth of the training; empty for no limit."
-    )
-    dev_loss_falls: bool = Field(description="Whether the loss on dev must fall after each epoch.")
-
-    @property
-    def any_set(self) -> bool:
-        return (
-            self.better_than is not None or self.foreign_share is not None or self.grad_norm is not None or self.dev_loss_falls
-        )
-
-
-class Score(Section):
-    """Scoring of the dev predictions."""
-
-    references: Literal["mean", "max"] = Field(
-        description="Combination of the scores of several reference summaries. With one reference it has no effect."
-    )
-    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)] = Field(
-        description="Resamples for the 95 % intervals and the paired tests. 1,000 follows Koehn 2004."
-    )
-    seed: Seed = Field(description="Seed of the resamples.")
-    gates: Gates
 
 
 class SearchStatus(Section):

@@ -26,8 +26,8 @@ class TokenCounter:
     tokenizer: Any = None
 
     @classmethod
-    def load(cls, folder: str | None) -> Self:
-        """A counter with the tokenizer of a folder; None for the estimate.
+    def load(cls, folder: str | None, *, section: str = "model.endpoint") -> Self:
+        """A counter with the tokenizer of a folder; None for the estimate. `section` of the params is for messages.
 
         Raises:
             YoyakError: if the folder has no tokenizer.json that can be read.
@@ -38,11 +38,11 @@ class TokenCounter:
 
         path = Path(folder, "tokenizer.json")
         if not path.is_file():
-            raise YoyakError(f"model.endpoint.tokenizer: {path}: no such file; leave the param empty for an estimate")
+            raise YoyakError(f"{section}.tokenizer: {path}: no such file; leave the param empty for an estimate")
         try:
             return cls(Tokenizer.from_file(str(path)))
         except Exception as error:  # the Rust library raises Exception itself
-            raise YoyakError(f"model.endpoint.tokenizer: {path}: not a tokenizer ({error})") from None
+            raise YoyakError(f"{section}.tokenizer: {path}: not a tokenizer ({error})") from None
 
     @property
     def how(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoyak.config.sections import Gates
+from yoyak.config.score_section import Gates
 
 WARM_UP_SHARE = 0.1  # of the steps; gradients are large before the model has adapted
 _NOT_TRAINED = "nothing is trained here, so there is nothing to judge"

@@ -32,6 +32,10 @@ def paired_table(results: Mapping[str, Mapping[str, PairedResult]], *, base: str
                 f"{'':20}{name:{width}}{result.mean:9.2f}{result.difference:+12.2f}  {f'{low:+.2f} to {high:+.2f}':^18}"
                 f"{result.p_corrected:8.4f}  {result.verdict}"
             )
+    counts = {metric: next(iter(by_system.values())).rows for metric, by_system in results.items()}
+    lines += [
+        f"{metric}: over the {count} dialogues in which all runs have it" for metric, count in counts.items() if count != rows
+    ]
     metric = "rouge_sum" if "rouge_sum" in results else next(iter(results))
     lines += ["", f"dialogues by {metric}:"]
     lines += [

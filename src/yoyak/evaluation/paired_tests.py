@@ -39,6 +39,7 @@ class PairedResult:
         p_corrected: p_randomization after Holm's correction for the number of systems.
             wins, losses, ties: the number of rows in which this system has the better, worse or same value.
         lower_is_better: whether a smaller value of the metric is better.
+        rows: the number of rows.
     """
 
     mean: float
@@ -52,6 +53,7 @@ class PairedResult:
     losses: int
     ties: int
     lower_is_better: bool = False
+    rows: int = 0
 
     @property
     def verdict(self) -> Verdict:
@@ -111,6 +113,7 @@ def compare_systems(
             losses=int((gains < -TIE).sum()),
             ties=int((abs(differences) <= TIE).sum()),
             lower_is_better=lower_is_better,
+            rows=len(base),
         )
     return results
 
@@ -123,7 +126,7 @@ def compare_metrics(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> dict[str, dict[str, PairedResult]]:
-    """Compare systems with a base in each metric of the base.
+    """Compare systems with a base in each metric of the base, over the rows in which all of them have a value (not NaN).
 
     Args:
         systems: (rows,) of each system (outer key) and metric (inner key).
@@ -133,18 +136,20 @@ def compare_metrics(
         seed: of the resampling.
 
     Returns:
-        The result of each metric (outer key) and each system (inner key).
+        The result of each metric (outer key) and each system (inner key). A metric that no row has everywhere is left out.
     """
-    return {
-        metric: compare_systems(
-            {name: rows[metric] for name, rows in systems.items()},
-            values,
-            lower_is_better=metric in lower_is_better,
-            samples=samples,
-            seed=seed,
-        )
-        for metric, values in base.items()
-    }
+    results = {}
+    for metric, values in base.items():
+        measured = ~np.isnan(np.stack([values, *(rows[metric] for rows in systems.values())])).any(axis=0)
+        if measured.any():
+            results[metric] = compare_systems(
+                {name: rows[metric][measured] for name, rows in systems.items()},
+                values[measured],
+                lower_is_better=metric in lower_is_better,
+                samples=samples,
+                seed=seed,
+            )
+    return results
 
 
 def paired_bootstrap(differences: Values, *, samples: int, seed: int) -> tuple[tuple[float, float], float]:

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from yoyak.evaluation import bootstrap
 from yoyak.evaluation.metrics.base import Metric, Rows
 from yoyak.evaluation.metrics.lookup import metric_classes
@@ -13,9 +15,9 @@ from yoyak.evaluation.metrics.lookup import metric_classes
 TOP_LEVEL = "rouge"  # the metric whose values are at the top level of scores.json; those of the others are under their names
 
 
-def per_dialogue_columns() -> tuple[str, ...]:
-    """Columns of metrics/per_dialogue.csv."""
-    return ("fname", *chain.from_iterable(metric.row_keys() for metric in metric_classes()))
+def per_dialogue_columns(metrics: Sequence[Metric] | None = None) -> tuple[str, ...]:
+    """Columns of metrics/per_dialogue.csv with these metrics, by default those of METRICS."""
+    return ("fname", *chain.from_iterable(metric.row_keys() for metric in (metric_classes() if metrics is None else metrics)))
 
 
 def score(
@@ -28,7 +30,7 @@ def score(
     bootstrap_samples: int,
     seed: int,
     decoding: str,
-) -> tuple[dict[str, Any], list[dict[str, float]]]:
+) -> tuple[dict[str, Any], list[dict[str, float | None]]]:
     """Score predictions and baselines with every metric.
 
     Args:
@@ -42,7 +44,7 @@ def score(
         decoding: how the predictions were made, for the signature.
 
     Returns:
-        The content of scores.json, and for each row the content of per_dialogue.csv (without fname).
+        The content of scores.json, and for each row the content of per_dialogue.csv (without fname; None: not measured).
 
         `difference` has for each baseline the 95 % interval of the paired difference in rouge_sum over resampled rows, with
         tags (`all`) and without (`content`). `beaten` says whether that interval lies above 0.
@@ -71,7 +73,7 @@ def score(
     result = {
         **rouge.summary,
         "baselines": {
-            name: {**values, **{other: each.baselines[name] for other, each in scored.items()}}
+            name: {**values, **{other: each.baselines[name] for other, each in scored.items() if name in each.baselines}}
             for name, values in rouge.baselines.items()
         },
         "rows": len(predictions),
@@ -83,7 +85,10 @@ def score(
         },
         "difference": differences,
         "signature": f"{rouge.metric.signature()}|decoding:{decoding}",
-        **{name: {**each.summary, "signature": each.metric.signature()} for name, each in scored.items()},
+        **{
+            name: {**each.summary, **each.metric.details(), "signature": each.metric.signature()}
+            for name, each in scored.items()
+        },
     }
     return result, per_row
 
@@ -141,22 +146,33 @@ def _score_metric(
         return bootstrap.resampled_means(rows, samples=bootstrap_samples, seed=seed)
 
     rows = score_rows(predictions)
-    means = resampled(rows)
-    baseline_rows = {name: score_rows(texts) for name, texts in baselines.items()}
+    measured = _measured(metric, rows)
+    means = resampled(measured)
+    chosen = {name: texts for name, texts in baselines.items() if metric.baselines is None or name in metric.baselines}
+    baseline_rows = {name: _measured(metric, score_rows(texts)) for name, texts in chosen.items()}
     return _Scored(
         metric=metric,
         rows=rows,
-        summary=_summary(metric, rows) | {"interval": _map_values(partial(_interval, rows=len(rows)), metric.summarize(means))},
+        summary=_summary(metric, measured)
+        | {"interval": _map_values(partial(_interval, rows=len(measured)), metric.summarize(means))},
         baselines={name: _summary(metric, values) for name, values in baseline_rows.items()},
         differences={name: means - resampled(values) for name, values in baseline_rows.items()},
     )
 
 
-def _cells(scored: _Scored) -> list[list[tuple[str, float]]]:
+def _measured(metric: Metric, rows: Rows) -> Rows:
+    """`rows` without those of NaN."""
+    found = rows[~np.isnan(rows).all(axis=1)]
+    if not len(found):
+        raise ValueError(f"metric {metric.name}: no row was measured")
+    return found
+
+
+def _cells(scored: _Scored) -> list[list[tuple[str, float | None]]]:
     """The cells of per_dialogue.csv for each row, as (column, value)."""
     columns = scored.metric.row_keys()
     return [
-        [(column, round(float(value), 4)) for column, value in zip(columns, row, strict=True)]
+        [(column, None if np.isnan(value) else round(float(value), 4)) for column, value in zip(columns, row, strict=True)]
         for row in scored.metric.row_values(scored.rows)
     ]
 

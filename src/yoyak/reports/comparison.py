@@ -59,7 +59,7 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
     base, *others = runs
     _check_comparable(base, others)
     _, base_scores = base.row_scores
-    metrics = [metric for metric in base_scores if all(metric in run.row_scores[1] for run in others)]
+    metrics = [metric for metric in base_scores if all(_same_metric(metric, run, base) for run in others)]
     results = compare_metrics(
         {run.name: {metric: run.row_scores[1][metric] for metric in metrics} for run in others},
         {metric: base_scores[metric] for metric in metrics},
@@ -101,6 +101,14 @@ def _check_comparable(base: Run, others: Sequence[Run]) -> None:
 def _scorer(run: Run) -> str:
     """The signature without the part that describes the model's decoding."""
     return str(run.scores["signature"]).partition("|decoding:")[0]
+
+
+def _same_metric(column: str, run: Run, base: Run) -> bool:
+    """Whether both runs have a column of metrics/per_dialogue.csv, computed in the same way: by one model, one rubric."""
+    if column not in run.row_scores[1]:
+        return False
+    parts = [name for name in base.scores if column.startswith(f"{name}_") and "signature" in (base.scores[name] or {})]
+    return all(run.scores.get(name, {}).get("signature") == base.scores[name]["signature"] for name in parts)
 
 
 def _differing_params(runs: Sequence[Run]) -> dict[str, list[Any]]:

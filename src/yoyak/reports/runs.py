@@ -137,7 +137,7 @@ class Run:
 
     @cached_property
     def row_scores(self) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-        """The fnames, and (rows,) of each metric, of metrics/per_dialogue.csv.
+        """The fnames, and (rows,) of each metric, of metrics/per_dialogue.csv; an empty cell is NaN.
 
         Raises:
             YoyakError: if the file has no rows.
@@ -146,7 +146,7 @@ class Run:
         if not rows:
             raise YoyakError(f"{self.name}: {PER_DIALOGUE} has no rows; run `dvc repro` or choose another experiment")
         return [row["fname"] for row in rows], {
-            key: np.array([float(row[key]) for row in rows]) for key in rows[0] if key != "fname"
+            key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0] if key != "fname"
         }
 
     def seconds_of(self, output: str) -> float | None:

@@ -70,7 +70,7 @@ def spy_on_loading(patch: pytest.MonkeyPatch, record: Record, folder: Path) -> N
 
     for module in (checkpoints, tokenizer_loading):  # a spy stands for the hub, which would be asked first
         patch.setattr(module, "check_hub", lambda *_: None)
-    for name in ("AutoConfig", "AutoTokenizer", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM"):
+    for name in ("AutoConfig", "AutoTokenizer", "AutoModel", "AutoModelForSeq2SeqLM", "AutoModelForCausalLM"):
         kind = getattr(transformers, name)
         patch.setattr(kind, "from_pretrained", staticmethod(noted(name, kind.from_pretrained)))
     add = PreTrainedTokenizerBase.add_tokens

@@ -114,6 +114,27 @@ COSINE = {"training.lr_scheduler_type": "cosine"}
 SAMPLES = {"generation.do_sample": True}
 ROOM = {"tokenizer.max_input_length": 480}  # for an example
 FIXED = _shuffled(52)[0]  # the train row that `fixed` shows
+JUDGE: dict[str, Any] = {
+    "provider": "openai",
+    "base_url": "http://localhost:9/v1",
+    "model": "other",
+    "tokenizer": "HERE/other",
+    "extra_body": {"top_k": 1},
+    "price_per_million_input": 1.0,
+    "price_per_million_output": 1.0,
+    "budget": 1.0,
+    "requests_per_minute": 1,
+    "max_in_flight": 1,
+    "timeout": 1.0,
+    "max_retries": 1,
+    "votes": 1,
+    "rows": 1,
+    "baselines": [],
+    "mask": False,
+    "temperature": 1.0,
+    "max_new_tokens": 10,
+    "seed": 1,
+}
 ENDPOINT = {
     "model.endpoint.provider": "openai",
     "model.endpoint.base_url": "http://localhost:9/v1",
@@ -211,6 +232,27 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "score.references": Knob("max", {}),  # its numbers are in test_scoring.py
         "score.bootstrap_samples": Knob(130, {"score.drawn.0.draws": 130}),
         "score.seed": Knob(7, {"score.drawn.0.seed": 7}),
+        "score.bert_score.checkpoint": Knob(
+            "HERE/bases/kobart", {"score.loaded.AutoModel.0.pretrained_model_name_or_path": "HERE/bases/kobart"}
+        ),
+        "score.bert_score.revision": Knob(
+            "b2",
+            {"score.loaded.AutoModel.0.revision": "b2"},
+            base={"score.bert_score.checkpoint": "hub/kobart", "score.bert_score.revision": "a1"},
+        ),
+        "score.bert_score.layer": Knob(1, {}, base={"score.bert_score.checkpoint": "HERE/bases/kobart"}),
+        "score.bert_score.idf": Knob(True, {}, base={"score.bert_score.checkpoint": "HERE/bases/kobart"}),
+        "score.embedding.checkpoint": Knob(
+            "HERE/bases/kobart", {"score.loaded.AutoModel.0.pretrained_model_name_or_path": "HERE/bases/kobart"}
+        ),
+        "score.embedding.revision": Knob(
+            "b2",
+            {"score.loaded.AutoModel.0.revision": "b2"},
+            base={"score.embedding.checkpoint": "hub/kobart", "score.embedding.revision": "a1"},
+        ),
+        "score.embedding.pooling": Knob("cls", {}, base={"score.embedding.checkpoint": "HERE/bases/kobart"}),
+        # What these do is in tests/inference/endpoint/test_judge.py.
+        **{f"score.judge.{key}": Knob(value, {}) for key, value in JUDGE.items()},
         # Each reason is written before a gate that is not met ends the stage.
         "score.gates.better_than": Knob(
             "lead2", {"gate.error": holds("better_than: FAILED: rouge_sum"), "gate.reasons": holds("lead2")}
@@ -406,7 +448,7 @@ def of_family(key: str) -> str | None:
     """The only family that reads a key; None if all do. `endpoint` reads the section prompt too."""
     if key.removeprefix("augment.") in TEXT_MODELS:
         return "text models"
-    if key.startswith("model.endpoint.") or key == "prompt.mask":
+    if key.startswith(("model.endpoint.", "score.judge.")) or key == "prompt.mask":
         return "endpoint"
     if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.")):
         return "qlora"

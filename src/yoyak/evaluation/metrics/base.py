@@ -50,6 +50,9 @@ class Metric(ABC):
     lower_is_better: ClassVar[tuple[str, ...]] = ()  # those of `row_keys` of which a smaller value is better
     needs_dialogues: ClassVar[bool] = False  # if true, the metric is left out where only predictions and references are known
 
+    # The baselines that are scored too; None for all. A metric that costs money takes few.
+    baselines: frozenset[str] | None = None
+
     def __init__(self, settings: MetricSettings) -> None:
         self.settings = settings
 
@@ -68,7 +71,7 @@ class Metric(ABC):
             dialogues: one text for each row, or None if they are not known (never if `needs_dialogues`).
 
         Returns:
-            Array (rows, len(keys)).
+            Array (rows, len(keys)). A row of NaN was not measured: it has empty cells, and means and intervals leave it out.
         """
 
     @abstractmethod
@@ -85,6 +88,10 @@ class Metric(ABC):
             Arrays of shape (…) by key; a value may be another such dict. A subclass may add values such as totals.
         """
         return {key: means[..., column] for column, key in enumerate(self.keys)}
+
+    def details(self) -> dict[str, Any]:
+        """Further facts for this metric's part of scores.json, called after all rows are scored."""
+        return {}
 
     @classmethod
     def row_keys(cls) -> tuple[str, ...]:

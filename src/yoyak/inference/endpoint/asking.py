@@ -179,7 +179,7 @@ def ask_all(
 
     Args:
         questions: the requests.
-        settings: section model.endpoint.
+        settings: section model.endpoint, or another one with its keys.
         most_output_tokens: the limit of an answer, in tokens.
         budget: of the run. The prices of stored answers are added to it too.
         store: by default the store of the repository.
@@ -255,9 +255,9 @@ async def explain_not_found(client: Client, said: str) -> str:
         names = await client.model_names()
     except CallFailedError:
         hint = "" if settings.url.endswith("/v1") else f"; most servers want /v1 at its end: {settings.url}/v1"
-        return f"{settings.url}: there is no OpenAI-compatible API ({said}){hint}; correct model.endpoint.base_url"
+        return f"{settings.url}: there is no OpenAI-compatible API ({said}){hint}; correct {settings.param}.base_url"
     offered = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
-    return f"model.endpoint.model: the server does not know {settings.model} ({said}); it offers: {offered or 'no model'}"
+    return f"{settings.param}.model: the server does not know {settings.model} ({said}); it offers: {offered or 'no model'}"
 
 
 def _what_failed(failures: Mapping[str, str], stopped: str | None, *, asked: int, answered: int) -> str:

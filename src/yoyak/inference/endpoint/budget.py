@@ -26,12 +26,14 @@ class Budget:
     A call reserves its highest price before it starts. Afterwards it counts with what it did cost.
 
     Attributes:
-        limit: `model.endpoint.budget`.
+        limit: the param `budget`.
         spent: the price of the answers, and of calls that failed after the server may have worked on them.
+        param: the section of the limit, for messages.
     """
 
     limit: float | None
     spent: float = 0.0
+    param: str = "model.endpoint"
     _reserved: float = 0.0
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -49,7 +51,7 @@ class Budget:
             while self.limit is not None and self.spent + self._reserved + highest_price > self.limit + ROUNDING:
                 if self._reserved <= ROUNDING:
                     raise BudgetReachedError(
-                        f"model.endpoint.budget: the next call could cost up to {highest_price:.6f}, and with it the answers "
+                        f"{self.param}.budget: the next call could cost up to {highest_price:.6f}, and with it the answers "
                         f"of this run ({self.spent:.6f} so far) could cost more than {self.limit:g}; raise the budget to go on"
                     )
                 await self._changed.wait()

@@ -90,7 +90,7 @@ class Client:
             import openai
         except ImportError:
             raise YoyakError(
-                "the package openai is not installed; the family endpoint needs it: pip install 'yoyak[endpoint]'"
+                "the package openai is not installed; a model behind an API needs it: pip install 'yoyak[endpoint]'"
             ) from None
         self.settings, self.key = settings, key
         # A redirect would send the dialogues to another server. Proxies of the environment are not asked for this machine.
@@ -141,7 +141,9 @@ class Client:
             return error.response.status_code, error.response.headers, error.response.text
         except (TimeoutError, openai.APITimeoutError):
             raise CallFailedError(
-                f"no complete answer within {self.settings.timeout:g} s (model.endpoint.timeout)", passes=True, may_cost=True
+                f"no complete answer within {self.settings.timeout:g} s ({self.settings.param}.timeout)",
+                passes=True,
+                may_cost=True,
             ) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
@@ -166,7 +168,7 @@ class Client:
             return CallFailedError(said, passes=True, wait=_retry_after(headers))
         if 300 <= status < 400:
             return CallFailedError(
-                f"{said}; the server sends to another address, which is not followed; correct model.endpoint.base_url",
+                f"{said}; the server sends to another address, which is not followed; correct {self.settings.param}.base_url",
                 passes=False,
                 stops_all=True,
             )
