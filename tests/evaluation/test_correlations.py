@@ -7,7 +7,7 @@ from yoyak.evaluation.correlations import agreement_table, agreements, spearman
 
 
 def test_spearman_is_that_of_scipy() -> None:
-    from scipy.stats import spearmanr
+    from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
     generator = np.random.default_rng(3)
     for size in (5, 40):

@@ -61,7 +61,7 @@ def length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("yoyak.evaluation.metrics.length", None)
 
 
-def scored(mecab: Morphemes, **changes: Any) -> tuple[dict[str, Any], list[dict[str, float]]]:
+def scored(mecab: Morphemes, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     settings: dict[str, Any] = {
         "predictions": list(SUMMARIES),
         "references": [[text] for text in SUMMARIES],

@@ -26,7 +26,7 @@ KEYS = {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean"}
 
 def scored(
     mecab: Morphemes, predictions: list[str], *, aggregation: Aggregation = "mean", **changes: Any
-) -> tuple[dict[str, Any], list[dict[str, float]]]:
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     settings: dict[str, Any] = {
         "dialogues": DIALOGUES,
         "metrics": build_metrics(tokenizer=mecab, aggregation=aggregation),

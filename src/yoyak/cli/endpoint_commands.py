@@ -20,15 +20,21 @@ def _cost(args: argparse.Namespace) -> None:
         if args.preset
         else load_params(path, changes=args.set)
     )
-    if params.model.family != "endpoint":
+    tables = []
+    if params.model.family == "endpoint":
+        from yoyak.inference.endpoint.estimate import cost_table, estimate_cost
+
+        tables.append(cost_table(estimate_cost(params), params))
+    if params.score.judge.votes:
+        from yoyak.inference.endpoint.judge_cost import estimate_judge_cost, judge_cost_table
+
+        tables.append(judge_cost_table(estimate_judge_cost(params), params))
+    if not tables:
         raise YoyakError(
-            f"model.family is {params.model.family}, which costs nothing; try `yoyak cost solar-pro` or "
-            "`yoyak cost -S model.family=endpoint`"
+            f"model.family is {params.model.family} and score.judge.votes is 0, which cost nothing; try "
+            "`yoyak cost solar-pro`, `yoyak cost -S model.family=endpoint` or `yoyak cost -S score.judge.votes=3`"
         )
-
-    from yoyak.inference.endpoint.estimate import cost_table, estimate_cost
-
-    print("\n".join(cost_table(estimate_cost(params), params)))
+    print("\n\n".join("\n".join(table) for table in tables))
 
 
 def _add_cost_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,10 +84,12 @@ COMMANDS = (
         name="cost",
         summary="Estimate what a model behind an API would cost.",
         description="Count the calls, tokens and money that predict would take with model.family endpoint, and how many "
-        "requests are answered already. Nothing is sent. Tokens are counted by model.endpoint.tokenizer, or estimated.",
+        "requests are answered already, and what the judge of the stage score would take (score.judge.votes above 0). Nothing "
+        "is sent. Tokens are counted by the tokenizer that the section names, or estimated.",
         examples=(
             "yoyak cost solar-pro",
             "yoyak cost -S model.family=endpoint -S prompt.examples=3",
+            "yoyak cost -S score.judge.votes=3",
         ),
         run=_cost,
         add_arguments=_add_cost_arguments,
