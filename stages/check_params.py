@@ -11,13 +11,22 @@ from yoyak.config.params import load_params
 from yoyak.config.sections import Checkpoint
 from yoyak.models.checkpoints import from_pretrained_arguments
 from yoyak.system.atomic import atomic_file
+from yoyak.system.errors import YoyakError
 
 
 def main(output: Path) -> None:
-    model = load_params().model
+    params = load_params()
+    model = params.model
     chosen = getattr(model, model.family, None)  # a family without a checkpoint needs no section
     if isinstance(chosen, Checkpoint):
         from_pretrained_arguments(chosen.checkpoint, chosen.revision)  # raises if it cannot be loaded
+    for name in ("bert_score", "embedding"):  # else a wrong one is found only after the training
+        section = getattr(params.score, name)
+        if section.checkpoint:
+            try:
+                from_pretrained_arguments(section.checkpoint, section.revision)
+            except YoyakError as error:
+                raise YoyakError(f"score.{name}: {error}") from None
     with atomic_file(output) as file:
         file.write("params.yaml is valid\n")
 

@@ -55,7 +55,7 @@ def hidden_states(folder: Path, text: str) -> tuple[list[int], list[list[list[fl
     return ids, [state[0].double().tolist() for state in states]
 
 
-def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+def cosine_of(one: Sequence[float], other: Sequence[float]) -> float:
     dot = sum(a * b for a, b in zip(one, other, strict=True))
     return dot / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
 
@@ -70,7 +70,7 @@ def plain_bert_score(folder: Path, prediction: str, reference: str, layer: int, 
 
     def side(own_ids: list[int], own: list[list[float]], far: list[list[float]]) -> float:
         weights = [weight(id_) for id_ in own_ids]
-        best = [max(cosine(vector, other) for other in far) for vector in own]
+        best = [max(cosine_of(vector, other) for other in far) for vector in own]
         return sum(w * value for w, value in zip(weights, best, strict=True)) / sum(weights)
 
     precision, recall = side(ids, vectors, others), side(other_ids, others, vectors)
@@ -122,7 +122,7 @@ def test_cosine_of_embeddings(bert: Path, pooling: str) -> None:
         return last[0] if pooling == "cls" else [sum(column) / len(last) for column in zip(*last, strict=True)]
 
     for place in (0, 7):
-        assert rows[place, 0] == pytest.approx(100 * cosine(pooled(PREDICTIONS[place]), pooled(SUMMARIES[place])), abs=1e-4)
+        assert rows[place, 0] == pytest.approx(100 * cosine_of(pooled(PREDICTIONS[place]), pooled(SUMMARIES[place])), abs=1e-4)
     assert rows[-1, 0] == 0
 
 
@@ -140,6 +140,11 @@ def test_other_kinds_of_models(family: str, monkeypatch: pytest.MonkeyPatch) -> 
     metric = BertScore(settings(), encoder, layer=1, idf=False)
     rows = metric.score_rows(predictions=[SUMMARIES[0], SUMMARIES[1]], references=[[SUMMARIES[0]]] * 2, dialogues=None)
     assert rows[0, 2] == pytest.approx(100, abs=1e-3) and rows[1, 2] < 99
+    empty = metric.score_rows(predictions=["", SUMMARIES[1]], references=[[SUMMARIES[0]], [""]], dialogues=None)
+    assert not empty.any(), "these tokenizers put no special tokens around a text"
+    cosine = EmbeddingCosine(settings(), encoder, pooling="mean")
+    rows = cosine.score_rows(predictions=["", SUMMARIES[1]], references=[[SUMMARIES[1]]] * 2, dialogues=None)
+    assert rows[:, 0].tolist() == [0, pytest.approx(100, abs=1e-3)]
 
 
 def test_faults_name_the_checkpoint(bert: Path, tmp_path: Path) -> None:

@@ -127,11 +127,13 @@ class _Weights:
 
 def bert_score(prediction: TokenVectors, reference: TokenVectors, weights: "_Weights | None" = None) -> Rows:
     """(3,): precision, recall and F1 of one pair, from -1 to 1. A text without tokens scores 0."""
+    if prediction.is_special.all() or reference.is_special.all():
+        return np.zeros(3)
     similarity = prediction.vectors.astype(np.float64) @ reference.vectors.T.astype(np.float64)
     sides = []
     for tokens, best in ((prediction, similarity.max(axis=1)), (reference, similarity.max(axis=0))):
         weight = np.where(tokens.is_special, 0.0, 1.0 if weights is None else weights.of(tokens))
-        if not weight.sum():
+        if not weight.sum():  # every token is in every reference
             return np.zeros(3)
         sides.append(float(best @ weight / weight.sum()))
     precision, recall = sides
