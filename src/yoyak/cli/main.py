@@ -24,6 +24,7 @@ from yoyak.cli import (
     run_commands,
     score_commands,
     search_commands,
+    serve_command,
     setup_commands,
     summarize_command,
 )
@@ -43,6 +44,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     ),
     "Score and compare": (*score_commands.COMMANDS, *compare_commands.COMMANDS, *folds_command.COMMANDS),
     "Search": search_commands.COMMANDS,
+    "Serve": serve_command.COMMANDS,
     "Models behind an API": endpoint_commands.COMMANDS,
     "Maintain": maintenance_commands.COMMANDS,
 }

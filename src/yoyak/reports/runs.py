@@ -105,6 +105,20 @@ class Run:
         """The rows of a CSV file that git or DVC tracks. YoyakError as in `read`."""
         return list(csv.DictReader(io.StringIO(self.read(path))))
 
+    def download(self, path: str, target: Path) -> None:
+        """Copy a folder that DVC tracks, from the cache or the remote.
+
+        Raises:
+            YoyakError: if the run does not have it, or it cannot be got.
+        """
+        try:
+            self._files.get(path, str(target), recursive=True)
+        except Exception as error:  # DVC, its file systems and remotes raise exceptions of their own classes
+            raise YoyakError(
+                f"{self.name}: {path} is not there ({type(error).__name__}); if the run has it, get it with `dvc fetch` (for "
+                f"an experiment `dvc exp pull REMOTE {self.name}`)"
+            ) from None
+
     @cached_property
     def _files(self) -> Any:
         from dvc.api import DVCFileSystem

@@ -1,0 +1,184 @@
+"""The server's process: its port, its signals, and its end."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from yoyak.app.api import Service, create_api
+from yoyak.app.engine import Engine
+from yoyak.app.guard import Access, Guard
+from yoyak.app.metrics import Metrics
+from yoyak.inference.shared_model import SharedModel
+from yoyak.system.errors import YoyakError
+
+KEY_VARIABLE = "YOYAK_SERVE_KEY"
+SHORTEST_KEY = 16  # characters
+MOST_CONNECTIONS = 512
+CHECK_SECONDS = 0.05  # between two looks at what is still running when the server stops
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is served.
+
+    Attributes:
+        host, port: the address. Port 0 takes a free one.
+        key: what clients must send; None lets everybody in.
+        batch: the most dialogues that are written together.
+        wait: seconds that a batch waits for more dialogues.
+        queue: the most dialogues that wait.
+        timeout: seconds that a request may take.
+        grace: seconds to finish what was taken, when the server stops.
+        most_bytes: of a body.
+    """
+
+    host: str
+    port: int
+    key: str | None
+    batch: int
+    wait: float
+    queue: int
+    timeout: float
+    grace: float
+    most_bytes: int
+
+
+def read_key() -> str | None:
+    """The key of the environment, or None.
+
+    Raises:
+        YoyakError: if it is too short or has characters that a header cannot carry.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    if key is None:
+        return None
+    if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
+        raise YoyakError(
+            f"{KEY_VARIABLE}: must have at least {SHORTEST_KEY} printable ASCII characters without spaces; make one with "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
+    return key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address, so that a wrong one shows before a model is loaded.
+
+    Raises:
+        YoyakError: if the port is in use or not allowed, or the host has no such address.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        opened = socket.socket(family, kind)
+    except OSError as error:
+        raise YoyakError(f"--host {host}: no such address ({error.strerror})") from None
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        opened.close()
+        raise YoyakError(
+            f"--port {port}: cannot listen on {host} port {port} ({error.strerror}); choose another port, or 0 for a free one"
+        ) from None
+    return opened
+
+
+class _Server(uvicorn.Server):
+    """Stops in two steps: first new requests are refused and the others finish, then the connections close."""
+
+    def __init__(self, config: uvicorn.Config, guard: Guard, engine: Engine, grace: float) -> None:
+        super().__init__(config)
+        self.guard, self.engine, self.grace = guard, engine, grace
+        self.is_stopping = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.is_stopping:
+            self.should_exit = self.force_exit = True
+            return
+        self.is_stopping = True
+        self.engine.refuse()
+        _tell(f"{signal.Signals(sig).name}: finishing what was taken; a second signal ends at once")
+        asyncio.get_running_loop().create_task(self._finish())
+
+    async def _finish(self) -> None:
+        end = asyncio.get_running_loop().time() + self.grace
+        while self.guard.running and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(CHECK_SECONDS)
+        self.should_exit = True
+
+
+def serve(
+    load: Callable[[], SharedModel], name: str, options: Options, *, ready: Callable[[str], None] = lambda _: None
+) -> None:
+    """Serve a model until a signal comes.
+
+    Args:
+        load: loads the model. The server answers meanwhile, with 503.
+        name: of the model for clients.
+        options: how it is served.
+        ready: gets the address when the model is loaded.
+
+    Raises:
+        YoyakError: if the address cannot be used, or the model cannot be loaded.
+    """
+    with listen(options.host, options.port) as opened:
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"http://{host}:{opened.getsockname()[1]}"
+        server: _Server
+
+        def changed(state: str) -> None:
+            if state == "ready" and engine.model is not None:
+                choice = engine.model.choice
+                _tell(f"{address}: ready; backend {choice.backend} ({choice.why})")
+                ready(address)
+            if state == "failed":
+                server.should_exit = True
+
+        metrics = Metrics(waiting=lambda: engine.waiting, is_ready=lambda: engine.state == "ready")
+        engine = Engine(
+            load, batch=options.batch, wait=options.wait, queue=options.queue, observe=metrics.batch, changed=changed
+        )
+        access = Access(options.key, options.most_bytes, only_loopback=options.key is None and is_loopback(options.host))
+        guard = Guard(create_api(Service(engine, metrics, name, options.timeout)), access, metrics)
+        config = uvicorn.Config(
+            guard, access_log=False, log_config=None, lifespan="off", server_header=False, proxy_headers=False, ws="none",
+            limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = _Server(config, guard, engine, options.grace)
+        _log_to_stderr()
+        _tell(f"{address}: the model {name} loads")
+        engine.start()
+        server.run(sockets=[opened])
+        engine.stop(timeout=0 if server.force_exit else CHECK_SECONDS)
+    if isinstance(engine.failure, YoyakError):
+        raise engine.failure
+    if engine.failure is not None:
+        raise YoyakError(f"the model {name} cannot be used") from engine.failure
+
+
+def _log_to_stderr() -> None:
+    """One line for each request: method, path, status, time, id. No text of a dialogue."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("yoyak.serve")
+    if not log.handlers:
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
