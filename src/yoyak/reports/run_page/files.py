@@ -248,7 +248,7 @@ def _lines(run: Run) -> list[str]:
 
 def _row_scores(run: Run) -> dict[str, Any]:
     table = run.read_table(PER_DIALOGUE)
-    return {row["fname"]: {key: float(value) for key, value in row.items() if key != "fname"} for row in table}
+    return {row["fname"]: {key: float(value) for key, value in row.items() if key != "fname" and value} for row in table}
 
 
 def facts_of_predictions(
