@@ -15,10 +15,13 @@ from yoyak.inference.chosen_metrics import chosen_metrics
 from yoyak.system.csv_files import write_csv
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_json, read_jsonl, write_json
+from yoyak.training.trackers.lookup import further_trackers
+from yoyak.training.trackers.results import track_results
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: Path, summary: Path, per_dialogue: Path) -> None:
     params = load_params()
+    trackers = further_trackers()  # a wrong name ends the stage before any work
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")
         write_csv(per_dialogue, [], columns=per_dialogue_columns())
@@ -59,6 +62,8 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     write_json(scores, result)
     write_json(summary, main_scores(result))
     print(score_table(result))
+    if trackers:
+        track_results(trackers, params, processed=processed, scores=main_scores(result))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FIND_PYTHON = ROOT / "tools" / "find-python.sh"
-GROUPS = ("requirements", "requirements-dev", "requirements-docs")
+GROUPS = ("requirements", "requirements-dev", "requirements-docs", "requirements-trackers")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -31,8 +31,8 @@ def test_each_lock_is_of_its_requirements() -> None:
 
 def test_the_locks_agree() -> None:
     """They are installed into one environment. A package has several pins in one lock where versions of Python differ."""
-    core, dev, docs = ({(pin.partition("==")[0], pin) for pin in pins(f"{group}.lock")} for group in GROUPS)
-    for lower, upper in ((core, dev), (core | dev, docs)):
+    core, dev, *others = ({(pin.partition("==")[0], pin) for pin in pins(f"{group}.lock")} for group in GROUPS)
+    for lower, upper in ((core, dev), *((core | dev, other) for other in others)):
         shared = {name for name, _ in lower} & {name for name, _ in upper}
         assert {pin for name, pin in lower if name in shared} == {pin for name, pin in upper if name in shared}
 

@@ -15,7 +15,7 @@ from yoyak.models import encoder_decoder
 from yoyak.system.errors import YoyakError
 from yoyak.training import fit, trackers
 from yoyak.training.trackers import lookup
-from yoyak.training.tracking import BackgroundTracker
+from yoyak.training.trackers.background import BackgroundTracker
 
 # The toy writes each call as a line of JSON into its folder. FAIL_AT names the call at which it raises.
 TOY = """
@@ -28,12 +28,15 @@ from yoyak.training.trackers.base import Tracker
 
 
 class ToyTracker(Tracker):
-    def start(self, folder, facts):
+    def start(self, folder, run):
         self.path = folder / "calls.jsonl"
-        self.write("start", facts=dict(facts))
+        self.write("start", name=run.name, tags=dict(run.tags), settings=dict(run.settings))
 
     def log(self, metrics, *, step):
         self.write("log", metrics=metrics, step=step)
+
+    def add_results(self, scores, artifacts):
+        self.write("add_results", scores=scores, artifacts=artifacts)
 
     def end(self):
         self.write("end")
@@ -118,8 +121,7 @@ def test_a_further_tracker_receives_what_dvclive_receives(params: Params, tmp_pa
     fit_tiny(params, tmp_path, rouge=True)
     start, *logs, end = toy_calls(tmp_path)
     assert (start["call"], end) == ("start", {"call": "end"})
-    assert start["facts"]["model_type"] == "bart" and start["facts"]["parameters"] > 1000
-    assert start["facts"]["learning_rate"] == params.training.learning_rate
+    assert start["name"] == "training"
     received: dict[str, list[tuple[int, float]]] = {}
     for log in logs:
         for name, value in log["metrics"].items():
@@ -173,7 +175,7 @@ def test_a_further_tracker_that_raises_changes_nothing(
             patch.setenv(variable, call)
             assert fit_tiny(params, folder) == alone
         output = capsys.readouterr().out
-        assert output.count(f"WARNING: tracker toy is switched off, the training continues: {reason}") == 1
+        assert output.count(f"WARNING: tracker toy is switched off, the stage continues: {reason}") == 1
         assert [record["call"] for record in toy_calls(folder)].count(call) == 1, "it is not called again"
 
 
@@ -209,7 +211,7 @@ def test_an_unknown_name_is_an_error_before_the_training(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv(lookup.VARIABLE, value)
-    with pytest.raises(YoyakError, match="YOYAK_TRACKERS: there is no tracker 'mlflw'; choose from dvclive, toy"):
+    with pytest.raises(YoyakError, match=r"YOYAK_TRACKERS: there is no tracker 'mlflw'; choose from dvclive, .*, toy"):
         fit_tiny(params, tmp_path, lambda model: setattr(model, "forward", lambda *_, **__: pytest.fail("it trains")))
     assert not (tmp_path / "outputs").exists()
 
@@ -217,7 +219,9 @@ def test_an_unknown_name_is_an_error_before_the_training(
 @pytest.mark.usefixtures("toy")
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     (tmp_path / "more" / "toy.py").write_text("import no_such_package\n", encoding="utf-8")
-    with pytest.raises(YoyakError, match="tracker toy: the package no_such_package is not installed; install it, or"):
+    with pytest.raises(
+        YoyakError, match="tracker toy: the package no_such_package is not installed; install no_such_package, or"
+    ):
         lookup.further_trackers()
 
 

@@ -95,6 +95,7 @@ def read_places(root: Path) -> list[Place]:
         ("search logs", (root / SEARCH_FOLDER / "logs",), "what trials printed; --free logs removes them"),
         ("searches", (root / SEARCH_FOLDER,), "the database of searches and the copies in which trials run"),
         ("answers", (root / ".answers",), "answers of APIs, which were paid; `yoyak answers` lists and deletes them"),
+        ("trackers", (root / ".trackers",), "what MLflow, W&B and TensorBoard store here; delete it by hand"),
         (
             "results",
             tuple(root / name for name in ("data", "models", "metrics")),

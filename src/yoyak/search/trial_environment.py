@@ -12,6 +12,8 @@ from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import trial_id
 from yoyak.search.workers import Worker
 from yoyak.training.study_storage import TRIAL_VARIABLE
+from yoyak.training.trackers.description import GROUP_VARIABLE
+from yoyak.training.trackers.stores import FOLDER_VARIABLE, stores_folder
 
 WORKER_LOCK_VARIABLE = "YOYAK_SEARCH"  # Stages end when the lock on this file is released.
 CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository.
@@ -31,6 +33,8 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
         WORKER_LOCK_VARIABLE: str(worker.lock_path),
         CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
         ANSWERS_VARIABLE: str(Path(".answers").resolve()),
+        FOLDER_VARIABLE: str(stores_folder()),
+        GROUP_VARIABLE: os.environ.get(GROUP_VARIABLE) or opened.name,  # trackers show the trials of a search as one group
     }
     if trial and opened.plan.can_prune:
         # The address of the storage can contain a password, so only the environment carries it.

@@ -28,6 +28,7 @@ from yoyak.training.callbacks import ResumeExactly, StopOnInvalidLoss
 from yoyak.training.dev_rouge import DevReferences, dev_rouge_function
 from yoyak.training.objectives import ObjectiveLoss
 from yoyak.training.rewards import RewardLoss
+from yoyak.training.trackers.base import RunDescription
 from yoyak.training.trackers.lookup import further_trackers
 from yoyak.training.tracking import TrackingCallback, start_trackers
 from yoyak.training.trainer import SummaryTrainer
@@ -52,8 +53,23 @@ class TrainingData:
     max_target_length: int
 
 
+@dataclass(frozen=True)
+class TrackedRun:
+    """What trackers show about a training, and the folder where each has a folder of its own."""
+
+    description: RunDescription
+    folder: Path
+
+
 def fit(
-    setup: TrainingSetup, data: TrainingData, training: Training, *, checkpoints: Path, metrics: Path, output: Path
+    setup: TrainingSetup,
+    data: TrainingData,
+    training: Training,
+    *,
+    checkpoints: Path,
+    metrics: Path,
+    output: Path,
+    tracked: TrackedRun | None = None,
 ) -> None:
     """Train the model as a stage does, and write the outputs of the stage.
 
@@ -66,6 +82,7 @@ def fit(
         checkpoints: the folder of this work alone (`resumable.work_folder`). An unfinished training in it is resumed.
         metrics: output folder for DVCLive's files and arguments.json.
         output: output folder for the model.
+        tracked: what trackers show; None: the run has no name, and they keep their files with the checkpoints.
 
     Raises:
         YoyakError: if the dev loss is not a number, if YOYAK_TRACKERS names an unknown tracker, or (TrialPrunedError) if the
@@ -78,12 +95,8 @@ def fit(
         train(setup, data, training, args, callbacks=[])
         return
     with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
-        facts = {
-            "model_type": setup.model.config.model_type,
-            "parameters": setup.model.num_parameters(),
-            **recorded_arguments(args),
-        }
-        trackers = start_trackers(further, facts=facts, metrics_folder=metrics_folder, private_folder=checkpoints / "trackers")
+        tracked = tracked or TrackedRun(RunDescription("training"), checkpoints / "trackers")
+        trackers = start_trackers(further, tracked.description, metrics_folder=metrics_folder, private_folder=tracked.folder)
         try:
             callbacks = [TrackingCallback(trackers), *search_reporting.trial_callbacks()]
             result = train(setup, data, training, args, callbacks=callbacks)

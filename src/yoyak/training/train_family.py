@@ -9,10 +9,11 @@ from transformers import set_seed
 
 from yoyak.config.fields import Section
 from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
+from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data.person_tags import PersonTags
 from yoyak.data.tokenized_data import load_tokenized
-from yoyak.models.families.base import Family
+from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.portable import write_generation_defaults
 from yoyak.system import hardware
 from yoyak.system.debug_note import DEBUG_WARNING
@@ -21,7 +22,9 @@ from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import read_jsonl
 from yoyak.system.timings import record_seconds
 from yoyak.training.dev_rouge import DevReferences
-from yoyak.training.fit import TrainingData, fit
+from yoyak.training.fit import TrackedRun, TrainingData, fit
+from yoyak.training.trackers.description import describe_run, keep_description, run_folder
+from yoyak.training.trackers.lookup import further_trackers
 
 
 def train_family(family: Family, params: Params, *, processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
@@ -70,8 +73,35 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
 
     with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
         is_new, start = not any(checkpoints.iterdir()), time.monotonic()
-        fit(replace(setup, save=save), data, params.training, checkpoints=checkpoints, metrics=metrics, output=output)
+        fit(
+            replace(setup, save=save),
+            data,
+            params.training,
+            checkpoints=checkpoints,
+            metrics=metrics,
+            output=output,
+            tracked=_tracked_run(family, setup, processed),
+        )
     record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
+
+
+def _tracked_run(family: Family, setup: TrainingSetup, processed: Path) -> TrackedRun | None:
+    """What further trackers show about this run, or None if there are none. It has no influence on the result."""
+    if not further_trackers():
+        return None
+    params = load_params()  # every section: the run of a tracker is the whole experiment
+    parameters = setup.model.num_parameters()
+    facts = {
+        "training": "lora" if family.trains_adapter else "full",
+        "architecture": setup.model.config.model_type,
+        "size": f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.1f}M",
+        "dtype": setup.precision,
+    }
+    if family.trains_adapter:
+        facts["quantization"] = params.model.qlora.quantization
+    run = TrackedRun(describe_run(params, facts), run_folder(params, processed))
+    keep_description(run.description, run.folder)
+    return run
 
 
 def _dev_references(path: Path, fnames: Sequence[str], person_tags: PersonTags) -> DevReferences:

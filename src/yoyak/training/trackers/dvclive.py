@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dvclive import Live
 
-from yoyak.training.trackers.base import Tracker
+from yoyak.training.trackers.base import RunDescription, Tracker
 
 
 class DvcLiveTracker(Tracker):
-    """Writes plots/metrics/{train,dev}/NAME.tsv and metrics.json. The facts are left out: params.yaml holds them."""
+    """Writes plots/metrics/{train,dev}/NAME.tsv and metrics.json. The description is left out: params.yaml holds it."""
 
-    def start(self, folder: Path, facts: Mapping[str, Any]) -> None:
+    def start(self, folder: Path, run: RunDescription) -> None:
         self.live = Live(str(folder), save_dvc_exp=False, dvcyaml=None)
         self.last_step = 0
 

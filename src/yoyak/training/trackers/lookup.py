@@ -10,7 +10,8 @@ from importlib import import_module
 from yoyak.system.errors import YoyakError
 from yoyak.training.trackers.base import Tracker
 
-TRACKERS = ("dvclive",)
+TRACKERS = ("dvclive", "mlflow", "tensorboard", "wandb")
+EXTRAS = ("mlflow", "tensorboard", "wandb")  # of pyproject.toml
 ALWAYS_ON = "dvclive"
 VARIABLE = "YOYAK_TRACKERS"  # names, separated by commas
 
@@ -24,8 +25,9 @@ def tracker_named(name: str) -> Tracker:
     try:
         tracker: Tracker = import_module(f"yoyak.training.trackers.{name}").TRACKER()
     except ModuleNotFoundError as error:
+        command = f"pip install 'yoyak[{name}]'" if name in EXTRAS else f"install {error.name}"
         raise YoyakError(
-            f"tracker {name}: the package {error.name} is not installed; install it, or remove {name} from {VARIABLE}"
+            f"tracker {name}: the package {error.name} is not installed; {command}, or remove {name} from {VARIABLE}"
         ) from None
     return tracker
 
