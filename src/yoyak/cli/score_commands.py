@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoyak.cli.command import Command
+from yoyak.cli.command import LANGUAGES, Command
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
     from yoyak.data.noise import Noise
     from yoyak.evaluation.correlations import Values
     from yoyak.evaluation.morphemes import Morphemes
+    from yoyak.evaluation.paired_tests import PairedResult
     from yoyak.system.csv_files import Row
 
     RowScores = list[dict[str, float | None]]  # of each dialogue by column
@@ -75,8 +76,20 @@ def _score(args: argparse.Namespace) -> None:
     print(score_table(result))
     if args.correlations:
         print(f"\n{_correlations(fnames, per_row, samples=params.score.bootstrap_samples, seed=params.score.seed)}")
+    results = None
     if args.against:
-        print(f"\n{_comparison(args, per_row, scored[args.against][1])}")
+        from yoyak.evaluation.paired_table import paired_table
+
+        results = _comparison(args, per_row, scored[args.against][1])
+        print("\n" + "\n".join(paired_table(results, base=str(args.against), rows=len(rows))))
+    if args.html:
+        topics = [row.cells.get("topic") or "" for row in rows]
+        texts = list(zip(fnames, topics, dialogues or [""] * len(rows), references, strict=True))
+        from yoyak.cli.score_page import write_score_page
+
+        summaries = {str(path): (predictions[path], scored[path][1]) for path in (args.against, args.predictions) if path}
+        write_score_page(args.html, result, texts, summaries, results, args.language)
+        print(f"\n{args.html}: open it in a browser; it needs no network")
 
 
 def _columns(table: "RowScores") -> dict[str, "Values"]:
@@ -95,18 +108,16 @@ def _correlations(fnames: list[str], rows: "RowScores", *, samples: int, seed: i
     return "\n".join(agreement_table(found, lower_is_better=lower))
 
 
-def _comparison(args: argparse.Namespace, rows: "RowScores", other_rows: "RowScores") -> str:
-    """The table of paired tests of --predictions against --against, of the scores of each row."""
+def _comparison(args: argparse.Namespace, rows: "RowScores", other_rows: "RowScores") -> "dict[str, dict[str, PairedResult]]":
+    """The paired tests of --predictions against --against, of the scores of each row."""
     from yoyak.evaluation.metrics.lookup import lower_is_better
-    from yoyak.evaluation.paired_table import paired_table
     from yoyak.evaluation.paired_tests import compare_metrics
 
-    results = compare_metrics(
+    return compare_metrics(
         {str(args.predictions): _columns(rows)},
         _columns(other_rows),
         lower_is_better=lower_is_better(),
     )
-    return "\n".join(paired_table(results, base=str(args.against), rows=len(rows)))
 
 
 def _dialogues(rows: "list[Row]", noise: "Noise") -> list[str] | None:
@@ -170,6 +181,13 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="also print how each metric agrees with ROUGE over the dialogues, and the dialogues that ROUGE overlooks",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write a page with every dialogue, as `yoyak report` does; with --against, as `yoyak compare --html` does",
+    )
+    parser.add_argument("--language", choices=LANGUAGES, default="ko", help="language of the page (default: ko)")
 
 
 def _check_submission(args: argparse.Namespace) -> None:
@@ -221,6 +239,7 @@ COMMANDS = (
             "yoyak score --predictions mine.csv --references two.csv --how max",
             "yoyak score --predictions a.csv --against b.csv --references dev.csv",
             "yoyak score --predictions data/predictions/dev.csv --references dev.csv --correlations",
+            "yoyak score --predictions mine.csv --references dev.csv --html mine.html",
         ),
         run=_score,
         add_arguments=_add_score_arguments,

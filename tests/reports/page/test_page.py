@@ -109,7 +109,7 @@ def test_a_row_is_stored_once_and_cut_for_display() -> None:
 def test_json_keeps_every_text() -> None:
     text = "<a> & \u2028 한글 '\""
     assert Elements(data_script("id", {"k": text})).json == {"id": {"k": text}}
-    assert escape("<\ud800>") == "&lt;?&gt;"
+    assert escape("<\ud800\u202e>") == "&lt;[U+D800][U+202E]&gt;"
 
 
 def test_every_word_has_both_languages(tmp_path: Path) -> None:

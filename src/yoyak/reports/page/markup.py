@@ -26,8 +26,8 @@ def code_of(character: str) -> str:
 
 
 def escape(text: object) -> str:
-    """`text` for an element or a quoted attribute. Surrogates, which UTF-8 cannot hold, become U+FFFD."""
-    return html.escape(str(text).encode("utf-8", "replace").decode(), quote=True)
+    """`text` for an element or a quoted attribute, with unseen characters as codes (`visible`)."""
+    return html.escape(visible(str(text)), quote=True)
 
 
 def data_script(identifier: str, value: object) -> str:

@@ -92,7 +92,7 @@ def browser_data(browser: Browser, words: Mapping[str, str]) -> dict[str, object
     lower = lower_is_better()
     rows = browser.rows
     index = {
-        "runs": list(browser.runs),
+        "runs": [visible(name) for name in browser.runs],
         "metrics": [{"key": name, "lower": name in lower} for name in browser.metrics],
         "values": [[_short(values[name]) for name in browser.metrics] for values in browser.values],
         "fnames": [row.fname for row in rows],

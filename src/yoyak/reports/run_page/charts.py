@@ -9,6 +9,7 @@ from yoyak.reports.page.markup import escape
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 22, 30
 LINES = ("", " dashed", " dotted")  # so that colour alone tells no lines apart
+MAX_NAME = 13  # characters of a line's name; three names fit above a chart
 MAX_POINTS = 400  # of a line; a screen shows no more
 
 
@@ -169,7 +170,8 @@ def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, flo
 
 def _figure(title: str, content: str, height: float, names: Sequence[str]) -> str:
     keys, x = [], float(LEFT)
-    for number, name in enumerate(names):
+    for number, full_name in enumerate(names):
+        name = full_name if len(full_name) <= MAX_NAME else full_name[: MAX_NAME - 1] + "…"
         keys.append(f'{_stroke(number, x, x + 18, 9)}<text class="key" x="{x + 23:.0f}" y="13">{escape(name)}</text>')
         x += 36 + 11 * sum(1 if ord(letter) > 0x2E80 else 0.58 for letter in name)
     svg = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">{content}{"".join(keys)}</svg>'

@@ -57,30 +57,26 @@ def _tests_section(comparison: Comparison, language: Language, missing: Mapping[
     notes = [text("few_rows", language, rows=comparison.rows)] if comparison.rows < MIN_ROWS else []
     notes += [text("pairs_missing", language, name=name, why=why) for name, why in missing.items()]
     html = f'<ul class="notes">{"".join(f"<li class=warn>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-    heads = ["metric", "run", "mean", "diff", "verdict", "interval_head", "p", "outcomes"]
-    rows = [
-        cells
-        for metric, results in comparison.results.items()
-        for cells in _metric_rows(metric, results, comparison.base, language)
-    ]
+    heads = ["metric", "run", "mean", "base_mean", "diff", "verdict", "interval_head", "p", "outcomes"]
+    rows = [cells for metric, results in comparison.results.items() for cells in _metric_rows(metric, results, language)]
     title = text("tests", language, "sections")
-    html += table([escape(text(head, language)) for head in heads], rows, label=title, class_name="wide")
+    html += table([escape(text(head, language, base=comparison.base)) for head in heads], rows, label=title, class_name="wide")
     html += f'<div class="charts">{"".join(_charts(comparison, language))}</div>'
     return Section("tests", title, html, text("tests_about", language, base=comparison.base, alpha=ALPHA))
 
 
-def _metric_rows(metric: str, results: Mapping[str, PairedResult], base: str, language: Language) -> list[list[str]]:
-    first = next(iter(results.values()))
-    rows = [[escape(metric), escape(base), f"{first.other_mean:.2f}", "", "", "", "", ""]]
+def _metric_rows(metric: str, results: Mapping[str, PairedResult], language: Language) -> list[list[str]]:
+    rows = []
     for name, result in results.items():
         low, high = result.interval
         verdict = escape(text(VERDICTS[result.verdict], language))
         shown = f'<span class="{CLASSES[result.verdict]}">{verdict}</span>' if result.verdict in CLASSES else verdict
         rows.append(
             [
-                "",
+                escape(metric),
                 escape(name),
                 f"{result.mean:.2f}",
+                f"{result.other_mean:.2f}",
                 f"{result.difference:+.2f}",
                 shown,
                 f"{low:+.2f} – {high:+.2f}",

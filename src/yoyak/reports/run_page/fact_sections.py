@@ -159,7 +159,7 @@ def decoding_section(facts: RunFacts, language: Language) -> Section:
     rows = [[f"<code>{key}</code>", *(_count(report[split].get(key)) for split in splits)] for key in COUNTS]
     rows.append(["<code>truncated</code>", *(_count((report[split].get("input") or {}).get("truncated")) for split in splits)])
     if splits:
-        html += "<br>" + table([escape(text("fact", language)), *splits], rows, label=title)
+        html += "<br>" + table([escape(text("fact", language)), *splits], rows, label=text("counts", language))
     return Section("decoding", title, html, text("decoding_about", language))
 
 

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -249,10 +248,3 @@ def _lines(run: Run) -> list[str]:
 def _row_scores(run: Run) -> dict[str, Any]:
     table = run.read_table(PER_DIALOGUE)
     return {row["fname"]: {key: float(value) for key, value in row.items() if key != "fname" and value} for row in table}
-
-
-def facts_of_predictions(
-    path: Path, rows: Sequence[DevRow], scores: dict[str, Any], params: Mapping[str, Any] | None = None
-) -> RunFacts:
-    """The facts of a file of predictions that `yoyak score` scored. It has no params, curves and stages."""
-    return RunFacts(name=str(path), params=params or {}, scores=scores, rows=rows)

@@ -74,9 +74,11 @@ def copied_marks(summary: Sequence[Token], dialogue: Sequence[Token]) -> tuple[l
     words.append(["\0dialogue" if each.is_tag else each.text for each in dialogue])
     here, there = [], []
     for start, place, length in shared_fragments(*words):
-        if length >= MIN_COPIED:
-            here.append(Mark(summary[start].start, summary[start + length - 1].end, COPIED))
-            there.append(Mark(dialogue[place].start, dialogue[place + length - 1].end, COPIED))
+        kept = [at for at in range(length) if summary[start + at].text[0].isalnum()]
+        if kept and kept[-1] - kept[0] + 1 >= MIN_COPIED:
+            first, last = kept[0], kept[-1]
+            here.append(Mark(summary[start + first].start, summary[start + last].end, COPIED))
+            there.append(Mark(dialogue[place + first].start, dialogue[place + last].end, COPIED))
     return here, sorted(set(there))
 
 
@@ -150,8 +152,8 @@ def different_marks(one: Sequence[Token], other: Sequence[Token]) -> tuple[list[
 
 
 def composed(text: str) -> str:
-    """`text` in the form that marks count in (NFC)."""
-    return unicodedata.normalize("NFC", text)
+    """`text` in the form that marks count in (NFC), without halves of surrogate pairs, which Mecab cannot read."""
+    return unicodedata.normalize("NFC", text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
 def shown_text(text: str, marks: Iterable[Mark]) -> tuple[str, list[Mark]]:
