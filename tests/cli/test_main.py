@@ -125,6 +125,7 @@ print(*sorted({set(HEAVY)} & set(sys.modules)))
         (["screen", "kobrt"], "kobart"),
         (["score", "--predictions", "a.csv", "--references", "b.csv"], "error: a.csv: no such file"),
         (["summarize", "-S", "generation.num_beans=3"], "generation.num_beans: unknown key"),
+        (["serve", "models/nowhere", "--port", "0"], "error: models/nowhere: no such folder or archive"),
     ],
 )
 def test_a_mistake_is_named_before_anything_slow_is_imported(words: list[str], message: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 KINDS = {401: "authentication_error", 429: "rate_limit_error", 500: "server_error", 503: "server_error", 504: "timeout"}
 MAX_REPORTED = 10  # faults of one request
 _LONGEST_NAME = 60
+_VARIANTS = ("str", "constrained-str", "bool", "int", "float")  # pydantic's names for parts of a union
 
 
 class ErrorDetail(BaseModel):
@@ -65,7 +66,7 @@ def _field(place: Iterable[Any]) -> str:
     for part in list(place)[1:]:
         if isinstance(part, int):
             name += f"[{part}]"
-        elif not any(sign in part for sign in "[]()|") and part not in ("str", "bool", "int", "float"):
+        elif not any(sign in part for sign in "[]()|") and part not in _VARIANTS:
             name += f".{part[:_LONGEST_NAME]}" if name else part[:_LONGEST_NAME]
     return name
 

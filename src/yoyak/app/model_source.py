@@ -1,4 +1,7 @@
-"""Where a served model comes from: a folder, an archive of a package, or an experiment of the repository."""
+"""Where a served model comes from: a folder, an archive of a package, or an experiment of the repository.
+
+What needs torch is imported inside the functions, so that a wrong name shows at once.
+"""
 
 import tarfile
 import tempfile
@@ -8,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -17,13 +20,12 @@ from yoyak.config.validation import validate
 from yoyak.config.yaml_files import parse_yaml
 from yoyak.inference.decisions import Decisions
 from yoyak.inference.model_folder import settings_of
-from yoyak.inference.shared_model import SharedModel
-from yoyak.inference.summarizer import Summarizer
-from yoyak.models.families.lookup import family_of_folder
-from yoyak.reports.runs import Run
 from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
+
+if TYPE_CHECKING:
+    from yoyak.inference.shared_model import SharedModel
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 READ_SECTIONS = ("preprocess", "tokenizer", "prompt", "generation", "hardware")  # that a trained model is used with
@@ -50,6 +52,8 @@ class ModelSource:
         Raises:
             YoyakError: if the folder has no trained model, a file is damaged, or the model is behind an API.
         """
+        from yoyak.models.families.lookup import family_of_folder
+
         if not family_of_folder(self.folder).is_trained:
             raise YoyakError(
                 f"{self.folder}: this model is behind an API already; send requests there, or serve a trained model"
@@ -57,7 +61,7 @@ class ModelSource:
         if (self.folder / CHECKSUMS_FILE).is_file():
             verify_checksums(self.folder)
 
-    def load(self, changes: Sequence[str]) -> SharedModel:
+    def load(self, changes: Sequence[str]) -> "SharedModel":
         """Load the model.
 
         Args:
@@ -67,6 +71,9 @@ class ModelSource:
             YoyakError: if the model cannot be loaded, or a change is not possible.
         """
         from transformers.utils import logging
+
+        from yoyak.inference.shared_model import SharedModel
+        from yoyak.inference.summarizer import Summarizer
 
         logging.disable_progress_bar()
         settings = settings_of(self.folder, self.params, self.decisions)
@@ -116,7 +123,7 @@ def open_source(model: str, root: Path) -> Iterator[ModelSource]:
             raise YoyakError(f"{path}: is no folder and no archive ({', '.join(ARCHIVES)}) of a package")
         with tempfile.TemporaryDirectory(prefix="yoyak-serve-") as temporary:
             yield ModelSource(unpack(path, Path(temporary)), _stem(path))
-    elif not (root / "params.yaml").is_file() or not (root / ".git").exists() or path.name.endswith(ARCHIVES):
+    elif len(path.parts) > 1 or path.name.endswith(ARCHIVES) or not (root / "params.yaml").is_file():
         raise YoyakError(f"{path}: no such folder or archive; name a folder that training or `yoyak package` wrote")
     else:
         with tempfile.TemporaryDirectory(prefix="yoyak-serve-") as temporary:
@@ -169,6 +176,8 @@ def fetch_experiment(name: str, root: Path, target: Path) -> ModelSource:
     Raises:
         YoyakError: if there is no such experiment, or its model is not in the cache.
     """
+    from yoyak.reports.runs import Run
+
     run = Run.find(root, name)
     params = parse_params(parse_yaml(run.read("params.yaml")), source=f"{name}: params.yaml")
     family = params.model.family

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from types import FrameType
 
 import uvicorn
 
+from yoyak.app.address import MOST_CONNECTIONS, is_loopback, listen
 from yoyak.app.api import Service, create_api
 from yoyak.app.engine import Engine
 from yoyak.app.guard import Access, Guard
@@ -19,9 +18,6 @@ from yoyak.app.metrics import Metrics
 from yoyak.inference.shared_model import SharedModel
 from yoyak.system.errors import YoyakError
 
-KEY_VARIABLE = "YOYAK_SERVE_KEY"
-SHORTEST_KEY = 16  # characters
-MOST_CONNECTIONS = 512
 CHECK_SECONDS = 0.05  # between two looks at what is still running when the server stops
 
 
@@ -49,51 +45,6 @@ class Options:
     timeout: float
     grace: float
     most_bytes: int
-
-
-def read_key() -> str | None:
-    """The key of the environment, or None.
-
-    Raises:
-        YoyakError: if it is too short or has characters that a header cannot carry.
-    """
-    key = os.environ.get(KEY_VARIABLE)
-    if key is None:
-        return None
-    if len(key) < SHORTEST_KEY or not key.isascii() or not key.isprintable() or " " in key:
-        raise YoyakError(
-            f"{KEY_VARIABLE}: must have at least {SHORTEST_KEY} printable ASCII characters without spaces; make one with "
-            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
-        )
-    return key
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address, so that a wrong one shows before a model is loaded.
-
-    Raises:
-        YoyakError: if the port is in use or not allowed, or the host has no such address.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        opened = socket.socket(family, kind)
-    except OSError as error:
-        raise YoyakError(f"--host {host}: no such address ({error.strerror})") from None
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(MOST_CONNECTIONS)
-    except OSError as error:
-        opened.close()
-        raise YoyakError(
-            f"--port {port}: cannot listen on {host} port {port} ({error.strerror}); choose another port, or 0 for a free one"
-        ) from None
-    return opened
 
 
 class _Server(uvicorn.Server):

@@ -19,7 +19,8 @@ def _serve(args: argparse.Namespace) -> None:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise YoyakError(f"serving needs {', '.join(missing)}: pip install 'yoyak[serve]'")
 
-    from yoyak.app.server import KEY_VARIABLE, Options, is_loopback, listen, read_key, serve
+    from yoyak.app.address import KEY_VARIABLE, is_loopback, listen, read_key
+    from yoyak.app.model_source import default_model, open_source
 
     key = read_key()
     if key is None and not is_loopback(args.host) and not args.without_key:
@@ -27,21 +28,8 @@ def _serve(args: argparse.Namespace) -> None:
             f"--host {args.host}: others can reach it; set {KEY_VARIABLE} to the key that they must send, or allow everybody "
             "with --without-key"
         )
-    options = Options(
-        host=args.host,
-        port=args.port,
-        key=key,
-        batch=args.batch_size,
-        wait=args.wait / 1000,
-        queue=args.queue,
-        timeout=args.timeout,
-        grace=args.grace,
-        most_bytes=args.max_body,
-    )
     if args.port:
         listen(args.host, args.port).close()  # a port in use shows before torch is imported
-
-    from yoyak.app.model_source import default_model, open_source
 
     model = args.model or default_model(Path())
     if args.model is None:
@@ -51,6 +39,20 @@ def _serve(args: argparse.Namespace) -> None:
         if is_debug(source.folder):
             print(f"WARNING: {DEBUG_WARNING}", file=sys.stderr)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads gain nothing for a few dialogues
+
+        from yoyak.app.server import Options, serve
+
+        options = Options(
+            host=args.host,
+            port=args.port,
+            key=key,
+            batch=args.batch_size,
+            wait=args.wait / 1000,
+            queue=args.queue,
+            timeout=args.timeout,
+            grace=args.grace,
+            most_bytes=args.max_body,
+        )
         serve(lambda: source.load(args.set), args.name or source.name, options)
 
 
@@ -94,7 +96,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command(
         name="serve",
-        summary="Serve a trained model over HTTP, also for clients of OpenAI's API.",
+        summary="Serve a trained model over HTTP.",
         description="Serve a trained model: POST /v1/summaries, POST /v1/chat/completions (OpenAI's API), /healthz, /metrics, "
         "/docs. Requests are written together in batches, with the same summaries as `yoyak summarize`. Ctrl-C or SIGTERM "
         "finishes what was taken. The environment variable YOYAK_SERVE_KEY is the key that clients must send. It needs "
