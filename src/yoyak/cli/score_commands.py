@@ -88,7 +88,7 @@ def _score(args: argparse.Namespace) -> None:
         from yoyak.cli.score_page import write_score_page
 
         summaries = {str(path): (predictions[path], scored[path][1]) for path in (args.against, args.predictions) if path}
-        write_score_page(args.html, result, texts, summaries, results, args.language)
+        write_score_page(args.html, scores=result, texts=texts, summaries=summaries, results=results, language=args.language)
         print(f"\n{args.html}: open it in a browser; it needs no network")
 
 

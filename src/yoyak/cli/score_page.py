@@ -18,6 +18,7 @@ RowScores = Sequence[Mapping[str, float | None]]
 
 def write_score_page(
     path: Path,
+    *,
     scores: dict[str, Any],
     texts: Sequence[tuple[str, str, str, list[str]]],
     summaries: Mapping[str, tuple[Sequence[str], RowScores]],
