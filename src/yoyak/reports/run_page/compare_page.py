@@ -49,7 +49,7 @@ def compare_page(comparison: Comparison, browser: Browser, language: Language, m
         charts=False,
         static=STATIC,
         data=browser_data(browser, words_of("browser", language)) if browser.rows else {},
-        no_script=text("no_script", language, count=min(FIRST_ROWS, len(browser.rows))),
+        no_script=text("compare_no_script", language, count=min(FIRST_ROWS, len(browser.rows))),
     )
 
 

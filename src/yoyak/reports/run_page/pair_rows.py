@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.reports.page.markup import visible
-from yoyak.reports.run_page.browser import Browser, BrowserRow, Shown
+from yoyak.reports.run_page.browser import Browser, BrowserRow
 from yoyak.reports.run_page.dev_rows import DevRow
 from yoyak.reports.run_page.marks import Mark, composed, different_marks, shown_text, tokens_of
 
@@ -57,10 +57,3 @@ def _differences(one: str | None, other: str | None, morphemes: Morphemes) -> tu
         return (), ()
     here, there = different_marks(tokens_of(one, morphemes), tokens_of(other, morphemes))
     return shown_text(one, here)[1], shown_text(other, there)[1]
-
-
-def with_marks(row: BrowserRow, other: int) -> list[Shown | None]:
-    """The first run's summary and that of run `other`, with the marks of this pair."""
-    here, there = row.pairs[other - 1]
-    pairs = zip((row.summaries[0], row.summaries[other]), (here, there), strict=True)
-    return [None if each is None else (each[0], marks) for each, marks in pairs]

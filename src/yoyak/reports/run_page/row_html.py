@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from yoyak.data.dialogue import SPEAKER_TAG, TAG
-from yoyak.reports.page.markup import escape, table
+from yoyak.reports.page.markup import escape
 from yoyak.reports.run_page.browser import Browser, BrowserRow, Shown
 from yoyak.reports.run_page.marks import COPIED, DIFFERENT, NAME, NUMBER, UNKNOWN_TAG, Mark
 
@@ -63,17 +63,18 @@ def dialogue_html(shown: Shown) -> str:
 def row_html(browser: Browser, number: int, words: Mapping[str, str], *, level: int = 3) -> str:
     """One row: name, scores, problems, reference and summary side by side, and its dialogue behind a button."""
     row = browser.rows[number]
+    sides = "sides three" if len(browser.runs) > 1 else "sides"
     topic = f'<span class="topic">{escape(row.topic)}</span>' if row.topic else ""
     return (
         f'<article class="dev-row"><div class="row-head"><h{level}>{escape(row.fname)}</h{level}>{topic}'
         f"{_scores(browser, number)}</div>{_problems(row, words)}"
-        f'<div class="sides">{"".join(_sides(browser, row, words))}</div>{_dialogue(row, words)}</article>'
+        f'<div class="{sides}">{"".join(_sides(browser, row, words))}</div>{_dialogue(row, words)}</article>'
     )
 
 
 def _scores(browser: Browser, number: int) -> str:
-    pairs = [(name, browser.values[0][name][number]) for name in browser.metrics]
-    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{_number(value)}</dd></div>" for name, value in pairs)
+    pairs = [(name, " → ".join(_number(values[name][number]) for values in browser.values)) for name in browser.metrics]
+    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{values}</dd></div>" for name, values in pairs)
     return f'<dl class="row-scores">{shown}</dl>' if shown else ""
 
 
@@ -100,11 +101,18 @@ def _sides(browser: Browser, row: BrowserRow, words: Mapping[str, str]) -> list[
         for title, each in zip(titles, row.references, strict=True)
     )
     summaries = []
-    for place, each in enumerate(row.summaries):
+    for place, each in enumerate(_marked_summaries(row)):
         title = words["summary"] if len(browser.runs) == 1 else browser.runs[place]
         body = f'<p class="text">{marked_html(each)}</p>' if each else f'<p class="text none">{escape(words["no_summary"])}</p>'
         summaries.append(f'<div class="side own"><h4>{escape(title)}</h4>{body}</div>')
     return [f'<div class="side">{references}</div>', *summaries]
+
+
+def _marked_summaries(row: BrowserRow) -> Sequence[Shown | None]:
+    """The summaries; those of two runs with the marks where they differ."""
+    if len(row.pairs) != 1:
+        return row.summaries
+    return [None if each is None else (each[0], marks) for each, marks in zip(row.summaries, row.pairs[0], strict=True)]
 
 
 def _dialogue(row: BrowserRow, words: Mapping[str, str]) -> str:
@@ -124,23 +132,3 @@ def legend_html(words: Mapping[str, str], *, differences: bool) -> str:
     shown = "".join(f'<li><span class="{name}">{escape(words["sample"])}</span> {escape(about)}</li>' for name, about in items)
     tags = "".join(f'<span class="tag p{number}">#Person{number}#</span> ' for number in (1, 2, 3))
     return f'<ul class="legend">{shown}<li>{tags}{escape(words["mark_tags"])}</li></ul>'
-
-
-def first_rows_html(browser: Browser, numbers: Sequence[int], words: Mapping[str, str], label: str) -> str:
-    """Some rows as a plain table, for readers without JavaScript. Of several runs it has the values of one metric."""
-    one = len(browser.runs) == 1
-    metrics = browser.metrics if one else [browser.sort] if browser.sort else []
-    columns = [(place, metric) for place in range(len(browser.runs)) for metric in metrics]
-    heads = [metric if one else f"{metric}: {browser.runs[place]}" for place, metric in columns]
-    summaries = [words["summary"]] if one else browser.runs
-    cells = [
-        [
-            escape(browser.rows[number].fname),
-            *(_number(browser.values[place][metric][number]) for place, metric in columns),
-            "<br>".join(escape(each[0]) for each in browser.rows[number].references),
-            *(escape(each[0]) if each else "–" for each in browser.rows[number].summaries),
-        ]
-        for number in numbers
-    ]
-    heads = [words["fname"], *heads, words["reference"], *summaries]
-    return table([escape(head) for head in heads], cells, label=label, class_name="wide text plain-rows")

@@ -18,7 +18,7 @@ from yoyak.reports.run_page.fact_sections import (
 )
 from yoyak.reports.run_page.files import RunFacts
 from yoyak.reports.run_page.problems import KINDS, RULES
-from yoyak.reports.run_page.row_html import first_rows_html, legend_html, row_html
+from yoyak.reports.run_page.row_html import legend_html, row_html
 from yoyak.reports.run_page.score_sections import overview_section, scores_section
 from yoyak.reports.run_page.texts import text, words_of
 
@@ -105,9 +105,9 @@ def dialogues_section(browser: Browser, language: Language, about: str, name: st
         return Section("dialogues", title, f"<p>{escape(text('no_rows', language))}</p>")
     count = min(FIRST_ROWS, len(browser.rows))
     label = text("first_rows", language, count=count, all=f"{len(browser.rows):,}")
-    plain = first_rows_html(browser, range(count), words, label)
+    plain = "".join(row_html(browser, number, words) for number in range(count))
     html = (
         f"{legend_html(words, differences=len(browser.runs) > 1)}{controls_html(browser, words)}"
-        f"<noscript><h3>{escape(label)}</h3>{plain}</noscript>"
+        f'<noscript><p class="count">{escape(label)}</p><div class="dev-rows">{plain}</div></noscript>'
     )
     return Section("dialogues", title, html, text(about, language))
