@@ -38,14 +38,14 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     print("\n".join(f"{split}: {summarizer.reader.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
     settings, family = params.generation, summarizer.family
     sections, checkpoints = summarizer.depends_on()
-    with work_folder("predict", sections, [processed, models / family.name, *checkpoints]) as kept:
+    with work_folder("predict", sections, [processed, models / params.model.family, *checkpoints]) as kept:
         choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
         print(f"backend {choice.backend}: {choice.why}", flush=True)
         stores = {split: BatchStore(kept / f"{split}.jsonl") for split in rows}
         outputs = {split: summarizer.write(encoded[split], rows[split], progress=split, kept=stores[split]) for split in rows}
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
-    report |= choice.report() | debug_report(models / family.name)
+    report |= choice.report() | debug_report(models / params.model.family)
     report["decoding"] = describe_decoding(settings, choice.backend, unread=family.unread_params, postprocess=postprocess)
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():
@@ -55,7 +55,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
             report[split] = count_faults(outputs[split], texts, dialogues) | {"input": cuts}
             check_not_all_empty(report[split], split)
             write_summaries(folder / f"{split}.csv", split_rows, texts)
-            if settings.consensus.candidates > 1:
+            if any(output.candidates for output in outputs[split]):
                 written = candidate_rows(split_rows, outputs[split], summarizer.restore_tags)
                 write_jsonl(folder / f"{split}.candidates.jsonl", written)
             if split == "test":

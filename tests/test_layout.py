@@ -19,6 +19,7 @@ LAYERS = (
     "training",
     "search",
     "reports",
+    "ensembles",
     "app",
     "cli",
 )

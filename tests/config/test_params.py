@@ -26,7 +26,8 @@ SECTIONS = {
         "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder endpoint.provider endpoint.base_url "
         "endpoint.model endpoint.tokenizer endpoint.extra_body endpoint.price_per_million_input "
         "endpoint.price_per_million_output endpoint.budget endpoint.requests_per_minute endpoint.max_in_flight "
-        "endpoint.timeout endpoint.max_retries"
+        "endpoint.timeout endpoint.max_retries ensemble.method ensemble.members ensemble.utility ensemble.facts "
+        "ensemble.selection ensemble.keep_if ensemble.halvings"
     ),
     "tokenizer": "max_input_length max_target_length truncation special_tokens",
     "prompt": "style system topic examples example_choice mask",

@@ -14,6 +14,7 @@ import yoyak
 from yoyak.cli import (
     compare_commands,
     endpoint_commands,
+    ensemble_command,
     experiment_commands,
     explore_command,
     folds_command,
@@ -48,6 +49,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         *compare_commands.COMMANDS,
         *record_command.COMMANDS,
         *folds_command.COMMANDS,
+        *ensemble_command.COMMANDS,
     ),
     "Search": search_commands.COMMANDS,
     "Serve": serve_command.COMMANDS,

@@ -11,12 +11,13 @@ from pydantic import Field, model_validator
 from yoyak.config.augment_section import Augment
 from yoyak.config.data_section import Data
 from yoyak.config.endpoint_section import Endpoint
+from yoyak.config.ensemble_section import Ensemble
 from yoyak.config.fields import Count, CountOrZero, NonEmpty, Section, ShareBelowOne
 from yoyak.config.generation_section import Generation
 from yoyak.config.score_section import Score
 from yoyak.config.training_section import Training
 
-FamilyName = Literal["kobart", "qlora", "endpoint"]
+FamilyName = Literal["kobart", "qlora", "endpoint", "ensemble"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
 
 
@@ -84,22 +85,32 @@ class Model(Section):
 
     family: FamilyName = Field(
         description="Kind of model. `kobart` is any encoder-decoder, trained completely. `qlora` is any decoder-only model, "
-        "loaded in 4 bits and trained by LoRA. `endpoint` is a model behind an OpenAI-compatible API, which is not trained."
+        "loaded in 4 bits and trained by LoRA. `endpoint` is a model behind an OpenAI-compatible API, which is not trained. "
+        "`ensemble` is several finished experiments together (`yoyak ensemble`)."
     )
     kobart: Checkpoint
     qlora: QuantizedCheckpoint
     endpoint: Endpoint
+    ensemble: Ensemble
 
     @property
     def chosen(self) -> Checkpoint:
-        """The section of the chosen family. That of `endpoint` has no checkpoint."""
+        """The section of the chosen family. Those of `endpoint` and `ensemble` have no checkpoint."""
         section: Checkpoint = getattr(self, self.family)
         return section
 
     @property
     def name(self) -> str:
-        """The checkpoint of the chosen family, or the name of the model on the server."""
+        """The checkpoint of the chosen family, the name of the model on the server, or the folder of the ensemble."""
+        if self.family == "ensemble":
+            return "models/ensemble"
         return self.endpoint.model if self.family == "endpoint" else self.chosen.checkpoint
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.family == "ensemble" and (problem := self.ensemble.why_not()):
+            raise ValueError(f"ensemble.{problem}")
+        return self
 
 
 class Tokenizer(Section):

@@ -146,6 +146,26 @@ def choose(
     return chosen
 
 
+class FactPenalty:
+    """What a summary loses for the names, numbers and tags that its dialogue does not state."""
+
+    def __init__(self, points: float, person_tags: PersonTags) -> None:
+        """
+        Args:
+            points: for each such fact; 0 for no penalty.
+            person_tags: preprocess.person_tags, how texts and dialogues write speaker tags.
+        """
+        self.points, self.person_tags = points, person_tags
+        self.finder = FactFinder(Morphemes()) if points else None
+
+    def of(self, text: str, dialogue: str) -> float:
+        if self.finder is None:
+            return 0.0
+        summary, source = (restore_person_tags(one, self.person_tags) for one in (text, dialogue))
+        found = unsupported_facts(summary, source, self.finder)
+        return self.points * (len(found.names) + len(found.numbers) + len(found.tags))
+
+
 class ConsensusWriter:
     """Writes several summaries of each row with another writer, and returns the one that agrees most with the others."""
 
@@ -156,9 +176,9 @@ class ConsensusWriter:
             settings: section generation.
             person_tags: preprocess.person_tags, how the candidates write speaker tags.
         """
-        self.writer, self.settings, self.person_tags = writer, settings, person_tags
+        self.writer, self.settings = writer, settings
         self.utility = UTILITIES[settings.consensus.utility]()
-        self.facts = FactFinder(Morphemes()) if settings.consensus.facts else None
+        self.penalty = FactPenalty(settings.consensus.facts, person_tags)
 
     def __getattr__(self, name: str) -> Any:
         """What the other writer has besides `write`, such as `rows_at_once` and `report`."""
@@ -166,15 +186,7 @@ class ConsensusWriter:
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         candidates = self._candidates(encoded, dialogues, seed=seed)
-        return choose(candidates, self.utility, lambda row, text: self._penalty(text, dialogues[row]))
-
-    def _penalty(self, text: str, dialogue: str) -> float:
-        """What a text loses for the facts that its dialogue does not state."""
-        if self.facts is None:
-            return 0.0
-        summary, source = (restore_person_tags(one, self.person_tags) for one in (text, dialogue))
-        found = unsupported_facts(summary, source, self.facts)
-        return self.settings.consensus.facts * (len(found.names) + len(found.numbers) + len(found.tags))
+        return choose(candidates, self.utility, lambda row, text: self.penalty.of(text, dialogues[row]))
 
     def _candidates(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[Weighted]]:
         count = self.settings.consensus.candidates

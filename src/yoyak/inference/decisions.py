@@ -1,5 +1,6 @@
 """What the stage predict decided for a model on the dev split, for everybody who uses the model afterwards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +19,10 @@ class Decisions:
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read metrics/predict.json. A missing file has no decisions, nor has the file of a pruned trial."""
-        report: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return cls.of_report(read_json(path) if path.is_file() else {})
+
+    @classmethod
+    def of_report(cls, report: Mapping[str, Any]) -> Self:
+        """What the content of metrics/predict.json says."""
         postprocess = report.get("postprocess", {}).get("used")
         return cls(backend=report.get("backend"), postprocess=postprocess, names_topic=report.get("topic"))

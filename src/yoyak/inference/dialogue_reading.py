@@ -31,7 +31,8 @@ class DialogueReader:
 
     @property
     def reads_windows(self) -> bool:
-        return self.params.generation.long_dialogues == "windows"
+        decodes = "generation." not in self.family.unread_params  # a consensus over stored summaries does not
+        return decodes and self.params.generation.long_dialogues == "windows"
 
     def encode(self, rows: Sequence[Mapping[str, str]], *, names_topic: bool) -> list[Any]:
         """What the model reads for each row, and what was left out of it (`Family.encode`).

@@ -70,7 +70,7 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         decoder_only: whether the model is decoder-only.
         name: of the package.
     """
-    chosen = params.model.chosen
+    chosen = getattr(params.model, settings.family)  # of an ensemble, the family of its members
     base = _without_folders(chosen.checkpoint)
     trained = params.training.model_dump() | ({"lora": params.lora.model_dump()} if decoder_only else {})
     lines = [

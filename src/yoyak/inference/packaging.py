@@ -35,6 +35,10 @@ def write_package(model: Path, folder: Path, *, params: Params, predict_report: 
         YoyakError: if a file is missing or damaged, or the predictions were made with other decoding settings than params have.
     """
     family = family_of_folder(model)
+    if not family.is_trained:
+        raise YoyakError(
+            f"{model}: a package holds one model, and this ensemble has none or several; make one with --method average_weights"
+        )
     verify_checksums(model)
     settings = ModelSettings.read(model)
     if settings is None:
@@ -43,7 +47,7 @@ def write_package(model: Path, folder: Path, *, params: Params, predict_report: 
     backend = report["backend"]
     postprocess = bool(report.get("postprocess", {}).get("used"))
     expected = describe_decoding(params.generation, backend=backend)
-    if family.name != params.model.family or not report["decoding"].startswith(expected):
+    if params.model.family not in (family.name, "ensemble") or not report["decoding"].startswith(expected):
         raise YoyakError(
             f"{predict_report}: the predictions were made with other settings than those of params.yaml, so the scores would "
             "not belong to this package; run `dvc repro`, or restore params.yaml"

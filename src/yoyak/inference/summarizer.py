@@ -20,11 +20,13 @@ from yoyak.inference.consensus import ConsensusWriter
 from yoyak.inference.decisions import Decisions
 from yoyak.inference.decoding import generate
 from yoyak.inference.dialogue_reading import DialogueReader
+from yoyak.inference.member_choice import MembersWriter
 from yoyak.inference.model_folder import settings_of
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
 from yoyak.models.checkpoints import check_positions
 from yoyak.models.families.base import Family, LoadedModel
+from yoyak.models.families.ensemble import StoredSummaries
 from yoyak.models.families.lookup import family_named, family_of_folder
 from yoyak.models.few_shot import example_chooser
 from yoyak.system import hardware
@@ -96,7 +98,7 @@ class Summarizer:
         family, params = family_of_folder(folder), settings.params
         hardware.configure_cpu(params.hardware.cpu_threads)
         loaded = family.load_trained(folder, None if family.is_trained else params)
-        summarizer = cls(loaded, family, params, settings.decisions)
+        summarizer = cls(loaded, family_named(loaded.family), params, settings.decisions)
         summarizer.use_examples((settings.repository or Path()) / "data/processed/train.jsonl")
         return summarizer
 
@@ -122,7 +124,8 @@ class Summarizer:
         """
         family = family_named(params.model.family)
         hardware.configure_cpu(params.hardware.cpu_threads)
-        summarizer = cls(family.load_trained(models / family.name, params), family, params, decisions)
+        loaded = family.load_trained(models / family.name, params)
+        summarizer = cls(loaded, family_named(loaded.family), params, decisions)  # an ensemble can have a model of its members
         summarizer.use_examples(processed / "train.jsonl")
         return summarizer
 
@@ -233,7 +236,8 @@ class Summarizer:
         }
         if not self.family.is_trained:
             return sections | {"model": params.model}, []
-        return sections | {"model": params.model.chosen}, [Path(params.model.chosen.checkpoint)]
+        base = getattr(params.model, self.family.name)  # of an ensemble, that of its members
+        return sections | {"model": base}, [Path(base.checkpoint)]
 
     def choose_backend(
         self, encoded_dev: Sequence[Any] | None = None, dev_rows: Sequence[Mapping[str, Any]] | None = None
@@ -246,6 +250,8 @@ class Summarizer:
             encoded_dev: what the model reads for each row of dev.
             dev_rows: the processed rows of dev, with `references`.
         """
+        if self._choice is None and isinstance(self.loaded.model, StoredSummaries):
+            self._choice = Choice(MembersWriter(self.loaded.model), "members", "the summaries are written already")
         if self._choice is None:
             settings, scores = self.params.generation, None
             if encoded_dev is not None and dev_rows is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from yoyak.evaluation.metrics.lookup import lower_is_better
 from yoyak.evaluation.paired_table import paired_table
 from yoyak.evaluation.paired_tests import SAMPLES, PairedResult, compare_metrics
-from yoyak.reports.runs import Run
+from yoyak.reports.runs import Run, scorer_of
 from yoyak.system.errors import YoyakError
 
 MAX_VALUE = 40  # characters of a param's value in the table
@@ -79,9 +79,9 @@ def compare_runs(runs: Sequence[Run], *, samples: int = SAMPLES, seed: int = 0) 
 def _check_comparable(base: Run, others: Sequence[Run]) -> None:
     fnames, _ = base.row_scores
     for run in others:
-        if _scorer(run) != _scorer(base):
+        if scorer_of(run) != scorer_of(base):
             raise YoyakError(
-                f"{run.name}: scored otherwise than {base.name}:\n  {_scorer(run)}\n  {_scorer(base)}\n"
+                f"{run.name}: scored otherwise than {base.name}:\n  {scorer_of(run)}\n  {scorer_of(base)}\n"
                 "Score both with the same packages and the same score.references (`dvc repro score`)."
             )
         its_fnames = run.row_scores[0]
@@ -96,11 +96,6 @@ def _check_comparable(base: Run, others: Sequence[Run]) -> None:
                 f"{run.name}: {len(changed)} dialogues have other references than in {base.name} (the first is "
                 f"{changed[0]}); compare runs on one dev.csv"
             )
-
-
-def _scorer(run: Run) -> str:
-    """The signature without the part that describes the model's decoding."""
-    return str(run.scores["signature"]).partition("|decoding:")[0]
 
 
 def _same_metric(column: str, run: Run, base: Run) -> bool:

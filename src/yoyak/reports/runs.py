@@ -94,7 +94,7 @@ class Run:
                 raise YoyakError(f"{path}: no such file; `dvc repro` writes it, or `dvc checkout` restores it")
             return (self.root / path).read_text(encoding="utf-8-sig")
         try:
-            return str(self._files.read_text(path, encoding="utf-8-sig"))
+            return str(self.files.read_text(path, encoding="utf-8-sig"))
         except FileNotFoundError:
             raise YoyakError(
                 f"{self.name}: {path} is not there; if the run has it, get it with `dvc fetch` (for an experiment "
@@ -120,7 +120,8 @@ class Run:
             ) from None
 
     @cached_property
-    def _files(self) -> Any:
+    def files(self) -> Any:
+        """The files of the revision as an fsspec file system: those of git, and those of DVC from its cache."""
         from dvc.api import DVCFileSystem
 
         return DVCFileSystem(url=str(self.root), rev=self.revision)
@@ -177,3 +178,8 @@ class Run:
         folder = f"models/{self.params.get('model.family')}"
         outputs = [output for stage in lock["stages"].values() for output in stage.get("outs", ())]
         return next((output["size"] for output in outputs if output["path"] == folder), None)
+
+
+def scorer_of(run: Run) -> str:
+    """How the run was scored: its signature without the part that describes the model's decoding."""
+    return str(run.scores["signature"]).partition("|decoding:")[0]

@@ -149,10 +149,10 @@ def run_search_file(plans: Mapping[str, SearchPlan], *, name: str, only_stage: s
         YoyakError: if the name or a plan is not valid, or if the search cannot continue.
         KeyboardInterrupt: if the user stops the search.
     """
-    _check_name(name)
+    check_name(name)
     best_changes: dict[str, Any] = {}
     snapshot: Snapshot | None = None
-    with _working() as worker:
+    with working() as worker:
         for stage, plan in plans.items():
             study_name = f"{name}-{stage}" if stage else name
             study: optuna.Study | None
@@ -187,20 +187,21 @@ def run_plan(plan: SearchPlan, *, name: str, root: Path, source: str) -> OpenedS
         YoyakError: if the name or the plan is not valid, or if the search cannot continue.
         KeyboardInterrupt: if the user stops the search.
     """
-    _check_name(name)
-    with _working() as worker:
+    check_name(name)
+    with working() as worker:
         opened = open_study(name, plan, fixed={}, snapshot=None, root=root, source=source)
         StudyRun(opened, worker).run()
     return opened
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Check the name of a study or of an experiment. YoyakError if DVC would not take it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise YoyakError(f"study {name!r}: a name consists of ASCII letters, digits, - and _, because DVC experiments get it")
+        raise YoyakError(f"{name!r}: a name consists of ASCII letters, digits, - and _, because DVC experiments get it")
 
 
 @contextlib.contextmanager
-def _working() -> Iterator[Worker]:
+def working() -> Iterator[Worker]:
     """The worker of this process. Both signals that end a program become KeyboardInterrupt."""
     worker = Worker()
     # SIGINT is included because a shell script starts its background commands with SIGINT ignored.

@@ -29,13 +29,7 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
         job: The index of the job. With several jobs, each one gets a GPU of its own as far as there are enough.
         trial: The trial to which training reports, so that the pruner can stop it; None: the run is not pruned.
     """
-    environment = {
-        WORKER_LOCK_VARIABLE: str(worker.lock_path),
-        CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
-        ANSWERS_VARIABLE: str(Path(".answers").resolve()),
-        FOLDER_VARIABLE: str(stores_folder()),
-        GROUP_VARIABLE: os.environ.get(GROUP_VARIABLE) or opened.name,  # trackers show the trials of a search as one group
-    }
+    environment = clone_environment(worker, group=opened.name)
     if trial and opened.plan.can_prune:
         # The address of the storage can contain a password, so only the environment carries it.
         environment[TRIAL_VARIABLE] = json.dumps(
@@ -49,6 +43,22 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
     if opened.plan.jobs > 1 and (gpus := visible_gpus()):
         environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
     return environment
+
+
+def clone_environment(worker: Worker, *, group: str) -> dict[str, str]:
+    """The environment variables of every run in a clone.
+
+    Args:
+        worker: The worker of this process.
+        group: The name under which trackers show runs that belong together, unless the environment names one.
+    """
+    return {
+        WORKER_LOCK_VARIABLE: str(worker.lock_path),
+        CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
+        ANSWERS_VARIABLE: str(Path(".answers").resolve()),
+        FOLDER_VARIABLE: str(stores_folder()),
+        GROUP_VARIABLE: os.environ.get(GROUP_VARIABLE) or group,
+    }
 
 
 def visible_gpus() -> list[str]:

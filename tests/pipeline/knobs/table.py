@@ -149,6 +149,15 @@ ENDPOINT = {
     "model.endpoint.timeout": 7.0,
     "model.endpoint.max_retries": 1,
 }
+ENSEMBLE = {
+    "model.ensemble.method": "average_weights",
+    "model.ensemble.members": ["a" * 40, "b" * 40],
+    "model.ensemble.utility": "chrf",
+    "model.ensemble.facts": 1.0,
+    "model.ensemble.selection": "greedy",
+    "model.ensemble.keep_if": "better",
+    "model.ensemble.halvings": 0,
+}
 TWO_SAMPLES = SAMPLES | {"generation.consensus.candidates": 2}
 WINDOWS = {"generation.long_dialogues": "windows"}
 BEAMS = {"generation.num_beams": 2}
@@ -223,6 +232,8 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "prompt.mask": Knob(False, {}),  # as model.endpoint
         # What these do is in tests/inference/endpoint/test_endpoint_params.py: no model is loaded for this family.
         **{key: Knob(value, {}) for key, value in ENDPOINT.items()},
+        # What these do is in tests/ensembles: the members are experiments of a repository.
+        **{key: Knob(value, {}) for key, value in ENSEMBLE.items()},
         **augment_knobs(),
         **training_knobs(),
         "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
@@ -448,6 +459,8 @@ def of_family(key: str) -> str | None:
     """The only family that reads a key; None if all do. `endpoint` reads the section prompt too."""
     if key.removeprefix("augment.") in TEXT_MODELS:
         return "text models"
+    if key.startswith("model.ensemble."):
+        return "ensemble"
     if key.startswith(("model.endpoint.", "score.judge.")) or key == "prompt.mask":
         return "endpoint"
     if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.")):

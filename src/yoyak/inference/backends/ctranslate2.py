@@ -52,6 +52,7 @@ def model_reasons(model: Any) -> list[str]:
         f"CTranslate2 does not write as transformers does for {config.model_type}": not is_known,
         f"CTranslate2 does not know this {config.model_type}'s attention": is_known
         and (rope.get("rope_type", "default") != "default" or not usual_heads),
+        "the probabilities of several models are averaged": hasattr(model, "averaged_models"),
         "a first token is forced": getattr(getattr(model, "generation_config", None), "forced_bos_token_id", None) is not None,
     }
     return [reason for reason, holds in reasons.items() if holds]
