@@ -86,6 +86,7 @@ def _least_arguments(name: str) -> list[str]:
         "answers": ["list"],
         "spreadsheet-copy": ["a", "b"],
         "folds": ["5"],
+        "ensemble": ["a", "b", "c"],
     }
     required |= {name: ["a", "--output", "b"] for name in ("import", "export")}
     return required.get(name, ["x"] if name in ("use", "screen", "check-submission", "search", "compare") else [])

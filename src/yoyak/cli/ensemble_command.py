@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 from yoyak.cli.command import Command, add_changes
-from yoyak.config.ensemble_section import Method
 from yoyak.system.errors import YoyakError
+
+
+METHODS = ("consensus", "average_weights", "average_probabilities")  # of `model.ensemble.method`, which is slow to import
 
 
 def _ensemble(args: argparse.Namespace) -> None:
@@ -35,10 +36,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=get_args(Method),
+        choices=METHODS,
         default="consensus",
         metavar="METHOD",
-        help=f"how the members become one: {', '.join(get_args(Method))} (default: %(default)s)",
+        help=f"how the members become one: {', '.join(METHODS)} (default: %(default)s)",
     )
     parser.add_argument("--greedy", action="store_true", help="take only members that raise rouge_sum on dev (default: all)")
     add_changes(parser, "use this value, such as model.ensemble.utility=chrf; may be given several times")

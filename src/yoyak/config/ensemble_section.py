@@ -27,8 +27,8 @@ class Ensemble(Section):
         "morphemes; `chrf` compares characters and needs `pip install 'yoyak[chrf]'`."
     )
     facts: NotNegative = Field(
-        description="Points that a summary loses for each name, number or tag that its dialogue does not state (consensus). "
-        "With 0 only the agreement counts, which is from 0 to 100."
+        description="Points that a summary loses for each name, number or tag that its dialogue does not state. For "
+        "`consensus`. With 0 only the agreement counts, which is from 0 to 100."
     )
     selection: Literal["all", "greedy"] = Field(
         description="Which members are used. `greedy` decides by rouge_sum on dev: consensus starts with all and leaves out "
@@ -40,7 +40,8 @@ class Ensemble(Section):
         "shows it."
     )
     halvings: CountOrZero = Field(
-        description="Random divisions of dev into halves that measure how optimistic a choice on dev is; 0 measures nothing."
+        description="Random halvings of dev that measure the optimism of a choice; 0 measures nothing. One half chooses, and both "
+        "are scored."
     )
 
     def why_not(self) -> str | None:

@@ -112,7 +112,7 @@ class Run:
             YoyakError: if the run does not have it, or it cannot be got.
         """
         try:
-            self._files.get(path, str(target), recursive=True)
+            self.files.get(path, str(target), recursive=True)
         except Exception as error:  # DVC, its file systems and remotes raise exceptions of their own classes
             raise YoyakError(
                 f"{self.name}: {path} is not there ({type(error).__name__}); if the run has it, get it with `dvc fetch` (for "
