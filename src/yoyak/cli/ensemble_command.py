@@ -6,7 +6,6 @@ from pathlib import Path
 from yoyak.cli.command import Command, add_changes
 from yoyak.system.errors import YoyakError
 
-
 METHODS = ("consensus", "average_weights", "average_probabilities")  # of `model.ensemble.method`, which is slow to import
 
 

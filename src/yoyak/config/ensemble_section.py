@@ -40,8 +40,8 @@ class Ensemble(Section):
         "shows it."
     )
     halvings: CountOrZero = Field(
-        description="Random halvings of dev that measure the optimism of a choice; 0 measures nothing. One half chooses, and both "
-        "are scored."
+        description="Random halvings of dev that measure the optimism of a choice; 0 measures nothing. One half chooses, and "
+        "both are scored."
     )
 
     def why_not(self) -> str | None:
