@@ -20,7 +20,12 @@ from yoyak.config.validation import dotted_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.ko.md")
-DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+RECORDS = ROOT / "docs/experiments"  # records of experiments are the user's, and only their index is ours
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    if path.parent != RECORDS or path.name == "index.md"
+)
 NO_PARAMS = {
     "training.learnin_rate",
     "model.safetensors",

@@ -149,7 +149,7 @@ def test_the_index_lists_the_records_and_keeps_other_text(tmp_path: Path) -> Non
     )
     write_record(folder / "child.md", record(tmp_path), language="en")
     (folder / "notes.md").write_text("# 기록이 아닌 글\n", encoding="utf-8")
-    text = write_index(folder, language="en").read_text(encoding="utf-8")
+    text = write_index(folder, language=None).read_text(encoding="utf-8")
     assert text.startswith("# 우리 실험\n") and text.endswith("\n끝에 쓴 글\n")
     assert "| [child](child.md) | - | - |" in text and "| `parent` | +5.00 | better |" in text
     assert "notes" not in text

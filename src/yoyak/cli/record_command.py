@@ -15,7 +15,7 @@ def _record(args: argparse.Namespace) -> None:
     run = Run.find(Path.cwd(), args.run)
     parent = None if args.no_parent else Run.find(Path.cwd(), args.parent) if args.parent else parent_of(run)
     is_new = write_record(path, Record.of(run, parent, samples=args.samples, seed=args.seed), language=args.language)
-    index = write_index(path.parent, language=args.language or "ko")
+    index = write_index(path.parent, language=args.language)
     print(f"{path}: {'new; write purpose, hypothesis, insight and next' if is_new else 'its facts are written again'}")
     print(f"{index}: lists all records")
 

@@ -10,8 +10,12 @@ from yoyak.reports.record_texts import TEXTS
 from yoyak.system.atomic import atomic_file
 
 
-def write_index(folder: Path, *, language: str) -> Path:
+def write_index(folder: Path, *, language: str | None) -> Path:
     """Write the table of all records in a folder. Text around the table that a person wrote is kept.
+
+    Args:
+        folder: of the records.
+        language: "ko" or "en"; None for that of the page that is there, else Korean.
 
     Raises:
         YoyakError: if the page is there and has no table between marker lines.
@@ -22,15 +26,13 @@ def write_index(folder: Path, *, language: str) -> Path:
         if page.name != INDEX and (match := DATA.search(text)):
             found.append((page, json.loads(match[1])))
     found.sort(key=lambda item: (item[1].get("date") or "9999", item[0].name), reverse=True)
+    old = read_page(path) if path.exists() else None
+    data, start, end = facts_of(path, old) if old is not None else ({}, 0, 0)
+    language = language or str(data.get("language", "ko"))
     texts = TEXTS[language]
     begin = f"{BEGIN} {json.dumps({'language': language})} -->"
     facts = "\n".join([begin, "", *(_index_table(found, texts) if found else [texts["no_records"]]), "", END])
-    if path.exists():
-        old = read_page(path)
-        _, start, end = facts_of(path, old)
-        text = old[:start] + facts + old[end:]
-    else:
-        text = f"# {texts['index']}\n\n{texts['index_intro']}\n\n{facts}\n"
+    text = f"# {texts['index']}\n\n{texts['index_intro']}\n\n{facts}\n" if old is None else old[:start] + facts + old[end:]
     with atomic_file(path) as file:
         file.write(text)
     return path
