@@ -5,11 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from yoyak.cli.command import LANGUAGES, Command
-=======
-from yoyak.cli.command import Command, add_changes
->>>>>>> 53d7748 (yoyak score: -S, correlations tested)
+from yoyak.cli.command import LANGUAGES, Command, add_changes
 from yoyak.system.errors import YoyakError
 
 if TYPE_CHECKING:
@@ -185,7 +181,6 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="also print how each metric agrees with ROUGE over the dialogues, and the dialogues that ROUGE overlooks",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
-<<<<<<< HEAD
     parser.add_argument(
         "--html",
         type=Path,
@@ -193,9 +188,7 @@ def _add_score_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write a page with every dialogue, as `yoyak report` does; with --against, as `yoyak compare --html` does",
     )
     parser.add_argument("--language", choices=LANGUAGES, default="ko", help="language of the page (default: ko)")
-=======
     add_changes(parser, "use this value in place of that in params.yaml, such as score.bert_score.checkpoint=models/bert")
->>>>>>> 53d7748 (yoyak score: -S, correlations tested)
 
 
 def _check_submission(args: argparse.Namespace) -> None:
