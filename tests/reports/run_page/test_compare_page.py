@@ -83,3 +83,4 @@ def test_two_files_of_predictions_have_no_params_and_costs() -> None:
     plain = Comparison(files.base, files.results, {}, {}, rows=12)
     page = render_page(compare_page(plain, pairs_browser({name: rows_of(name) for name in ("base", "other")}), "en", {}))
     assert 'id="costs"' not in page and 'id="params"' not in page and "Only 12 dialogues" in page
+    assert "rouge_sum: over the 40 dialogues in which all runs have it" in page

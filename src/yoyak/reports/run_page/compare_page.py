@@ -55,6 +55,12 @@ def compare_page(comparison: Comparison, browser: Browser, language: Language, m
 
 def _tests_section(comparison: Comparison, language: Language, missing: Mapping[str, str]) -> Section:
     notes = [text("few_rows", language, rows=comparison.rows)] if comparison.rows < MIN_ROWS else []
+    counts = {metric: next(iter(results.values())).rows for metric, results in comparison.results.items()}
+    notes += [
+        text("fewer_rows", language, metric=metric, rows=f"{count:,}")
+        for metric, count in counts.items()
+        if count != comparison.rows
+    ]
     notes += [text("pairs_missing", language, name=name, why=why) for name, why in missing.items()]
     html = f'<ul class="notes">{"".join(f"<li class=warn>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
     heads = ["metric", "run", "mean", "base_mean", "diff", "verdict", "interval_head", "p", "outcomes"]

@@ -25,7 +25,8 @@ def pairs_browser(runs: Mapping[str, Sequence[DevRow]], morphemes: Morphemes | N
     base, *others = runs.values()
     by_name = [{row.fname: row for row in rows} for rows in others]
     together = [[row, *(each.get(row.fname) for each in by_name)] for row in base]
-    metrics = [name for name in (base[0].scores if base else {}) if all(_has(rows, name) for rows in runs.values())]
+    names = dict.fromkeys(name for row in base for name in row.scores)
+    metrics = [name for name in names if all(_has(rows, name) for rows in runs.values())]
     values = [
         {metric: [None if row is None else row.scores.get(metric) for row in column] for metric in metrics}
         for column in zip(*together, strict=True)
