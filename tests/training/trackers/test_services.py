@@ -57,7 +57,9 @@ def log_run(tracker: Tracker, folder: Path, *, points: int = len(CURVE), results
 
 def train_kill_resume_score(name: str, folder: Path) -> None:
     log_run(tracker_named(name), folder, points=2, ends=False)  # killed
+    time.sleep(1.1)  # W&B names a folder by the second
     log_run(tracker_named(name), folder)  # resumed
+    time.sleep(1.1)
     log_run(tracker_named(name), folder, results=True)  # the stage score
 
 
