@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FIND_PYTHON = ROOT / "tools" / "find-python.sh"
-GROUPS = ("requirements", "requirements-dev", "requirements-docs", "requirements-trackers")
+GROUPS = ("requirements", "requirements-dev", "requirements-docs", "requirements-slow")
 
 
 def pins(name: str) -> dict[str, str]:
