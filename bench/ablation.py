@@ -12,7 +12,8 @@ A technique is the name of augmentation methods with their rates, or "LABEL:KEY=
 The stages run as they are, with params.yaml and the changes of `--set`. The seed is that of training and of augmentation. With
 more rows there are fewer epochs in the same ratio, so that each run takes the same number of steps on the same schedule. The
 last weights are scored: no epoch is chosen by its dev score, because the runs have different numbers of epochs. Each run is a
-process of its own and is kept in `--folder`: the same command goes on where it was stopped.
+process of its own. What it gave is a file of numbers in bench/results/runs, which is in git: the same command goes on where it
+was stopped, also on another machine and after further params were added. A run whose params had other values is run again.
 
 The table has the mean over the seeds and the dev dialogues, and yoyak's paired test on the dialogues' means over the seeds. Its
 p-values say what another sample of dialogues would show. The column "seeds" has the range of the means of single runs.
@@ -53,7 +54,8 @@ TECHNIQUES = (
     f"consensus, facts 10:{CONSENSUS},generation.consensus.facts=10",
 )
 METRICS = ("rouge_sum", "content_sum")
-FACTS = ("rows", "added", "steps", "train_seconds", "predict_seconds")  # of a run
+FACTS = ("rows", "added", "steps", "train_seconds", "predict_seconds", "commit")  # of a run
+RUNS = ROOT / "bench/results/runs"
 COLUMNS = (
     "Technique",
     "rows + added",
@@ -83,30 +85,50 @@ def changes_of(name: str) -> dict[str, Any]:
     return {f"augment.{method}.rate": float(rate or 1) for method, _, rate in parts}
 
 
-def run_folder(args: argparse.Namespace, name: str, seed: int) -> Path:
-    """Where a run is kept: its name has a hash of all that it depends on but the code."""
-    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    content = json.dumps([name, params, str(args.data), args.rows, args.epochs, args.max_rejected, args.set])
+def run_file(args: argparse.Namespace, name: str, seed: int) -> Path:
+    """Where a run is kept."""
+    content = json.dumps([name, args.data.name, args.rows, args.dev, args.epochs, args.max_rejected, args.set])
     label = re.sub("[^A-Za-z0-9_.=+-]+", "_", name.partition(":")[0])
-    return Path(args.folder) / f"{label}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return RUNS / f"{args.data.name}-{label}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.json"
+
+
+def kept_run(path: Path, params: dict[str, Any]) -> dict[str, Any] | None:
+    """The content of a run's file, or None if there is none or a param had another value.
+
+    A param that was added since does not count: its default keeps the results of before.
+    """
+    if not path.is_file():
+        return None
+    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key, value in run["params"].items() if key in params and params[key] != value]
+    if changed:
+        print(f"{path.name}: {', '.join(changed)} had another value; it runs again", flush=True)
+        return None
+    return run
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of params.yaml by their dotted names."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return result
 
 
 def one(args: argparse.Namespace, name: str, seed: int) -> None:
     """Run the stages from preprocess to score, and keep the scores of each dialogue."""
     from stages import augment, predict, preprocess, score, tokenize
-    from yoyak.config.moved_keys import translated
     from yoyak.config.params import parse_change
-    from yoyak.config.yaml_files import read_yaml
     from yoyak.search.base_params import apply_changes
     from yoyak.system.text_files import read_json, read_jsonl, write_json
 
-    final = run_folder(args, name, seed)
-    folder = final.with_name(f"{final.name}.work")
+    final = run_file(args, name, seed)
+    folder = Path(args.folder) / final.stem
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "models").mkdir(parents=True)
     (folder / "models/base").symlink_to(ROOT / "models/base")
     prepare_data(args, folder / "csv")
-    values: Any = translated(read_yaml(ROOT / "params.yaml"))
+    values = base_values()
     changes: dict[str, Any] = {
         "data.dir": "csv",
         "preprocess.max_rejected": args.max_rejected,
@@ -151,11 +173,27 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         per_dialogue=Path("metrics/per_dialogue.csv"),
     )
     steps = read_json(Path("metrics/train") / family / "metrics.json")["step"]
-    write_json(Path("metrics/run.json"), {"rows": rows, "steps": steps, **seconds, **added})
+    facts = {"technique": name, "seed": seed, "commit": commit(), "rows": rows, "steps": steps, **seconds, **added}
+    columns = per_dialogue(Path("metrics/per_dialogue.csv"))
     os.chdir(ROOT)
-    shutil.rmtree(final, ignore_errors=True)
-    shutil.copytree(folder / "metrics", final)
+    write_json(final, {**facts, "dialogues": columns, "params": flat(base_values())})
     shutil.rmtree(folder)
+
+
+def base_values() -> dict[str, Any]:
+    """The values of params.yaml, before the changes of a run."""
+    from yoyak.config.moved_keys import translated
+    from yoyak.config.yaml_files import read_yaml
+
+    values: dict[str, Any] = translated(read_yaml(ROOT / "params.yaml"))  # type: ignore[assignment]
+    return values
+
+
+def commit() -> str:
+    """The commit of this repository, with a plus if files of the library differ from it."""
+    name = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "stages"], cwd=ROOT, check=False)
+    return name.stdout.strip() + ("+" if changed.returncode else "")
 
 
 def epochs_of(epochs: float, *, rows: int, added: int, batch: int) -> float:
@@ -183,21 +221,21 @@ def write_params(values: dict[str, Any]) -> None:
         YAML().dump(values, file)
 
 
-def scores_of(folder: Path) -> dict[str, list[float]]:
+def per_dialogue(path: Path) -> dict[str, list[float]]:
     """The columns of a run, one value for each dialogue."""
-    with open(folder / "per_dialogue.csv", encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
 
 
-def compared(runs: dict[str, list[Path]]) -> dict[str, Any]:
+def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Each name against the first one, by the means of the dialogues over the seeds."""
     import numpy as np
 
     from yoyak.evaluation import bootstrap
     from yoyak.evaluation.paired_tests import compare_systems
 
-    tables = {name: [scores_of(folder) for folder in folders] for name, folders in runs.items()}
+    tables = {name: [run["dialogues"] for run in several] for name, several in runs.items()}
     base, *others = tables
     result: dict[str, Any] = {name: {} for name in tables}
     for metric in METRICS:
@@ -213,9 +251,8 @@ def compared(runs: dict[str, list[Path]]) -> dict[str, Any]:
                 "seeds": [round(float(value), 3) for value in singles],
                 **({"against": tests[name].to_json()} if name in tests else {}),
             }
-    for name, folders in runs.items():
-        facts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
-        result[name] |= {key: [fact[key] for fact in facts] for key in FACTS}
+    for name, several in runs.items():
+        result[name] |= {key: [run[key] for run in several] for key in FACTS}
     return result
 
 
@@ -260,9 +297,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=6.0, help="of the run without augmentation (default: 6)")
     parser.add_argument("--max-rejected", type=int, default=0, help="preprocess.max_rejected")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further changes of params.yaml")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".checkpoints/bench-ablation", help="where finished runs are kept"
-    )
+    parser.add_argument("--folder", type=Path, default=ROOT / ".checkpoints/bench-ablation", help="where unfinished runs work")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     parser.add_argument("--one", nargs=2, metavar=("METHODS", "SEED"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -272,14 +307,16 @@ def main() -> None:
     if args.one:
         one(args, args.one[0], int(args.one[1]))
         return
-    runs: dict[str, list[Path]] = {name: [run_folder(args, name, seed) for seed in args.seeds] for name in args.methods}
-    for seed_index, seed in enumerate(args.seeds):
+    params = flat(base_values())
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.methods}
+    for seed in args.seeds:
         for name in args.methods:
-            if (runs[name][seed_index] / "run.json").is_file():
-                continue
-            print(f"{name}, seed {seed}", flush=True)
-            command = [sys.executable, "-m", "bench.ablation", *sys.argv[1:], "--one", name, str(seed)]
-            subprocess.run(command, check=True, cwd=ROOT)
+            path = run_file(args, name, seed)
+            if kept_run(path, params) is None:
+                print(f"{name}, seed {seed}", flush=True)
+                command = [sys.executable, "-m", "bench.ablation", *sys.argv[1:], "--one", name, str(seed)]
+                subprocess.run(command, check=True, cwd=ROOT)
+            runs[name].append(json.loads(path.read_text(encoding="utf-8")))
     result = compared(runs)
     rows = f"{args.rows:,} rows" if args.rows else "all rows"
     changes = f", {' '.join(args.set)}" if args.set else ""

@@ -141,17 +141,12 @@ def test_the_table_of_techniques_compares_with_the_first_one(tmp_path: Path) -> 
     assert ablation.changes_of("noise=2+speaker_swap") == {"augment.noise.rate": 2.0, "augment.speaker_swap.rate": 1.0}
     changes = ablation.changes_of("wide, long:generation.num_beams=8,generation.length_penalty=2.5")
     assert changes == {"generation.num_beams": 8, "generation.length_penalty": 2.5}
-    runs: dict[str, list[Path]] = {}
+    runs: dict[str, list[dict[str, Any]]] = {}
     for name, gain in (("none", 0), ("noise", 10)):
         for seed in (1, 2):
-            folder = tmp_path / f"{name}-{seed}"
-            folder.mkdir()
-            runs.setdefault(name, []).append(folder)
-            scores = [f"{row % 7 + gain + seed},{row % 5}" for row in range(60)]
-            (folder / "per_dialogue.csv").write_text("\n".join(["rouge_sum,content_sum", *scores, ""]), encoding="utf-8")
-            write_json(
-                folder / "run.json", {"rows": 60, "added": gain, "steps": 30, "train_seconds": 5.4, "predict_seconds": seed}
-            )
+            scores = {"rouge_sum": [row % 7 + gain + seed for row in range(60)], "content_sum": [row % 5 for row in range(60)]}
+            facts = {"rows": 60, "added": gain, "steps": 30, "train_seconds": 5.4, "predict_seconds": seed, "commit": "abc"}
+            runs.setdefault(name, []).append({**facts, "dialogues": scores})
     result = ablation.compared(runs)
     first, second = result["none"]["rouge_sum"]["seeds"]
     assert second - first == pytest.approx(1) and result["none"]["rouge_sum"]["mean"] == pytest.approx((first + second) / 2)
@@ -172,24 +167,37 @@ def test_finished_runs_are_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[list[str]] = []
+    params = {"training.learning_rate": 1e-3, "generation.num_beams": 4}
 
     def finish(command: list[str], **_: Any) -> None:
-        """Instead of a process: the files of its run."""
+        """Instead of a process: the file of its run."""
         started.append(command[-2:])
-        args = arguments(folder=tmp_path / "kept", rows=0, epochs=6.0, max_rejected=0, set=[])
-        folder = ablation.run_folder(args, command[-2], int(command[-1]))
-        folder.mkdir(parents=True)
-        (folder / "per_dialogue.csv").write_text("rouge_sum,content_sum\n" + "1,2\n3,4\n" * 20, encoding="utf-8")
-        write_json(folder / "run.json", dict.fromkeys(ablation.FACTS, 30))
+        args = arguments(data=ROOT / "data/sample", rows=0, dev=0, epochs=6.0, max_rejected=0, set=[])
+        scores = {"rouge_sum": [1.0, 3.0] * 20, "content_sum": [2.0, 4.0] * 20}
+        run = dict.fromkeys(ablation.FACTS, 30) | {"dialogues": scores, "params": dict(params)}
+        write_json(ablation.run_file(args, command[-2], int(command[-1])), run)
 
     monkeypatch.setattr(subprocess, "run", finish)
-    output, kept = tmp_path / "out.json", str(tmp_path / "kept")
-    for seeds in (["1"], ["1", "2"]):
-        words = ["ablation", "--methods", "none", "noise", "--folder", kept, "--output", str(output), "--seeds", *seeds]
+    monkeypatch.setattr(ablation, "RUNS", tmp_path)
+    monkeypatch.setattr(ablation, "base_values", lambda: {})
+    monkeypatch.setattr(ablation, "flat", lambda _: params)
+    output = tmp_path / "out.json"
+
+    def measure(*seeds: str) -> list[list[str]]:
+        started.clear()
+        words = ["ablation", "--methods", "none", "noise", "--output", str(output), "--seeds", *seeds]
         monkeypatch.setattr(sys, "argv", words)
         ablation.main()
-    assert started == [["none", "1"], ["noise", "1"], ["none", "2"], ["noise", "2"]]
+        return list(started)
+
+    assert measure("1") == [["none", "1"], ["noise", "1"]]
+    assert measure("1", "2") == [["none", "2"], ["noise", "2"]]
     assert output.with_suffix(".md").read_text(encoding="utf-8") in capsys.readouterr().out
+    params["pretrain.epochs"] = 0
+    assert measure("1", "2") == [], "a new param, whose default keeps the results"
+    params["training.learning_rate"] = 2e-3
+    assert measure("2") == [["none", "2"], ["noise", "2"]], "another value"
+    assert "training.learning_rate had another value; it runs again" in capsys.readouterr().out
 
 
 def test_each_technique_changes_params_that_exist() -> None:
