@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import error_of, save_predictions
 from tests.conftest import SUMMARIES
 from tests.reports.page.test_page import Elements
-from tests.reports.test_comparison import repository, write_run  # noqa: F401  (a fixture)
+from tests.reports.test_comparison import git, repository, write_run  # noqa: F401  (a fixture)
 from yoyak.cli.main import main
 
 
@@ -55,3 +55,19 @@ def test_compare_writes_its_page(repository, monkeypatch: pytest.MonkeyPatch) ->
     page = (root / "head.html").read_text(encoding="utf-8")
     texts = Elements(page).texts
     assert "generation.num_beams" in texts and first[:7] in " ".join(texts), "what differs from the commit below"
+
+
+def test_a_commit_with_a_damaged_dvc_yaml_shows_what_git_has(  # type: ignore[no-untyped-def]
+    repository,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, repo = repository
+    write_run(root, repo, raised=0, beams=1)
+    (root / "dvc.yaml").write_text("stages: [broken", encoding="utf-8")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "broken")
+    monkeypatch.chdir(root)
+    main(["report", "HEAD", "--language", "en"])
+    assert "generation.num_beams" in (root / "reports" / "HEAD.html").read_text(encoding="utf-8")
+    assert "not shown: HEAD: DVC cannot read metrics/per_dialogue.csv of this commit" in capsys.readouterr().out

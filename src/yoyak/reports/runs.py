@@ -93,6 +93,8 @@ class Run:
             if not (self.root / path).is_file():
                 raise YoyakError(f"{path}: no such file; `dvc repro` writes it, or `dvc checkout` restores it")
             return (self.root / path).read_text(encoding="utf-8-sig")
+        from dvc.exceptions import DvcException
+
         try:
             return str(self.files.read_text(path, encoding="utf-8-sig"))
         except FileNotFoundError:
@@ -100,6 +102,11 @@ class Run:
                 f"{self.name}: {path} is not there; if the run has it, get it with `dvc fetch` (for an experiment "
                 f"`dvc exp pull REMOTE {self.name}`)"
             ) from None
+        except DvcException as error:  # dvc.yaml or dvc.lock of the revision is damaged; what git tracks is still there
+            try:
+                return git(self.root, "show", f"{self.revision}:./{path}").removeprefix("\ufeff")
+            except YoyakError:
+                raise YoyakError(f"{self.name}: DVC cannot read {path} of this commit: {error}") from None
 
     def read_table(self, path: str) -> list[dict[str, str]]:
         """The rows of a CSV file that git or DVC tracks. YoyakError as in `read`."""
