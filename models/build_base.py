@@ -36,6 +36,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
 from yoyak.data.cleaning import clean_row  # noqa: E402
+from yoyak.data.denoising import infill  # noqa: E402
 from yoyak.data.dialogue import LISTED_TAGS  # noqa: E402
 from yoyak.data.prompts import INSTRUCTIONS  # noqa: E402
 from yoyak.system.checksums import write_checksums  # noqa: E402
@@ -132,24 +133,6 @@ def llama_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     )
 
 
-def infill(ids: list[int], *, mask: int, rng: random.Random) -> list[int]:
-    """Replace each of some random spans of `ids` by one `mask`, until about MASKED_SHARE of the tokens are masked."""
-    hidden = [False] * len(ids)
-    budget = round(len(ids) * MASKED_SHARE)
-    while budget > 0:
-        length = min(1 + int(rng.expovariate(1 / 2.5)), budget)
-        start = rng.randrange(max(1, len(ids) - length))
-        hidden[start : start + length] = [True] * len(hidden[start : start + length])
-        budget -= length
-    result = []
-    for index, token in enumerate(ids):
-        if not hidden[index]:
-            result.append(token)
-        elif index == 0 or not hidden[index - 1]:
-            result.append(mask)
-    return result
-
-
 def batches(documents: list[list[int]], rng: random.Random) -> Iterator[list[list[int]]]:
     """Yield batches without end, in random order. A batch has documents of similar length, about TOKENS_PER_BATCH tokens."""
     while True:
@@ -180,7 +163,11 @@ def hide_decoder_inputs(ids: torch.Tensor, *, mask: int, pad_id: int) -> torch.T
 def infilling_batch(batch: list[list[int]], tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> dict[str, torch.Tensor]:
     """Return the arguments of an encoder-decoder: the encoder reads masked texts, the labels are the whole texts."""
     mask, pad_id, eos = tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id
-    inputs = pad([[*infill(ids, mask=mask, rng=rng), eos] for ids in batch], pad_id)
+    sources = [
+        infill(ids, mask=mask, ratio=MASKED_SHARE, span_length=lambda: 1 + int(rng.expovariate(1 / 2.5)), rng=rng)
+        for ids in batch
+    ]
+    inputs = pad([[*ids, eos] for ids in sources], pad_id)
     labels = pad([[*ids, eos] for ids in batch], -100)
     decoder_inputs = torch.full_like(labels, eos)
     decoder_inputs[:, 1:] = labels[:, :-1]

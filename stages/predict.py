@@ -11,11 +11,11 @@ from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import read_jsonl, write_json, write_jsonl
 
-SECTIONS = ("model", "preprocess", "tokenizer", "prompt", "generation", "hardware", "search")
+SECTIONS = ("model", "pretrain", "preprocess", "tokenizer", "prompt", "generation", "hardware", "search")
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
-    params = load_params().only(*SECTIONS)
+    params = load_params().only(*SECTIONS).after_pretraining()
     if params.search.pruned:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})

@@ -7,11 +7,11 @@ from yoyak.config.params import load_params
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 
-SECTIONS = ("preprocess", "model", "tokenizer", "training", "hardware", "search")
+SECTIONS = ("preprocess", "model", "pretrain", "tokenizer", "training", "hardware", "search")
 
 
 def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
-    params = load_params().only(*SECTIONS)
+    params = load_params().only(*SECTIONS).after_pretraining()
     if params.model.family != "kobart":
         hint = f"nothing to do, model.family is {params.model.family} (-S model.family=kobart chooses this)"
         write_skip_note("not-chosen.txt", f"train_kobart: {hint}", output, metrics)

@@ -27,15 +27,19 @@ class Unlabelled:
     where: str
 
 
-def read_unlabelled(path: Path) -> list[Unlabelled]:
+def read_unlabelled(path: Path, *, param: str = PARAM) -> list[Unlabelled]:
     """The dialogues of a CSV or JSON-lines file with fname, dialogue and perhaps topic, or of all such files of a folder.
+
+    Args:
+        path: the file or folder.
+        param: the param that names it, for messages.
 
     Raises:
         YoyakError: if there is no such file, a row lacks fname or dialogue, or an fname occurs twice.
     """
     rows: list[Unlabelled] = []
     first: dict[str, str] = {}
-    for file in _files(path):
+    for file in _files(path, param):
         for row in _rows(file):
             if row.fname in first:
                 raise YoyakError(f"{row.where}: this fname occurs in {first[row.fname]} too; each dialogue needs its own")
@@ -44,18 +48,18 @@ def read_unlabelled(path: Path) -> list[Unlabelled]:
     return rows
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, param: str) -> list[Path]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
         if not files:
             raise YoyakError(
-                f"{PARAM}: {path}: the folder has no .csv or .jsonl file; `yoyak import` makes CSV files of other formats"
+                f"{param}: {path}: the folder has no .csv or .jsonl file; `yoyak import` makes CSV files of other formats"
             )
         return files
     if not path.is_file():
-        raise YoyakError(f"{PARAM}: {path}: no such file or folder")
+        raise YoyakError(f"{param}: {path}: no such file or folder")
     if path.suffix.lower() not in SUFFIXES:
-        raise YoyakError(f"{PARAM}: {path}: not a .csv or .jsonl file; `yoyak import` makes CSV files of other formats")
+        raise YoyakError(f"{param}: {path}: not a .csv or .jsonl file; `yoyak import` makes CSV files of other formats")
     return [path]
 
 

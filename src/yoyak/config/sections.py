@@ -14,6 +14,7 @@ from yoyak.config.endpoint_section import Endpoint
 from yoyak.config.ensemble_section import Ensemble
 from yoyak.config.fields import Count, CountOrZero, NonEmpty, Section, ShareBelowOne
 from yoyak.config.generation_section import Generation
+from yoyak.config.pretrain_section import PRETRAINED, Pretrain
 from yoyak.config.score_section import Score
 from yoyak.config.training_section import Training
 
@@ -194,6 +195,7 @@ class Params(Section):
     tokenizer: Tokenizer
     prompt: Prompt
     augment: Augment
+    pretrain: Pretrain
     training: Training
     lora: Lora
     generation: Generation
@@ -207,3 +209,14 @@ class Params(Section):
         A stage takes it for the sections that dvc.yaml lists among its `params:`, so that it cannot depend on others.
         """
         return self.model_construct(**{name: getattr(self, name) for name in sections})
+
+    def after_pretraining(self) -> Self:
+        """These params for training and prediction: with the stage pretrain on, models/pretrained is the checkpoint.
+
+        Sections: model and pretrain. Without the stage, these params themselves.
+        """
+        name = self.model.family
+        if not self.pretrain.is_on or not hasattr(self.model.chosen, "checkpoint"):
+            return self
+        chosen = self.model.chosen.model_copy(update={"checkpoint": PRETRAINED, "revision": None})
+        return self.model_copy(update={"model": self.model.model_copy(update={name: chosen})})

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,20 @@ def merge(folder: Path, output: Path) -> None:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output / name)
     print(f"merged: {merged.num_parameters():,} parameters, {precision}", file=sys.stderr, flush=True)
+
+
+def save_merged(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, settings: QuantizedCheckpoint, precision: str
+) -> None:
+    """Write a trained adapter and its base as one checkpoint. The base is loaded once more for it.
+
+    Args:
+        model: as `save` takes it, and the other arguments too.
+        folder: an empty folder.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".adapter.") as adapter:
+        save(model, tokenizer, Path(adapter), settings=settings, precision=precision)
+        merge(Path(adapter), folder)
 
 
 def _name_rope_as_version_4_does(path: Path) -> None:

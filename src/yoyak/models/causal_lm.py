@@ -1,6 +1,7 @@
 """Loading decoder-only models (Llama, Qwen, SOLAR, GPT-NeoX), quantized by bitsandbytes if params ask for it."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers import (
 from yoyak.config.sections import QuantizedCheckpoint
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
 from yoyak.models.finite_weights import check_finite
+from yoyak.models.tokenizer_loading import save_tokenizer
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 
@@ -151,6 +153,12 @@ def _generation_config(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a model that is not quantized as a checkpoint."""
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
 
 
 def load_merged(folder: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

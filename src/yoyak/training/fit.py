@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,15 @@ class TrainingData:
         splits: train and dev with columns input_ids, labels and length.
         references: what the summaries of dev are compared with.
         max_target_length: tokens of a summary that the evaluation writes at most.
+        columns: what the collator reads of a row. The trainer needs `length`.
+        callbacks: further callbacks of the trainer, in all processes that train together.
     """
 
     splits: datasets.DatasetDict
     references: DevReferences
     max_target_length: int
+    columns: tuple[str, ...] = ("input_ids", "labels", "length")
+    callbacks: tuple[TrainerCallback, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def fit(
     metrics: Path,
     output: Path,
     tracked: TrackedRun | None = None,
+    is_trial: bool = True,
+    write_report: Callable[[Path, dict[str, Any]], None] | None = None,
 ) -> None:
     """Train the model as a stage does, and write the outputs of the stage.
 
@@ -83,6 +89,8 @@ def fit(
         metrics: output folder for DVCLive's files and arguments.json.
         output: output folder for the model.
         tracked: what trackers show; None: the run has no name, and they keep their files with the checkpoints.
+        is_trial: whether a search may look at this training, and end it.
+        write_report: writes further files into the folder of metrics; it is called with what `train` returns.
 
     Raises:
         YoyakError: if the dev loss is not a number, if YOYAK_TRACKERS names an unknown tracker, or (TrialPrunedError) if the
@@ -98,7 +106,7 @@ def fit(
         tracked = tracked or TrackedRun(RunDescription("training"), checkpoints / "trackers")
         trackers = start_trackers(further, tracked.description, metrics_folder=metrics_folder, private_folder=tracked.folder)
         try:
-            callbacks = [TrackingCallback(trackers), *search_reporting.trial_callbacks()]
+            callbacks = [TrackingCallback(trackers), *(search_reporting.trial_callbacks() if is_trial else [])]
             result = train(setup, data, training, args, callbacks=callbacks)
         except search_reporting.TrialPrunedError:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -110,6 +118,8 @@ def fit(
         if training.debug:
             mark_debug(model_folder)
         write_json(metrics_folder / "arguments.json", {**result, **recorded_arguments(args)})
+        if write_report:
+            write_report(metrics_folder, result)
 
 
 def train(
@@ -163,7 +173,7 @@ def _make_trainer(
 ) -> SummaryTrainer:
     if setup.model.config.is_encoder_decoder:
         _forget_generation_settings(setup.model)
-    dev = _training_columns(data.splits["dev"], "dev", debug=training.debug)
+    dev = _training_columns(data, "dev", debug=training.debug)
     patience = training.early_stopping_patience
     trainer = SummaryTrainer(
         keep_checkpoints=training.save_total_limit,
@@ -173,11 +183,11 @@ def _make_trainer(
         dev_metrics=_dev_rouge(dev, setup, data, training) if training.predict_with_generate else None,
         model=setup.model,
         args=args,
-        train_dataset=_training_columns(data.splits["train"], "train", debug=training.debug),
+        train_dataset=_training_columns(data, "train", debug=training.debug),
         eval_dataset=dev,
         data_collator=setup.collate,
         processing_class=setup.tokenizer,
-        callbacks=[*callbacks, StopOnInvalidLoss(), *([EarlyStoppingCallback(patience)] if patience else [])],
+        callbacks=[*callbacks, *data.callbacks, StopOnInvalidLoss(), *([EarlyStoppingCallback(patience)] if patience else [])],
     )
     trainer.add_callback(ResumeExactly(trainer.row_order))
     # A checkpoint holds tied weights once, under one of their names. transformers warns that the other names are missing.
@@ -234,8 +244,8 @@ def _forget_generation_settings(model: PreTrainedModel) -> None:
     model.generation_config = GenerationConfig(**{name: getattr(model.generation_config, name, None) for name in names})
 
 
-def _training_columns(split: datasets.Dataset, name: str, *, debug: bool) -> datasets.Dataset:
-    rows = split.select_columns(["input_ids", "labels", "length"])
+def _training_columns(data: TrainingData, name: str, *, debug: bool) -> datasets.Dataset:
+    rows = data.splits[name].select_columns(list(data.columns))
     return rows.select(range(min(len(rows), DEBUG_ROWS[name]))) if debug else rows
 
 

@@ -116,6 +116,13 @@ class Family(ABC):
         """Load the checkpoint for training. Sections: model, tokenizer, training, lora."""
         raise self._not_trained()
 
+    def prepare_pretraining(self, params: Params) -> TrainingSetup:
+        """Load the checkpoint for further pre-training. What `save` writes is a checkpoint of its own.
+
+        Sections: model, tokenizer, training (of `Pretrain.as_training`), pretrain and lora.
+        """
+        return self.prepare_training(params)
+
     def load_untrained(self, params: Params) -> LoadedModel:
         """Load the checkpoint as it is, to score it without training (`yoyak screen`). Section: model."""
         raise self._not_trained()

@@ -1,6 +1,7 @@
 """The family `qlora`: decoder-only models (Llama, Qwen, SOLAR, GPT-NeoX), quantized, with a trained LoRA adapter."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -86,6 +87,30 @@ class QloraFamily(Family):
                 f"{chosen.checkpoint}: {chosen.quantization}, {precision} ({reason}), {attention} ({attention_reason})\n"
                 + lora.describe(model)
             ),
+        )
+
+    def prepare_pretraining(self, params: Params) -> TrainingSetup:
+        from yoyak.data.collation import collate_chats
+        from yoyak.models import adapters, causal_lm
+
+        chosen = params.model.qlora
+        if params.pretrain.method == "lora":
+            setup = self.prepare_training(params)
+            save = partial(adapters.save_merged, setup.model, setup.tokenizer, settings=chosen, precision=setup.precision)
+            return replace(setup, save=save)
+        tokenizer = self.load_tokenizer(params)
+        # The optimizer changes weights in 32 bits, also where the products are in 16 bits.
+        whole = chosen.model_copy(update={"quantization": "none"})
+        model, _ = causal_lm.load(whole, tokenizer, precision="float32")
+        parameters = model.num_parameters()
+        precision, reason = hardware.choose_precision(params.training.precision, parameters=parameters)
+        return TrainingSetup(
+            model,
+            tokenizer,
+            collate=collate_chats(tokenizer.pad_token_id, padding_free=chosen.padding_free == "always"),
+            precision=precision,
+            save=partial(causal_lm.save, model, tokenizer),
+            description=f"{chosen.checkpoint}: {parameters:,} parameters, all trained, {precision} ({reason})",
         )
 
     def base_model_bytes(self, params: Params) -> int:
