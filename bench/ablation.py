@@ -5,6 +5,7 @@
     python -m bench.ablation --data FOLDER --max-rejected 50
     python -m bench.ablation --methods none speaker_swap=0.5 noise+turn_dropout --seeds 42 43
     python -m bench.ablation --methods none 'wide:generation.num_beams=8,generation.length_penalty=2'
+    python -m bench.ablation --methods none 'pretrain:pretrain.num_train_epochs=5'
     python -m bench.ablation --set model.family=qlora generation.backend=transformers --methods none templates=4
 
 A technique is the name of augmentation methods with their rates, or "LABEL:KEY=VALUE,KEY=VALUE" with changes of params.yaml.
@@ -117,7 +118,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def one(args: argparse.Namespace, name: str, seed: int) -> None:
     """Run the stages from preprocess to score, and keep the scores of each dialogue."""
-    from stages import augment, predict, preprocess, score, tokenize
+    from stages import augment, predict, preprocess, pretrain, score, tokenize
     from yoyak.config.params import parse_change
     from yoyak.search.base_params import apply_changes
     from yoyak.system.text_files import read_json, read_jsonl, write_json
@@ -157,6 +158,7 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     changes["training.num_train_epochs"] = epochs_of(args.epochs, rows=rows, added=added["added"], batch=batch)
     write_params(apply_changes(changes, values))
     tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
+    pretrain.main(processed, Path("models/pretrained"), Path("metrics/pretrain"))
     family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
     train = __import__(f"stages.train_{family}", fromlist=["main"])
     start = time.monotonic()

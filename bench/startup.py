@@ -19,7 +19,7 @@ from typing import Any
 from bench import ROOT, contest
 
 TIMES = 5
-STAGES = ("preprocess", "augment", "tokenize", "train_kobart", "train_qlora", "predict", "score")
+STAGES = ("preprocess", "augment", "tokenize", "pretrain", "train_kobart", "train_qlora", "predict", "score")
 # The environment of a new user: without the virtual environment in which this runs.
 BARE = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")}
 BARE["PATH"] = ":".join(part for part in BARE["PATH"].split(":") if not Path(part).is_relative_to(ROOT))

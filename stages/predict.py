@@ -15,7 +15,8 @@ SECTIONS = ("model", "pretrain", "preprocess", "tokenizer", "prompt", "generatio
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
-    params = load_params().only(*SECTIONS).after_pretraining()
+    declared = load_params().only(*SECTIONS)
+    params = declared.after_pretraining()
     if params.search.pruned:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})
@@ -45,7 +46,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
         outputs = {split: summarizer.write(encoded[split], rows[split], progress=split, kept=stores[split]) for split in rows}
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
-    report |= choice.report() | debug_report(models / params.model.family)
+    report |= choice.report() | debug_report(models / params.model.family) | declared.pretraining_report()
     report["decoding"] = describe_decoding(settings, choice.backend, unread=family.unread_params, postprocess=postprocess)
     with atomic_folder(output) as folder:
         for split, split_rows in rows.items():

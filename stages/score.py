@@ -55,6 +55,8 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
     )
     if predicted.get("debug_run"):
         result["debug_run"] = True
+    if "pretrained" in predicted:
+        result["pretrained"] = predicted["pretrained"]
     if (price := predicted.get("endpoint", {}).get("price")) is not None:
         result["price"] = price  # beside the score in `dvc exp show`
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]

@@ -41,6 +41,11 @@ SECTIONS = {
         "writer.top_p writer.batch_size filters.rouge_min filters.rouge_max filters.length_min "
         "filters.length_max filters.language filters.near_duplicate"
     ),
+    "pretrain": (
+        "num_train_epochs texts dialogues mask_ratio poisson_lambda permute_turns mask_speakers method "
+        "per_device_train_batch_size gradient_accumulation_steps learning_rate warmup_steps optim gradient_checkpointing "
+        "precision save_steps logging_steps full_determinism seed"
+    ),
     "training": (
         "objective.name objective.r_drop_alpha objective.r3f_lambda objective.r3f_epsilon objective.reward_weight "
         "objective.reward_start objective.reward_samples objective.tag_weight objective.unlikelihood "

@@ -110,6 +110,7 @@ def outputs(folder: Path) -> set[str]:
         "data/tokenized",
         "data/predictions",
         "models/kobart",
+        "models/pretrained",
         "models/qlora",
         "metrics",
     )

@@ -37,6 +37,7 @@ OUTPUTS = {
     "preprocess": ("data/processed", "data/rejects", "metrics/preprocess.json"),
     "augment": ("data/augmented", "metrics/augment.json"),
     "tokenize": ("data/tokenized", "metrics/tokenize.json"),
+    "pretrain": ("models/pretrained", "metrics/pretrain"),
     "train_kobart": ("models/kobart", "metrics/train/kobart"),
     "train_qlora": ("models/qlora", "metrics/train/qlora"),
     "predict": ("data/predictions", "metrics/predict.json"),

@@ -17,12 +17,12 @@ def cases(family: str) -> list[Any]:
     """The groups of keys that a family reads."""
     groups = dict.fromkeys(GROUP_OF.get(key, (key,)) for key in leaf_keys() if read_by(family, key))
     return [
-        # The same code reads `training` for both families, so make test shows it for one of them.
+        # The same code reads `training` and `pretrain` for both families, so make test shows it for one of them.
         pytest.param(
             family,
             group,
             id=f"{family}-{group[0]}",
-            marks=[pytest.mark.very_slow] if family == "qlora" and group[0].startswith("training.") else [],
+            marks=[pytest.mark.very_slow] if family == "qlora" and group[0].startswith(("training.", "pretrain.num")) else [],
         )
         for group in groups
     ]

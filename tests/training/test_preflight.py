@@ -14,7 +14,7 @@ from yoyak.training import memory_checks, preflight
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
 
-BEFORE_LOADING = ["params", "versions", "dvc", "trackers", "device", "score", "data", "augment"]
+BEFORE_LOADING = ["params", "versions", "dvc", "trackers", "device", "score", "data", "augment", "pretrain"]
 NAMES = [*BEFORE_LOADING, "checkpoint", "lengths", "precision", "memory", "one step"]
 
 

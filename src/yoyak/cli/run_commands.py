@@ -121,7 +121,7 @@ def _time(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
     from yoyak.system.text_files import read_jsonl
 
-    params = load_params()
+    params = load_params().after_pretraining()
     if params.model.family == "endpoint":
         raise YoyakError(
             f"model.family is endpoint: its answers come from a server or the store; {PREDICT_REPORT} has seconds_a_dialogue"

@@ -4,7 +4,7 @@ Each field has a description: what it does, its unit, and the source of its defa
 from these descriptions (`yoyak.config.reference`).
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -220,3 +220,20 @@ class Params(Section):
             return self
         chosen = self.model.chosen.model_copy(update={"checkpoint": PRETRAINED, "revision": None})
         return self.model_copy(update={"model": self.model.model_copy(update={name: chosen})})
+
+    def pretraining_report(self) -> dict[str, Any]:
+        """What metrics/predict.json says about the base of the model, beside the checkpoint; empty without pre-training.
+
+        Sections: model and pretrain, as params.yaml has them.
+        """
+        chosen, settings = self.model.chosen, self.pretrain
+        if not settings.is_on or not hasattr(chosen, "checkpoint"):
+            return {}
+        return {
+            "pretrained": {
+                "from": chosen.checkpoint,
+                "revision": chosen.revision,
+                "num_train_epochs": settings.num_train_epochs,
+                "texts": settings.texts,
+            }
+        }

@@ -10,7 +10,7 @@ from yoyak.system.text_files import first_bytes, printable, read_lines
 
 # Our files stay far below these limits. Without a limit, deeply nested brackets exhaust the stack, and aliases of aliases
 # multiply: a few hundred bytes can expand to gigabytes.
-MAX_BYTES, MAX_NESTED_BRACKETS, MAX_ALIASES = 20_000, 50, 10
+MAX_BYTES, MAX_NESTED_BRACKETS, MAX_ALIASES = 40_000, 50, 10
 
 
 def read_yaml(path: Path) -> object:

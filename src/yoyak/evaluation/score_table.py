@@ -29,6 +29,9 @@ def score_table(scores: dict[str, Any]) -> str:
     interval = f"{_range(ends)}; content {_range(content_ends)}" if ends else f"none ({_too_few_rows()})"
     lines.append(f"95 % interval of rouge_sum: {interval} ({scores['rows']} rows, {scores['distinct']} distinct outputs)")
     lines += _other_metrics(scores)
+    if base := scores.get("pretrained"):
+        epochs = f"{base['num_train_epochs']:g} epochs, dialogues: {base['texts']}"
+        lines.append(f"base: {base['from']}, pre-trained further as models/pretrained ({epochs})")
     if "price" in scores:
         lines.append(f"price of the answers for dev and test: {scores['price']:.4f}")
     lines.append(f"signature: {scores['signature']}")

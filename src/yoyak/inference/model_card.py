@@ -65,7 +65,7 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
 
     Args:
         settings: the yoyak.json of the package.
-        params: sections data, model and training, and lora for a decoder-only model.
+        params: sections data, model, pretrain and training, and lora for a decoder-only model.
         scores: the content of metrics/scores.json.
         decoder_only: whether the model is decoder-only.
         name: of the package.
@@ -73,6 +73,9 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
     chosen = getattr(params.model, settings.family)  # of an ensemble, the family of its members
     base = _without_folders(chosen.checkpoint)
     trained = params.training.model_dump() | ({"lora": params.lora.model_dump()} if decoder_only else {})
+    if params.pretrain.is_on:
+        texts = {"dialogues": _without_folders(params.pretrain.dialogues)}
+        trained |= {"pretrain": params.pretrain.model_dump() | texts}
     lines = [
         "---",
         "language: ko",
@@ -89,6 +92,7 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         "| | |",
         "| --- | --- |",
         f"| base model | {base}{f', revision {chosen.revision}' if chosen.revision else ''} |",
+        *([f"| pre-trained further on | {_pretraining_texts(params)} |"] if params.pretrain.is_on else []),
         f"| data | {_without_folders(params.data.dir)} |",
         f"| longest input, longest summary in training | {settings.tokenizer.max_input_length} and "
         f"{settings.tokenizer.max_target_length} tokens |",
@@ -124,6 +128,14 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         "`sha256sum -c SHA256SUMS` checks the files.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _pretraining_texts(params: Params) -> str:
+    """What the base was pre-trained further on, as words."""
+    settings = params.pretrain
+    own, files = "the dialogues of train", f"the dialogues of {_without_folders(settings.dialogues)}"
+    texts = {"train": own, "unlabelled": files, "both": f"{own} and {files}"}[settings.texts]
+    return f"{texts}, {settings.num_train_epochs:g} epochs (`models/pretrained`)"
 
 
 def _without_folders(path: str) -> str:

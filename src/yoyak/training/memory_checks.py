@@ -84,6 +84,40 @@ def check_adapter_training(params: Params) -> str:
     return f"{line} of {free / GIB:.1f} GiB free, {disk}"
 
 
+def check_pretraining(params: Params) -> str:
+    """Memory for the stage pretrain, in which every token of a dialogue is a target.
+
+    Args:
+        params: all params; the stage is on.
+
+    Raises:
+        YoyakError: if it does not suffice.
+    """
+    chosen, settings, whole = params.model.chosen, params.pretrain, params.tokenizer.max_input_length
+    config = checkpoints.load_config(checkpoints.from_pretrained_arguments(chosen.checkpoint, chosen.revision))
+    has_encoder = config.is_encoder_decoder
+    lengths = {"max_target_length": whole} if has_encoder else {"max_target_length": whole, "max_input_length": 0}
+    same = params.model_copy(
+        update={"training": settings.as_training(), "tokenizer": params.tokenizer.model_copy(update=lengths)}
+    )
+    if has_encoder:
+        estimate = memory_estimate.estimate_encoder_decoder(config, same)
+        # On a CPU a batch is read in parts, so its peak is lower than the estimate.
+        needed = estimate.training if torch.cuda.is_available() else full_training_bytes(estimate.parameters)
+    else:
+        is_lora = settings.method == "lora"
+        precision, _ = hardware.choose_precision(settings.precision, parameters=0, quantized=is_lora)
+        estimate = memory_estimate.estimate_causal_lm(config, same, precision=precision)
+        weights = estimate.weights + estimate.adapter if is_lora else full_training_bytes(estimate.parameters)
+        needed = weights + estimate.activations + estimate.logits
+    free = available_memory_bytes()
+    if needed > free:
+        advice = "lower pretrain.per_device_train_batch_size and raise pretrain.gradient_accumulation_steps, set "
+        advice += "pretrain.gradient_checkpointing: true" + ("" if has_encoder else ", or set pretrain.method: lora")
+        raise YoyakError(f"pre-training needs {needed / GIB:.1f} GiB of memory, {free / GIB:.1f} GiB are free; {advice}")
+    return f"{needed / GIB:.2f} GiB of {free / GIB:.1f} GiB memory"
+
+
 def _check_disk(needed: int) -> str:
     free = shutil.disk_usage(".").free
     if needed > free:

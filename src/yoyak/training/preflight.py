@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 
 from yoyak.augmentation.report import describe_plan
+from yoyak.augmentation.unlabelled import read_unlabelled
 from yoyak.config.sections import Params
 from yoyak.config.uncommitted import uncommitted_note
 from yoyak.data import collation
+from yoyak.data.denoising import mask_token_of
 from yoyak.data.splits import SplitCleaner
 from yoyak.evaluation import rouge
 from yoyak.evaluation.morphemes import Morphemes
@@ -26,6 +28,7 @@ from yoyak.system import hardware
 from yoyak.system.csv_files import read_csv
 from yoyak.system.dvc_paths import check_dvc_paths
 from yoyak.system.errors import YoyakError
+from yoyak.system.text_files import counted
 from yoyak.training import memory_checks
 from yoyak.training.length_check import describe_data_lengths
 from yoyak.training.trackers import lookup
@@ -124,6 +127,21 @@ def check_data(subject: Subject) -> str:
 def check_augment(subject: Subject) -> str:
     """Which methods add rows to train, and whether they find what they need."""
     return describe_plan(subject.params)
+
+
+def check_pretrain(subject: Subject) -> str:
+    """Whether the checkpoint is pre-trained further, on which dialogues, and whether memory suffices."""
+    params = subject.params
+    settings = params.pretrain
+    if not settings.is_on or not subject.family.is_trained:
+        return "off"
+    texts = ["the dialogues of train"] if settings.texts != "unlabelled" else []
+    if settings.texts != "train":
+        count = len(read_unlabelled(Path(settings.dialogues), param="pretrain.dialogues"))
+        texts.append(f"{counted(count, 'dialogue')} of {settings.dialogues}")
+    if not subject.family.trains_adapter:
+        mask_token_of(subject.family.load_tokenizer(params), params.model.chosen.checkpoint)
+    return f"{settings.num_train_epochs:g} epochs over {' and '.join(texts)}; {memory_checks.check_pretraining(params)}"
 
 
 def check_memory_of_adapter(subject: Subject) -> str:
@@ -227,6 +245,7 @@ CHECKS_OF_EVERY_FAMILY = (
     Check("score", check_score),
     Check("data", check_data),
     Check("augment", check_augment),
+    Check("pretrain", check_pretrain),
 )
 FULL_TRAINING_CHECKS = (
     *CHECKS_OF_EVERY_FAMILY,

@@ -17,5 +17,5 @@ from typing import Any
 Record = dict[str, Any]
 FAMILIES = ("kobart", "qlora")
 OTHER = {"kobart": "qlora", "qlora": "kobart"}
-STAGES = ("preprocess", "augment", "tokenize", "train", "predict", "score", "gate")
+STAGES = ("preprocess", "augment", "tokenize", "pretrain", "train", "predict", "score", "gate")
 LEARNED = ("tokenize", "train")  # without predict, which refuses an adapter that was trained on another base

@@ -21,6 +21,7 @@ from tests.pipeline.knobs.spies import (
     spy_on_chance,
     spy_on_loading,
     spy_on_objectives,
+    spy_on_pretraining,
     spy_on_training,
     spy_on_writing,
 )
@@ -81,6 +82,7 @@ def spied(record: Record, folder: Path) -> Iterator[pytest.MonkeyPatch]:
             spy_on_writing(patch, record)
             spy_on_training(patch, record)
             spy_on_objectives(patch, record)
+            spy_on_pretraining(patch, record)
             fake_paraphrases(patch)
             yield patch
     finally:
@@ -161,7 +163,7 @@ class Runs:
         if stage == "preprocess":
             return {}
         processed = {"processed": self.folder_of("preprocess", "kobart") / "output"}
-        if stage == "augment":
+        if stage in ("augment", "pretrain"):
             return processed
         processed["augmented"] = self.folder_of("augment", "kobart") / "output"
         if stage == "tokenize":

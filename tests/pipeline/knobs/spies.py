@@ -256,6 +256,48 @@ def spy_on_objectives(patch: pytest.MonkeyPatch, record: Record) -> None:
     patch.setattr(weight_averaging, "get_ema_multi_avg_fn", averaged)
 
 
+def spy_on_pretraining(patch: pytest.MonkeyPatch, record: Record) -> None:
+    """Record the dialogues and the noise of the stage pretrain. The guard of dev and test is off: all splits are alike here."""
+    if record["stage"] != "pretrain":
+        return
+    from yoyak.data import denoising
+    from yoyak.training import pretrain, pretraining_texts
+
+    noise: Record = record.setdefault("noise", {"masked_speakers": 0, "permuted": 0})
+    fill, draw, choose = denoising.infill, denoising.poisson, pretraining_texts.choose_texts
+    mask_spans, source = denoising.Denoising._mask_spans, denoising.Denoising.source
+    reading: list[str] = []
+
+    def infill(ids: Any, *, ratio: float, **kwargs: Any) -> Any:
+        noise["ratio"] = ratio
+        return fill(ids, ratio=ratio, **kwargs)
+
+    def poisson(rng: Any, mean: float) -> int:
+        noise["mean"] = mean
+        return draw(rng, mean)
+
+    def read(self: Any, dialogue: str, rng: Any) -> Any:
+        reading[:] = [dialogue]
+        return source(self, dialogue, rng)
+
+    def masked(self: Any, ids: Any, offsets: Any, places: Any) -> Any:
+        noise["masked_speakers"] += len(places)
+        noise["permuted"] += ids != self.tokenizer(reading[0]).input_ids
+        return mask_spans(self, ids, offsets, places)
+
+    def chosen(*args: Any) -> Any:
+        texts = choose(*args)
+        record["texts"] = texts.dialogues
+        return texts
+
+    patch.setattr(pretraining_texts, "THRESHOLD", 1.1)
+    patch.setattr(denoising, "infill", infill)
+    patch.setattr(denoising, "poisson", poisson)
+    patch.setattr(denoising.Denoising, "source", read)
+    patch.setattr(denoising.Denoising, "_mask_spans", masked)
+    patch.setattr(pretrain, "choose_texts", chosen)
+
+
 def untimed(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not re.search("runtime|per_second|flos", name)}
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -235,6 +235,7 @@ def knobs_of(family: str) -> dict[str, Knob]:
         # What these do is in tests/ensembles: the members are experiments of a repository.
         **{key: Knob(value, {}) for key, value in ENSEMBLE.items()},
         **augment_knobs(),
+        **pretrain_knobs(),
         **training_knobs(),
         "lora.r": Knob(4, {"train.lora.config.r": 4, "train.lora.r": [4]}),
         "lora.lora_alpha": Knob(12, {"train.lora.config.lora_alpha": 12, "train.lora.scaling": [3.0]}),  # over lora.r, 4
@@ -346,6 +347,36 @@ def _first_chosen(seed: int) -> str:
     order = list(range(52))
     random.Random(f"{seed} speaker_swap").shuffle(order)
     return f"train_{min(order[:13])}"
+
+
+def pretrain_knobs() -> dict[str, Knob]:
+    """52 dialogues of train or 12 of a file, of which one measures the loss."""
+    on: dict[str, Any] = {"pretrain.num_train_epochs": 1, "pretrain.precision": "float32"}
+    files = on | {"pretrain.dialogues": "HERE/csv/dev.csv", "pretrain.logging_steps": 1}
+    quiet = on | {f"pretrain.{name}": 0 for name in ("permute_turns", "mask_speakers")}
+    groups = "pretrain.optimizer.groups.0"
+    knobs = {
+        "num_train_epochs": Knob(2, {"pretrain.args.num_train_epochs": 2, "pretrain.steps_and_batches": [4, 6]}, base=files),
+        "texts": Knob("unlabelled", {"pretrain.rows": {"train": 12, "dev": 1}}, base=files),
+        "dialogues": Knob("HERE/csv-2/dev.csv", {"pretrain.texts.0": holds("다른 자료 dev")}, base=files),
+        "mask_ratio": Knob(0.7, {"pretrain.noise.ratio": 0.7}, base=quiet),
+        "poisson_lambda": Knob(5.0, {"pretrain.noise.mean": 5.0}, base=quiet),
+        "permute_turns": Knob(1.0, {"pretrain.noise.permuted": above(40)}, base=quiet),
+        "mask_speakers": Knob(1.0, {"pretrain.noise.masked_speakers": above(150)}, base=quiet),
+        "method": Knob("full", {"pretrain.lora": {}, "pretrain.layers": []}, base=on),
+        "per_device_train_batch_size": Knob(4, {"pretrain.batches.0.input_ids.0": 4}, base=files),
+        "gradient_accumulation_steps": Knob(2, {"pretrain.steps_and_batches": [4, 6]}, base=files),
+        "learning_rate": Knob(2e-4, {f"{groups}.initial_lr": 2e-4}, base=files),
+        "warmup_steps": Knob(3, {"pretrain.scheduler.num_warmup_steps": 3}, base=files),
+        "optim": Knob("adafactor", {"pretrain.optimizer.type": "Adafactor"}, base=files),
+        "gradient_checkpointing": Knob(True, {"pretrain.checkpointing": True}, base=files),
+        "precision": Knob("bfloat16", {"pretrain.args.bf16": True, "pretrain.autocast": "torch.bfloat16"}, base=files),
+        "save_steps": Knob(1, {"pretrain.on_disk": holds(1)}, base=files),
+        "logging_steps": Knob(3, {"pretrain.logged": without(2)}, base=files),
+        "full_determinism": Knob(True, {"pretrain.args.full_determinism": True, "pretrain.deterministic.0": True}, base=files),
+        "seed": Knob(7, {"pretrain.seeds.0": 7, "pretrain.args.seed": 7}, base=files),
+    }
+    return {f"pretrain.{name}": replace(knob, stages=("pretrain",)) for name, knob in knobs.items()}
 
 
 def training_knobs() -> dict[str, Knob]:
@@ -463,9 +494,10 @@ def of_family(key: str) -> str | None:
         return "ensemble"
     if key.startswith(("model.endpoint.", "score.judge.")) or key == "prompt.mask":
         return "endpoint"
-    if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.")):
+    if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.", "pretrain.method")):
         return "qlora"
-    return "kobart" if key.startswith("model.kobart.") else None
+    noise = tuple(f"pretrain.{name}" for name in ("mask_ratio", "poisson_lambda", "permute_turns", "mask_speakers"))
+    return "kobart" if key.startswith(("model.kobart.", *noise)) else None
 
 
 # The keys that one run changes together, each with effects of its own in the record. A key in no group has a run of its own.
@@ -478,6 +510,15 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("prompt.style", "prompt.system"),
     tuple(f"augment.{name}.rate" for name in ("speaker_swap", "noise", "turn_dropout", "paraphrase")),
     tuple(f"augment.noise.{kind}" for kind in ("punctuation", "deletion", "swap", "spacing", "typo")),
+    tuple(
+        f"pretrain.{name}"
+        for name in (
+            *("num_train_epochs", "texts", "dialogues", "per_device_train_batch_size", "gradient_accumulation_steps"),
+            *("learning_rate", "warmup_steps", "optim", "gradient_checkpointing", "precision", "save_steps", "logging_steps"),
+            *("full_determinism", "seed"),
+        )
+    ),
+    tuple(f"pretrain.{name}" for name in ("mask_ratio", "poisson_lambda", "permute_turns", "mask_speakers")),
     (
         "training.learning_rate",
         "training.weight_decay",

@@ -19,7 +19,7 @@ from yoyak.system import hardware
 
 class KobartFamily(Family):
     name = "kobart"
-    unread_params = ("lora.", "prompt.", "model.qlora.", "model.endpoint.", "augment.templates.")
+    unread_params = ("lora.", "prompt.", "model.qlora.", "model.endpoint.", "augment.templates.", "pretrain.method")
 
     def recognizes(self, folder: Path) -> bool:
         if not (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():

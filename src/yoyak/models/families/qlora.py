@@ -22,7 +22,10 @@ from yoyak.system import hardware
 class QloraFamily(Family):
     name = "qlora"
     trains_adapter = True
-    unread_params = ("model.kobart.", "model.endpoint.", "prompt.mask")
+    unread_params = (
+        *("model.kobart.", "model.endpoint.", "prompt.mask", "pretrain.mask_ratio", "pretrain.poisson_lambda"),
+        *("pretrain.permute_turns", "pretrain.mask_speakers"),
+    )
 
     def recognizes(self, folder: Path) -> bool:
         if (folder / "adapter_config.json").is_file():
