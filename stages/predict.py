@@ -15,8 +15,7 @@ SECTIONS = ("model", "pretrain", "preprocess", "tokenizer", "prompt", "generatio
 
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
-    declared = load_params().only(*SECTIONS)
-    params = declared.after_pretraining()
+    params = (declared := load_params().only(*SECTIONS)).after_pretraining()
     if params.search.pruned:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})

@@ -76,3 +76,10 @@ def test_table_shows_model_and_baselines(mecab: Morphemes) -> None:
     assert names == ["model", *BASELINES]
     assert lines[2].split()[1:] == ["100.00"] * 3 + ["300.00"] + ["100.00"] * 3 + ["300.00"]
     assert any(result["signature"] in line for line in lines)
+
+
+def test_the_base_of_a_pretrained_model_is_named() -> None:
+    assert "base:" not in score_table(with_numbers())
+    base = {"from": "models/base/kobart-tiny", "revision": None, "num_train_epochs": 2.0, "texts": "train"}
+    expected = "base: models/base/kobart-tiny, pre-trained further as models/pretrained (2 epochs, dialogues: train)"
+    assert expected in score_table(with_numbers(pretrained=base)).splitlines()

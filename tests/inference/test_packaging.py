@@ -117,6 +117,20 @@ def test_two_packages_have_the_same_bytes_and_no_absolute_path(trained: Trained)
     assert not [name for name, content in first.items() if str(trained.root.parent).encode() in content]
 
 
+def test_the_card_names_both_bases_of_a_pretrained_model(trained: Trained) -> None:
+    assert "pre-trained" not in (trained.package().joinpath("README.md")).read_text(encoding="utf-8")
+    on = {"num_train_epochs": 2.0, "texts": "both", "dialogues": str(trained.root / "own/chats.csv")}
+    pretrain = trained.params.pretrain.model_copy(update=on)
+    trained.params = trained.params.model_copy(update={"pretrain": pretrain})
+    card = (trained.package() / "README.md").read_text(encoding="utf-8")
+    base = trained.params.model.chosen.checkpoint.rpartition("/")[2]
+    assert (
+        f"| base model | {base} |\n| pre-trained further on | the dialogues of train and the dialogues of chats.csv, 2 epo"
+        in card
+    )
+    assert "'mask_ratio': 0.3" in card and str(trained.root) not in card
+
+
 def test_the_tokenizer_names_a_class_that_every_version_has(trained: Trained) -> None:
     for folder in (trained.model, trained.package()):
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

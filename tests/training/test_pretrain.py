@@ -7,19 +7,23 @@ from typing import Any
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
+from stages.pretrain import main
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_lora import make_base
 from tests.training.helpers import file_contents
 from yoyak.config.params import parse_params
 from yoyak.config.pretrain_section import PRETRAINED
 from yoyak.config.sections import Params
+from yoyak.models import adapters
 from yoyak.models.families.lookup import family_named
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import write_jsonl
+from yoyak.system.text_files import read_json, write_jsonl
 from yoyak.training import pretrain as stage
-from yoyak.training.search_reporting import TRIAL_VARIABLE
+from yoyak.training.pretraining_texts import hold_out
+from yoyak.training.study_storage import TRIAL_VARIABLE
 
 ON: dict[str, Any] = {
     "num_train_epochs": 3,
@@ -180,7 +184,7 @@ def test_a_decoder_only_model_becomes_a_checkpoint_without_an_adapter(
 
     base = AutoModelForCausalLM.from_pretrained(qlora["model"]["qlora"]["checkpoint"]).eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "a/model")
-    texts, _ = stage.hold_out(DIALOGUES[:7], params.pretrain.seed)
+    texts, _ = hold_out(DIALOGUES[:7], params.pretrain.seed)
     ids = [stage.encode_next_token(text, tokenizer, 128)[0] for text in texts]
     with torch.inference_mode():
         losses = [
@@ -201,6 +205,12 @@ def test_a_decoder_only_model_becomes_a_checkpoint_without_an_adapter(
     family_named("qlora").load_trained(tmp_path / "adapter", start)
     with pytest.raises(YoyakError, match=r"this adapter belongs to models/pretrained"):
         family_named("qlora").load_trained(tmp_path / "adapter", params)
+    with atomic_folder(tmp_path / "merged") as folder:  # as `yoyak package` and `yoyak merge` do
+        adapters.merge(tmp_path / "adapter", folder)
+    Path(PRETRAINED).rename(tmp_path / "gone")
+    assert family_named("qlora").load_trained(tmp_path / "merged").model.num_parameters() == base.num_parameters()
+    with pytest.raises(YoyakError, match=r"the folder models/pretrained of its base is not here"):
+        adapters.merge(tmp_path / "adapter", tmp_path / "nothing")
 
 
 def test_without_the_stage_training_starts_from_the_checkpoint(values: dict[str, Any]) -> None:
@@ -213,3 +223,19 @@ def test_without_the_stage_training_starts_from_the_checkpoint(values: dict[str,
     values["model"]["family"] = "endpoint"
     served = parse_params(values, source="test")
     assert served.after_pretraining() is served and served.pretraining_report() == {}
+
+
+@pytest.mark.parametrize("change", [{}, {"num_train_epochs": 1}])
+def test_the_stage_that_is_off_leaves_a_note(
+    values: dict[str, Any], change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is off by its param, or because the model is on a server."""
+    values["pretrain"] |= change
+    values["model"]["family"] = "endpoint" if change else "kobart"
+    monkeypatch.chdir(tmp_path)
+    with open("params.yaml", "w", encoding="utf-8") as file:
+        YAML().dump(values, file)
+    main(Path("processed"), Path("models/pretrained"), Path("metrics/pretrain"))
+    note = read_json(Path("metrics/pretrain/pretrain.json"))["skipped"]
+    assert note.startswith("nothing to do, ") and ("endpoint" in note) == bool(change)
+    assert Path("models/pretrained/not-chosen.txt").read_text(encoding="utf-8") == f"pretrain: {note}\n"

@@ -66,8 +66,8 @@ def test_files_are_cleaned_and_guarded(values: dict[str, Any], processed: Path, 
 def test_tags_have_the_form_of_the_params(values: dict[str, Any], processed: Path, tmp_path: Path) -> None:
     """The guard compares without speakers, whatever the form of the tags."""
     values["preprocess"]["person_tags"] = "abstract"
-    for split, texts in (("train", [*DIALOGUES[:2], ALMOST_DEV]), ("dev", [DEV]), ("test", [TEST])):
-        save(processed / f"{split}.jsonl", [text.replace("#Person", "화자").replace("#:", ":") for text in texts])
+    for split, rows in (("train", [*DIALOGUES[:2], ALMOST_DEV]), ("dev", [DEV]), ("test", [TEST])):
+        save(processed / f"{split}.jsonl", [text.replace("#Person", "화자").replace("#:", ":") for text in rows])
     save(tmp_path / "more.jsonl", [NEW[1], OTHER_SPEAKERS_OF_TEST, ALMOST_DEV])
     texts = chosen(values, processed, texts="both", dialogues=str(tmp_path / "more.jsonl"))
     assert len(texts.left_out["in_dev_or_test"]) == 3

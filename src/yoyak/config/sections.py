@@ -215,25 +215,24 @@ class Params(Section):
 
         Sections: model and pretrain. Without the stage, these params themselves.
         """
-        name = self.model.family
-        if not self.pretrain.is_on or not hasattr(self.model.chosen, "checkpoint"):
+        chosen = self._pretrained_checkpoint()
+        if chosen is None:
             return self
-        chosen = self.model.chosen.model_copy(update={"checkpoint": PRETRAINED, "revision": None})
-        return self.model_copy(update={"model": self.model.model_copy(update={name: chosen})})
+        base = chosen.model_copy(update={"checkpoint": PRETRAINED, "revision": None})
+        return self.model_copy(update={"model": self.model.model_copy(update={self.model.family: base})})
 
     def pretraining_report(self) -> dict[str, Any]:
         """What metrics/predict.json says about the base of the model, beside the checkpoint; empty without pre-training.
 
         Sections: model and pretrain, as params.yaml has them.
         """
-        chosen, settings = self.model.chosen, self.pretrain
-        if not settings.is_on or not hasattr(chosen, "checkpoint"):
+        chosen = self._pretrained_checkpoint()
+        if chosen is None:
             return {}
-        return {
-            "pretrained": {
-                "from": chosen.checkpoint,
-                "revision": chosen.revision,
-                "num_train_epochs": settings.num_train_epochs,
-                "texts": settings.texts,
-            }
-        }
+        how = self.pretrain.model_dump(include={"num_train_epochs", "texts"})
+        return {"pretrained": {"from": chosen.checkpoint, "revision": chosen.revision, **how}}
+
+    def _pretrained_checkpoint(self) -> Checkpoint | None:
+        """The section of the model that the stage pretrain reads, or None if it does nothing."""
+        chosen = getattr(self.model, self.model.family, None)  # a family without a checkpoint needs no section
+        return chosen if self.pretrain.is_on and isinstance(chosen, Checkpoint) else None
