@@ -9,7 +9,7 @@ from yoyak.evaluation.baselines import baseline_predictions, medoid
 from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
-from yoyak.evaluation.scoring import main_scores, per_dialogue_columns, score
+from yoyak.evaluation.scoring import facts_of_run, main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
 from yoyak.inference.chosen_metrics import chosen_metrics
 from yoyak.system.csv_files import write_csv
@@ -53,12 +53,7 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
         seed=params.score.seed,
         decoding=predicted["decoding"],
     )
-    if predicted.get("debug_run"):
-        result["debug_run"] = True
-    if "pretrained" in predicted:
-        result["pretrained"] = predicted["pretrained"]
-    if (price := predicted.get("endpoint", {}).get("price")) is not None:
-        result["price"] = price  # beside the score in `dvc exp show`
+    result |= facts_of_run(predicted)
     table = [{"fname": row["fname"], **scored} for row, scored in zip(rows, per_row, strict=True)]
     write_csv(per_dialogue, table, columns=per_dialogue_columns(metrics))
     write_json(scores, result)

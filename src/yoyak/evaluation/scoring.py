@@ -93,6 +93,16 @@ def score(
     return result, per_row
 
 
+def facts_of_run(predicted: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores.json repeats from metrics/predict.json: a debug run, the base of a pre-trained model, the price of answers."""
+    facts: dict[str, Any] = {"debug_run": True} if predicted.get("debug_run") else {}
+    if "pretrained" in predicted:
+        facts["pretrained"] = predicted["pretrained"]
+    if (price := predicted.get("endpoint", {}).get("price")) is not None:
+        facts["price"] = price  # beside the score in `dvc exp show`
+    return facts
+
+
 def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
     """The content of metrics/summary.json: the numbers of scores.json by which experiments are compared.
 

@@ -29,8 +29,9 @@ from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import write_json
 from yoyak.system.timings import record_seconds
 from yoyak.training.dev_rouge import DevReferences
-from yoyak.training.fit import TrainingData, fit
+from yoyak.training.fit import TrackedRun, TrainingData, fit
 from yoyak.training.pretraining_texts import Texts, choose_texts, hold_out, pieces
+from yoyak.training.trackers.base import RunDescription
 
 REPORT = "pretrain.json"  # in metrics/pretrain
 RECORD = "pretrained.json"  # in models/pretrained: where the model comes from
@@ -169,6 +170,7 @@ def pretrain(family: Family, params: Params, *, processed: Path, output: Path, m
             checkpoints=checkpoints,
             metrics=metrics,
             output=output,
+            tracked=TrackedRun(RunDescription("pretraining"), checkpoints / "trackers"),
             is_trial=False,
             write_report=partial(_write_report, rows=rows, texts=texts, progress=progress),
         )
