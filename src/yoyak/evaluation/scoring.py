@@ -94,7 +94,7 @@ def score(
 
 
 def facts_of_run(predicted: Mapping[str, Any]) -> dict[str, Any]:
-    """What scores.json repeats from metrics/predict.json: a debug run, the base of a pre-trained model, the price of answers."""
+    """What scores.json repeats from metrics/predict.json: a debug run, a pre-trained base, the price of answers."""
     facts: dict[str, Any] = {"debug_run": True} if predicted.get("debug_run") else {}
     if "pretrained" in predicted:
         facts["pretrained"] = predicted["pretrained"]
