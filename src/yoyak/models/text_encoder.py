@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from yoyak.evaluation.semantic_metrics import TokenVectors, Vectors
 from yoyak.models.checkpoints import fingerprint, from_pretrained_arguments, load_config, one_line, verify_checkpoint
@@ -136,10 +137,14 @@ def _load_tokenizer(checkpoint: str, arguments: dict[str, Any]) -> Any:
 
 
 def _load_model(checkpoint: str, arguments: dict[str, Any], config: Any) -> PreTrainedModel:
+    before = logging.get_verbosity()
     try:
+        logging.set_verbosity_error()  # weights of a head that no metric uses are no warning
         model, info = AutoModel.from_pretrained(**arguments, config=config, dtype=torch.float32, output_loading_info=True)
     except Exception as error:  # safetensors, torch and the hub raise exceptions of their own classes
         raise YoyakError(f"{checkpoint}: the model cannot be loaded: {one_line(error)}") from error
+    finally:
+        logging.set_verbosity(before)
     if config.is_encoder_decoder:
         model = model.get_encoder()
     # BERT's pooler is used by no metric, and checkpoints for masked words have none.
