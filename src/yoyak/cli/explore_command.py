@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from yoyak.cli.command import Command, whole_number
+from yoyak.cli.command import LANGUAGES, Command, whole_number
 from yoyak.system.errors import YoyakError
 
 PAGE = Path("reports/explore.html")
-LANGUAGES = ("ko", "en")
 
 
 def _explore(args: argparse.Namespace) -> None:
@@ -59,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["train", "dev", "test"],
         help="only this split of a folder; may be given several times",
     )
-    parser.add_argument("--lang", choices=LANGUAGES, default="ko", help="language of the page (default: ko)")
+    parser.add_argument("--lang", "--language", choices=LANGUAGES, default="ko", help="language of the page (default: ko)")
     parser.add_argument("--output", type=Path, default=PAGE, metavar="FILE", help=f"the page (default: {PAGE})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     parser.add_argument(

@@ -66,7 +66,9 @@ def _tests_section(comparison: Comparison, language: Language, missing: Mapping[
     heads = ["metric", "run", "mean", "base_mean", "diff", "verdict", "interval_head", "p", "outcomes"]
     rows = [cells for metric, results in comparison.results.items() for cells in _metric_rows(metric, results, language)]
     title = text("tests", language, "sections")
-    html += table([escape(text(head, language, base=comparison.base)) for head in heads], rows, label=title, class_name="wide")
+    html += table(
+        [escape(text(head, language, base=comparison.base)) for head in heads], rows, label=title, class_name="wide tests"
+    )
     html += f'<div class="charts">{"".join(_charts(comparison, language))}</div>'
     return Section("tests", title, html, text("tests_about", language, base=comparison.base, alpha=ALPHA))
 
