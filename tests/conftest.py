@@ -152,7 +152,7 @@ def values() -> dict[str, Any]:
 @pytest.fixture
 def params(values: dict[str, Any], tiny: Path) -> Params:
     """`values` as typed sections, with the tiny checkpoint."""
-    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
     return parse_params(values, source="test")
 
 

@@ -24,7 +24,10 @@ Loader = Callable[[], SharedModel]
 def served_params(_tiny: Path) -> Params:
     from tests.conftest import _values
 
-    values = {**_values(), "model": {**_values()["model"], "kobart": {"checkpoint": str(_tiny), "revision": None}}}
+    values = {
+        **_values(),
+        "model": {**_values()["model"], "kobart": {"checkpoint": str(_tiny), "revision": None, "decoder_layers": None}},
+    }
     values["generation"] = {**values["generation"], "num_beams": 2, "max_new_tokens": 12}
     return parse_params(values, source="test")
 

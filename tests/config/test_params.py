@@ -22,7 +22,7 @@ SECTIONS = {
     "data": "dir folds fold",
     "preprocess": "noise person_tags max_rejected",
     "model": (
-        "family kobart.checkpoint kobart.revision qlora.checkpoint qlora.revision qlora.quantization "
+        "family kobart.checkpoint kobart.revision kobart.decoder_layers qlora.checkpoint qlora.revision qlora.quantization "
         "qlora.double_quantization qlora.attention qlora.padding_free qlora.offload_folder endpoint.provider endpoint.base_url "
         "endpoint.model endpoint.tokenizer endpoint.extra_body endpoint.price_per_million_input "
         "endpoint.price_per_million_output endpoint.budget endpoint.requests_per_minute endpoint.max_in_flight "

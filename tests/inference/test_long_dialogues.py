@@ -145,7 +145,7 @@ def test_work_continues_after_a_kill_in_either_pass(values: dict[str, Any], tiny
 @pytest.mark.parametrize("backend", ["transformers", "ctranslate2"])
 def test_real_backends_write_in_windows(values: dict[str, Any], tiny: Path, backend: str) -> None:
     values["generation"] |= {"long_dialogues": "windows", "backend": backend}
-    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
     summarizer = Summarizer.load(tiny, params=parse_params(values, source="test"))
     long, short = summarizer.summarize_rows([LONG, SHORT], tell=lambda said: None)
     assert long and short == summarizer.summarize(SHORT["dialogue"])

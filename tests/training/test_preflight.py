@@ -25,7 +25,7 @@ def ready(values: dict[str, Any], tiny: Path, tmp_path: Path) -> dict[str, Any]:
         rows = [{"fname": f"{split}_{i}", "dialogue": DIALOGUES[i], "summary": SUMMARIES[i]} for i in indices]
         save_csv(tmp_path / "data" / f"{split}.csv", rows)
     values["data"]["dir"] = str(tmp_path / "data")
-    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
     return values
 
 

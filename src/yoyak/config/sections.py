@@ -41,13 +41,22 @@ class Preprocess(Section):
 
 
 class Checkpoint(Section):
-    """The encoder-decoder of the family `kobart`."""
+    """A model to start from."""
 
     checkpoint: NonEmpty = Field(
         description="Folder of the model to fine-tune, or its name on the hub, which needs a revision."
     )
     revision: str | None = Field(
         description="Commit of the model on the hub; empty for a folder. A commit never changes, a branch name does."
+    )
+
+
+class EncoderDecoder(Checkpoint):
+    """The encoder-decoder of the family `kobart`."""
+
+    decoder_layers: Count | None = Field(
+        description="Decoder layers that training keeps, evenly spaced; empty keeps all. A student with half of them writes "
+        "faster on a CPU (Shleifer and Rush 2020, arXiv:2010.13002)."
     )
 
 
@@ -89,7 +98,7 @@ class Model(Section):
         "loaded in 4 bits and trained by LoRA. `endpoint` is a model behind an OpenAI-compatible API, which is not trained. "
         "`ensemble` is several finished experiments together (`yoyak ensemble`)."
     )
-    kobart: Checkpoint
+    kobart: EncoderDecoder
     qlora: QuantizedCheckpoint
     endpoint: Endpoint
     ensemble: Ensemble

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from yoyak.config.sections import Params
 from yoyak.config.training_section import Training
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config
+from yoyak.models.student import student_config
 from yoyak.system import hardware
 
 GIB = 2**30
@@ -220,6 +221,8 @@ def estimate_for_params(params: Params) -> Estimate:
     chosen = params.model.chosen
     config = load_config(from_pretrained_arguments(chosen.checkpoint, chosen.revision))
     if config.is_encoder_decoder:
+        if (layers := params.model.kobart.decoder_layers) is not None:
+            config = student_config(config, chosen.checkpoint, layers)
         return estimate_encoder_decoder(config, params)
     precision, _ = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
     return estimate_causal_lm(config, params, precision=precision)

@@ -183,6 +183,7 @@ def knobs_of(family: str) -> dict[str, Knob]:
         ),
         **checkpoint_knobs("kobart"),
         **checkpoint_knobs("qlora"),
+        "model.kobart.decoder_layers": Knob(2, {"train.error": holds("2 is more than the 1 decoder layers")}),
         "model.qlora.quantization": Knob(
             "int8",
             {f"{CAUSAL}.quantization_config.load_in_8bit": True, "train.layers": ["Linear8bitLt"]},

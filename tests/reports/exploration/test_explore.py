@@ -130,7 +130,7 @@ def test_every_kind_of_change_and_rejection_has_a_label() -> None:
 
 def test_findings_name_what_to_set(folder: Path, settings: ScanSettings, values: dict[str, Any], tiny: Path) -> None:
     values["tokenizer"] |= {"max_input_length": 128, "max_target_length": 8}
-    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
     found = explore(find_corpora([folder / "b"]), settings, parse_params(values, source="test"))
     (target,) = [each for each in findings_of(found, "en") if "max_target_length" in each.sentence]
     longest = max(row.numbers["summary_tokens"] for row in found.series[0].rows)

@@ -13,6 +13,7 @@ from yoyak.data.pair_encoding import encode_dialogues, encode_pairs
 from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
+from yoyak.models.student import keep_decoder_layers
 from yoyak.models.tokenizer_loading import load_tokenizer
 from yoyak.system import hardware
 
@@ -59,6 +60,10 @@ class KobartFamily(Family):
         chosen = params.model.kobart
         tokenizer = self.load_tokenizer(params)
         model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer)
+        student = ""
+        if chosen.decoder_layers is not None:
+            kept = keep_decoder_layers(model, chosen.checkpoint, chosen.decoder_layers)
+            student = f", a student with the decoder layers {', '.join(map(str, kept))}"
         parameters = model.num_parameters()
         precision, reason = hardware.choose_precision(params.training.precision, parameters=parameters)
         return TrainingSetup(
@@ -67,7 +72,7 @@ class KobartFamily(Family):
             collate=collate_pairs(tokenizer, model),
             precision=precision,
             save=partial(encoder_decoder.save, model, tokenizer),
-            description=f"{chosen.checkpoint}: {parameters:,} parameters, {precision} ({reason})",
+            description=f"{chosen.checkpoint}: {parameters:,} parameters, {precision} ({reason}){student}",
         )
 
     def load_untrained(self, params: Params) -> LoadedModel:
