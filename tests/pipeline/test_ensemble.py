@@ -27,7 +27,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_repository(folder)
     command(folder, "dvc", "exp", "run", "-S", "generation.backend=transformers", "-S", "training.num_train_epochs=1")
     commit(folder, "run")
-    settings = {f"m{number}": (f"generation.min_new_tokens={2 * number}",) for number in (1, 2, 3)}
+    settings: dict[str, tuple[str, ...]] = {f"m{number}": (f"generation.min_new_tokens={2 * number}",) for number in (1, 2, 3)}
     settings |= {f"f{number}": ("data.folds=2", f"data.fold={number}") for number in (1, 2)}
     for name, changes in settings.items():
         command(folder, "dvc", "exp", "run", "-n", name, *(word for change in changes for word in ("-S", change)))
