@@ -62,7 +62,7 @@ def client_of(engine: Engine, *, timeout: float = 30.0, **access: Any) -> Client
     metrics = Metrics(waiting=lambda: engine.waiting, is_ready=lambda: engine.state == "ready")
     engine._observe = metrics.batch
     stated = Access(**{"key": None, "most_bytes": 100_000, "only_loopback": True, **access})
-    guard = Guard(create_api(Service(engine, metrics, "tiny", timeout)), stated, metrics)
+    guard = Guard(create_api(Service(engine, metrics, "tiny", timeout, needs_key=stated.key is not None)), stated, metrics)
     return TestClient(guard, base_url="http://localhost", raise_server_exceptions=False)
 
 

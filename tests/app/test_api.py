@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from tests.app.conftest import Client, client_of, wait_for
 from tests.conftest import DIALOGUES, SUMMARIES
 from yoyak.app.engine import Engine
-from yoyak.app.guard import PATHS
+from yoyak.app.guard import OPEN_PATHS, PATHS
 from yoyak.app.schema import MOST_CHARACTERS, MOST_DIALOGUES
 from yoyak.inference.shared_model import SharedModel, Written
 
@@ -207,6 +207,8 @@ def test_the_key_is_asked_for_everywhere_but_where_nothing_is_secret(engine: Eng
         assert error_of(response, 401)["code"] == "invalid_api_key" and KEY not in response.text
     assert client.get("/metrics").status_code == client.get("/v1/models").status_code == 401
     assert client.get("/healthz").status_code == client.get("/docs").status_code == 200
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        assert all(("security" in operation) is (path not in OPEN_PATHS) for operation in methods.values())
     client.headers["authorization"] = f"Bearer {KEY}"
     assert ask(client, DIALOGUE).status_code == client.get("/metrics").status_code == 200
 

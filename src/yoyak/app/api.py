@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -60,6 +61,7 @@ class Service:
         metrics: counts.
         name: of the model.
         timeout: seconds that a request may take.
+        needs_key: whether the description says that clients send a key. `Guard` checks it.
         created: Unix time.
     """
 
@@ -67,7 +69,13 @@ class Service:
     metrics: Metrics
     name: str
     timeout: float
+    needs_key: bool = False
     created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def key(self) -> list[Any]:
+        """For the description: the operation needs the key."""
+        return [Depends(HTTPBearer(auto_error=False, description="The server's key."))] if self.needs_key else []
 
     async def ask(
         self,
@@ -202,7 +210,7 @@ def _add_errors(api: FastAPI) -> None:
 
 
 def _add_summaries(api: FastAPI, service: Service) -> None:
-    @api.post("/v1/summaries", responses=_responses(400, 422, *_REFUSALS))
+    @api.post("/v1/summaries", responses=_responses(400, 422, *_REFUSALS), dependencies=service.key)
     async def summaries(sent: Annotated[schema.SummariesRequest, Body()], request: Request) -> schema.SummariesResponse:
         """Summarize one or many dialogues. The summaries are in the order of the dialogues."""
         start = time.perf_counter()
@@ -228,6 +236,7 @@ def _add_chat(api: FastAPI, service: Service) -> None:
         "/v1/chat/completions",
         response_model=chat.ChatCompletion,
         responses={200: {"content": {"text/event-stream": {}}}, **_responses(400, 404, *_REFUSALS)},
+        dependencies=service.key,
     )
     async def completions(sent: Annotated[chat.ChatRequest, Body()], request: Request) -> Any:
         """OpenAI's chat API. The last message of the user is the dialogue; messages before it are not read."""
@@ -244,7 +253,7 @@ def _add_chat(api: FastAPI, service: Service) -> None:
         with_usage = sent.stream_options is not None and sent.stream_options.include_usage
         return Response("".join(chat.events(done, with_usage=with_usage)), media_type="text/event-stream")
 
-    @api.get("/v1/models", responses=_responses(401, 403, 500))
+    @api.get("/v1/models", responses=_responses(401, 403, 500), dependencies=service.key)
     async def models() -> chat.ModelList:
         """The model of this server, for clients of OpenAI's API."""
         return chat.ModelList(data=[chat.ModelCard(id=service.name, created=service.created)])
@@ -269,6 +278,7 @@ def _add_pages(api: FastAPI, service: Service) -> None:
         "/metrics",
         response_class=Response,
         responses={200: {"content": {CONTENT_TYPE: {}}, "description": "In the text format."}, **_responses(401, 403)},
+        dependencies=service.key,
     )
     async def metrics() -> Response:
         """Counts for Prometheus."""

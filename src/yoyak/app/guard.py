@@ -17,6 +17,7 @@ from yoyak.app.metrics import Metrics
 
 LOG = logging.getLogger("yoyak.serve")
 PATHS = ("/v1/summaries", "/v1/chat/completions", "/v1/models", "/healthz", "/livez", "/metrics", "/docs", "/openapi.json")
+JSON_PATHS = PATHS[:2]  # read a body
 OPEN_PATHS = ("/healthz", "/livez", "/docs", "/openapi.json")  # need no key
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 BODY_SECONDS = 30.0
@@ -155,7 +156,7 @@ class _Exchange:
                 408, "slow_body", f"the body was not complete after {BODY_SECONDS:.0f} s", headers={"Connection": "close"}
             ) from None
         kind = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if self.scope["method"] == "POST" and self.path.startswith("/v1/") and kind != b"application/json":
+        if self.scope["method"] == "POST" and self.path in JSON_PATHS and kind != b"application/json":
             raise ApiError(415, "not_json", "send the body as Content-Type: application/json")
         return b"".join(parts)
 

@@ -103,7 +103,8 @@ def serve(
             load, batch=options.batch, wait=options.wait, queue=options.queue, observe=metrics.batch, changed=changed
         )
         access = Access(options.key, options.most_bytes, only_loopback=options.key is None and is_loopback(options.host))
-        guard = Guard(create_api(Service(engine, metrics, name, options.timeout)), access, metrics)
+        service = Service(engine, metrics, name, options.timeout, needs_key=options.key is not None)
+        guard = Guard(create_api(service), access, metrics)
         config = uvicorn.Config(
             guard, access_log=False, log_config=None, lifespan="off", server_header=False, proxy_headers=False, ws="none",
             limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=1,
