@@ -100,12 +100,13 @@ lock: ## resolve each requirements file into its lock again, for all supported P
 		$(COMPILE) requirements.txt -o requirements.lock --no-emit-package torch && \
 		$(COMPILE) requirements-dev.txt -o requirements-dev.lock -c requirements.lock && \
 		$(COMPILE) requirements-docs.txt -o requirements-docs.lock -c requirements.lock -c requirements-dev.lock && \
+		$(COMPILE) requirements-serve.txt -o requirements-serve.lock -c requirements.lock -c requirements-dev.lock && \
 		$(COMPILE) requirements-slow.txt -o requirements-slow.lock -c requirements.lock -c requirements-dev.lock
 
 AUDIT := pip-audit --disable-pip --strict --progress-spinner off
 
 audit: setup-dev ## known vulnerabilities of every pinned package; asks pypi.org
-	$(AUDIT) --require-hashes -r requirements.lock -r requirements-dev.lock -r requirements-docs.lock -r requirements-slow.lock -r bench/requirements.txt
+	$(AUDIT) --require-hashes -r requirements.lock -r requirements-dev.lock -r requirements-docs.lock -r requirements-serve.lock -r requirements-slow.lock -r bench/requirements.txt
 	echo '$(TORCH)' | $(AUDIT) --no-deps -r /dev/stdin
 
 base: setup ## pre-train the small checkpoints of models/base again (half an hour)

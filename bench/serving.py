@@ -5,7 +5,9 @@
 
 Each client keeps one connection and sends its next dialogue when it has an answer. The clients share the cores with the server.
 Both loads take turns, because the speed of a machine changes; the ratio is the median of the rounds. Every answer is compared
-with what `Summarizer` writes. Memory is read before and after all requests of a round. Writes bench/results/serving.json.
+with what `Summarizer` writes. Memory is read before and after all requests of a round. With --batches the same dialogues are
+also written alone and in batches of several sizes, by each backend of CTranslate2, and texts that differ are counted. Writes
+bench/results/serving.json.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from typing import Any
 
 from bench import ROOT, contest
 
+BACKENDS, SIZES = ("ctranslate2", "ctranslate2-int8"), (4, 8, 16, 32)
 SECONDS_TO_START, PATH = 300, "/v1/summaries"
 
 
@@ -101,17 +104,21 @@ def run_load(port: int, pairs: Sequence[tuple[str, str]], *, clients: int) -> Lo
     return load
 
 
-def metric(port: int, name: str) -> float:
-    """A number of /metrics."""
+def get(port: int, path: str) -> bytes:
+    """The body of a page."""
 
     async def read() -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        request = f"GET /metrics HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
-        _, body = await _exchange(reader, writer, request.encode())
+        _, body = await _exchange(reader, writer, f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
         writer.close()
         return body
 
-    found = re.search(rf"(?m)^{name} (\S+)$", asyncio.run(read()).decode())
+    return asyncio.run(read())
+
+
+def metric(port: int, name: str) -> float:
+    """A number of /metrics."""
+    found = re.search(rf"(?m)^{name} (\S+)$", get(port, "/metrics").decode())
     assert found, name
     return float(found[1])
 
@@ -180,6 +187,30 @@ def measure(port: int, pairs: Sequence[tuple[str, str]], *, clients: int, rounds
     return results
 
 
+def compare_batches(model: Path, dialogues: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For each backend and batch size: how many texts differ from those of dialogues that are written alone."""
+    from yoyak.app.model_source import ModelSource
+    from yoyak.data.raw_dialogues import prepare_dialogue
+
+    differing: dict[str, dict[str, int]] = {}
+    for backend in BACKENDS:
+        shared = ModelSource(model, "model").load([f"generation.backend={backend}"])
+        cleaned = [prepare_dialogue(text, shared.base.params.preprocess)[0] for text in dialogues]
+        requests = [[{"dialogue": text, "topic": ""}] for text in cleaned]
+
+        def texts(size: int, shared: Any = shared, requests: Any = requests) -> list[str]:
+            starts = range(0, len(requests), size)
+            written = [one for start in starts for one in shared.write(requests[start : start + size], shared.settings)]
+            return [one[0].summary for one in written]
+
+        alone = texts(1)
+        differing[backend] = {
+            f"batches of {size}": sum(a != b for a, b in zip(alone, texts(size), strict=True)) for size in SIZES
+        }
+        print(backend, differing[backend], flush=True)
+    return differing
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("models/kobart"), help="folder of a trained model")
@@ -188,12 +219,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dialogues", type=int, default=600, help="different ones")
     parser.add_argument("--requests", type=int, default=2000, help="further ones after the rounds, for the memory")
+    parser.add_argument("--batches", action="store_true", help="also compare texts of batches")
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results/serving.json")
     args = parser.parse_args()
     pairs = expected_pairs(args.model, args.data, args.dialogues)
+    setting = {"model": str(args.model), "clients": args.clients, "dialogues": len(pairs), "cores": os.cpu_count()}
     with served(args.model) as port:
         results = measure(port, pairs, clients=args.clients, rounds=args.rounds, requests=args.requests)
-    setting = {"model": str(args.model), "clients": args.clients, "dialogues": len(pairs), "cores": os.cpu_count()}
+        setting["backend"] = json.loads(get(port, "/healthz"))["backend"]
+    if args.batches:
+        results["texts that differ"] = compare_batches(args.model, [dialogue for dialogue, _ in pairs])
     contest.save(args.output, {"setting": setting, **results})
     print(json.dumps(results, indent=2))
 

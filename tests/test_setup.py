@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FIND_PYTHON = ROOT / "tools" / "find-python.sh"
-GROUPS = ("requirements", "requirements-dev", "requirements-docs", "requirements-slow")
+GROUPS = ("requirements", "requirements-dev", "requirements-docs", "requirements-serve", "requirements-slow")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -42,6 +42,12 @@ def test_all_but_torch_has_hashes() -> None:
         for pin, behind in pins(name).items():
             assert re.fullmatch(r"( ; [^\n\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n", behind), pin
             assert not re.match(r"torch|triton|cuda-|nvidia-(?!ml-py)", pin), pin
+
+
+def test_the_tests_have_what_the_server_needs() -> None:
+    assert set(pins("requirements-serve.txt")) <= set(pins("requirements-dev.txt"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(extras["serve"]) == set(pins("requirements-serve.txt"))
 
 
 def test_tools_of_the_tests_are_not_in_the_core() -> None:
