@@ -6,12 +6,11 @@ from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.data.person_tags import restore_person_tags
 from yoyak.evaluation.baselines import baseline_predictions, medoid
-from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import facts_of_run, main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
-from yoyak.inference.chosen_metrics import chosen_metrics
+from yoyak.inference.chosen_metrics import score_metrics
 from yoyak.system.csv_files import write_csv
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_json, read_jsonl, write_json
@@ -28,17 +27,13 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
         write_json(scores, {"pruned": params.search.pruned})
         write_json(summary, {})
         return
-
     verify_checksums(processed)
     verify_checksums(predictions)
     strategy = params.preprocess.person_tags
     rows = list(read_jsonl(processed / "dev.jsonl"))
     tokenizer = Morphemes()
     train = [restore_person_tags(row["summary"], strategy) for row in read_jsonl(processed / "train.jsonl")]
-    metrics = [
-        *build_metrics(tokenizer=tokenizer, aggregation=params.score.references),
-        *chosen_metrics(params.score, tokenizer=tokenizer, threads=params.hardware.cpu_threads),
-    ]
+    metrics = score_metrics(params.score, tokenizer=tokenizer, threads=params.hardware.cpu_threads)
     print(f"score: {len(rows)} rows, baselines (the medoid is one of {len(train)} train summaries)", flush=True)
     predicted = read_json(predict_metrics)
     texts = read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])

@@ -84,7 +84,7 @@ COMMANDS = (
         name="cost",
         summary="Estimate what a model behind an API would cost.",
         description="Count the calls, tokens and money that predict would take with model.family endpoint, and how many "
-        "requests are answered already, and what the judge of the stage score would take (score.judge.votes above 0). Nothing "
+        "requests are answered already, and what grading by a language model would take (score.judge.votes). Nothing "
         "is sent. Tokens are counted by the tokenizer that the section names, or estimated.",
         examples=(
             "yoyak cost solar-pro",

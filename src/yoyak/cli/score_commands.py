@@ -29,12 +29,11 @@ def _score(args: argparse.Namespace) -> None:
             check_text_file(path)
 
     from yoyak.data.cleaning import references_of
-    from yoyak.evaluation.metrics.lookup import build_metrics
     from yoyak.evaluation.morphemes import Morphemes
     from yoyak.evaluation.score_table import score_table
     from yoyak.evaluation.scoring import score
     from yoyak.evaluation.submission import doubled_fnames, read_predictions
-    from yoyak.inference.chosen_metrics import chosen_metrics
+    from yoyak.inference.chosen_metrics import score_metrics
 
     rows = list(read_csv(args.references, required=["fname"]))
     references = [references_of(row.cells) for row in rows]
@@ -53,10 +52,7 @@ def _score(args: argparse.Namespace) -> None:
     dialogues = _dialogues(rows, params.preprocess.noise)
     baselines = _baselines(dialogues, train=train, tokenizer=tokenizer, noise=params.preprocess.noise) if dialogues else {}
     aggregation = args.how or params.score.references
-    metrics = [
-        *build_metrics(tokenizer=tokenizer, aggregation=aggregation),
-        *chosen_metrics(params.score, tokenizer=tokenizer, aggregation=aggregation, threads=params.hardware.cpu_threads),
-    ]
+    metrics = score_metrics(params.score, tokenizer=tokenizer, aggregation=aggregation, threads=params.hardware.cpu_threads)
     scored = {
         path: score(
             predictions=texts,
@@ -239,7 +235,7 @@ COMMANDS = (
             "yoyak score --predictions mine.csv --references data/sample/dev.csv",
             "yoyak score --predictions mine.csv --references two.csv --how max",
             "yoyak score --predictions a.csv --against b.csv --references dev.csv",
-            "yoyak score --predictions data/predictions/dev.csv --references dev.csv --correlations",
+            "yoyak score --predictions a.csv --references dev.csv --correlations",
             "yoyak score --predictions mine.csv --references dev.csv --html mine.html",
         ),
         run=_score,

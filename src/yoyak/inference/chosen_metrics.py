@@ -1,4 +1,4 @@
-"""The metrics that params choose beside those of every score: BERTScore, the cosine of embeddings, and the judge.
+"""The metrics of a score: those of every score, and BERTScore, the cosine of embeddings and the judge if params choose them.
 
 Nothing is imported or loaded for a metric that is not chosen.
 """
@@ -8,9 +8,19 @@ from contextlib import contextmanager
 
 from yoyak.config.score_section import Score
 from yoyak.evaluation.metrics.base import Metric, MetricSettings
+from yoyak.evaluation.metrics.lookup import build_metrics
 from yoyak.evaluation.morphemes import Morphemes
 from yoyak.evaluation.rouge import Aggregation
 from yoyak.system.errors import YoyakError
+
+
+def score_metrics(
+    settings: Score, *, tokenizer: Morphemes, aggregation: Aggregation | None = None, threads: int | None = None
+) -> list[Metric]:
+    """The metrics of every score, and then those of `chosen_metrics`, which has the same arguments and errors."""
+    aggregation = aggregation or settings.references
+    always = build_metrics(tokenizer=tokenizer, aggregation=aggregation)
+    return [*always, *chosen_metrics(settings, tokenizer=tokenizer, aggregation=aggregation, threads=threads)]
 
 
 def chosen_metrics(

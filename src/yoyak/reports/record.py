@@ -160,7 +160,7 @@ def _facts(record: Record, language: str) -> str:
         *_values(record.run.scores, texts),
         *(_tests(record.comparison, record.run.name, texts) if record.comparison else []),
         "",
-        f"{texts['signature']}: {code(record.run.scores['signature'])}",
+        f"{texts['signature']}: `{record.run.scores['signature']}`",
         "",
         f"## {texts['cost']}",
         "",
