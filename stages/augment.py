@@ -31,6 +31,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
     augmentation = Augmentation.build(names, Workspace(params.augment.seed, params), evaluation)
     with atomic_folder(output) as folder:
         write_jsonl(folder / "train.jsonl", augmentation.rows(list(read_jsonl(processed / "train.jsonl"))))
+        if augmentation.replaced:
+            write_jsonl(folder / "replaced.jsonl", ({"fname": fname} for fname in augmentation.replaced))
     write_json(metrics, augmentation.report())
 
 

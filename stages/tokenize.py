@@ -46,13 +46,8 @@ def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
     encoders = family.batch_encoders(tokenizer, params, read_jsonl(files["test"]), examples)
     settings = describe_input(family, tokenizer, encoders["test"], params, read_jsonl(files["test"]))
     with atomic_folder(output) as folder:
-        report = tokenized_data.encode_files(
-            files,
-            folder,
-            encoders,
-            workers=os.cpu_count() or 1,
-            added=added,
-        )
+        replaced, workers = augmented / "replaced.jsonl", os.cpu_count() or 1
+        report = tokenized_data.encode_files(files, folder, encoders, workers=workers, added=added, replaced=replaced)
         settings.write(folder)
     for split, counts in report.items():
         is_train = split == "train"

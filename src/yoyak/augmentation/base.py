@@ -82,6 +82,11 @@ class Method(ABC):
     batch_size: ClassVar[int] = 100  # tasks that `write` gets at a time, at most
     takes_train_rows: ClassVar[bool] = True  # False: `tasks` has other sources (unlabelled dialogues), which are checked too
 
+    @property
+    def replaces_source(self) -> bool:
+        """Whether a new row takes the place of its source in the training."""
+        return False
+
     def __init__(self, settings: Any, workspace: Workspace) -> None:
         """Keep the arguments; nothing is loaded yet.
 

@@ -37,6 +37,7 @@ class Augmentation:
 
     Attributes:
         counts: what became of the tasks of each method, by its name.
+        replaced: the fname of each train row in whose place a new row is trained on.
     """
 
     def __init__(self, methods: Sequence[Method], filters: Filters, *, person_tags: PersonTags) -> None:
@@ -49,6 +50,7 @@ class Augmentation:
         """
         self.methods, self.filters, self.person_tags = methods, filters, person_tags
         self.counts = {method.name: Counts() for method in methods}
+        self.replaced: list[str] = []
 
     @classmethod
     def build(cls, names: Sequence[str], workspace: Workspace, evaluation: Iterable[Row]) -> Self:
@@ -89,6 +91,8 @@ class Augmentation:
                             f"augment.{method.name}: the fname {row['fname']} exists already; rename the row of train"
                         )
                     names.add(row["fname"])
+                    if method.replaces_source:
+                        self.replaced.append(row["source"])
                     yield row
             self._print_result(method, len(originals))
 
@@ -98,7 +102,8 @@ class Augmentation:
             method.name: {"rate": method.settings.rate, **self.counts[method.name].as_dict(), **method.report()}
             for method in self.methods
         }
-        return {"added": sum(counts.kept for counts in self.counts.values()), "methods": methods}
+        replaced = {"replaced": len(self.replaced)} if self.replaced else {}
+        return {"added": sum(counts.kept for counts in self.counts.values()), **replaced, "methods": methods}
 
     def _print_result(self, method: Method, train_rows: int) -> None:
         counts = self.counts[method.name]

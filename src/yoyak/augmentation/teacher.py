@@ -11,14 +11,15 @@ from yoyak.inference.decisions import Decisions
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
 from yoyak.inference.summarizer import Summarizer
-from yoyak.system.checksums import CHECKSUMS_FILE
+from yoyak.models.families.ensemble import MEMBERS_FOLDER
+from yoyak.system.checksums import CHECKSUMS_FILE, file_checksums
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.kept_values import KeptValues
 
 PARAM = "augment.pseudo_label.model"
 VERSION = 1  # of what is kept
-PIPELINE_OUTPUTS = ("kobart", "qlora", "endpoint", "pretrained")
+PIPELINE_OUTPUTS = ("kobart", "qlora", "endpoint", "ensemble", "pretrained")
 
 
 class Teacher:
@@ -52,6 +53,8 @@ class Teacher:
     def fingerprint(self) -> Any:
         if (self.folder / CHECKSUMS_FILE).is_file():
             verify_checksums(self.folder)
+        if (self.folder / MEMBERS_FOLDER).is_dir():  # an ensemble of several models
+            return file_checksums(self.folder)
         return fingerprint_of(str(self.folder), None)
 
     @cached_property

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from yoyak.config.fields import Count, NonEmpty, NotNegative, PositiveShare, Section
+from yoyak.config.fields import Count, NonEmpty, NotNegative, PositiveShare, Section, Share
 
 Part = Literal["dialogue", "summary", "both"]
 
@@ -60,7 +60,20 @@ class PseudoLabel(Section):
     )
     model: NonEmpty = Field(
         description="Folder of a trained model: a package (`yoyak package`), or a copy of models/kobart. An output of this "
-        "pipeline is refused, because training would depend on its own result."
+        "pipeline is refused, because training would depend on its own result. `augment.relabel` uses it too."
+    )
+
+
+class Relabel(Section):
+    """New summaries for the dialogues of train, by the model of `augment.pseudo_label` (sequence-level distillation)."""
+
+    rate: Share = Field(
+        description="Share of the train rows that get a summary by the model; 0 switches the method off. Kim and Rush 2016, "
+        "arXiv:1606.07947, take all."
+    )
+    originals: Literal["keep", "replace"] = Field(
+        description="What becomes of these rows with their own summaries. `keep` trains on both. `replace` trains only on the "
+        "new one; a row whose new summary a filter rejects stays as it is."
     )
 
 

@@ -4,7 +4,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from yoyak.config.augment_models_section import BackTranslation, Paraphrase, PseudoLabel, Synthesize, Translator, Writer
+from yoyak.config.augment_models_section import (
+    BackTranslation,
+    Paraphrase,
+    PseudoLabel,
+    Relabel,
+    Synthesize,
+    Translator,
+    Writer,
+)
 from yoyak.config.fields import FROM_TEXT, NotNegative, PositiveShare, Section, Seed, Share
 
 Rate = NotNegative
@@ -99,6 +107,7 @@ class Augment(Section):
     back_translation: BackTranslation
     synthesize: Synthesize
     pseudo_label: PseudoLabel
+    relabel: Relabel
     translator: Translator
     writer: Writer
     filters: Filters

@@ -17,13 +17,19 @@ INSTRUCTION = "instruction"  # of added rows: the index of the prompt's instruct
 ROWS_FOR_SEVERAL_PROCESSES = 20_000  # with fewer rows, starting processes takes longer than it saves
 
 
-def _read_texts(paths: tuple[Path, ...], columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
+def _read_texts(
+    paths: tuple[Path, ...], columns: tuple[str, ...], replaced: frozenset[str] = frozenset()
+) -> Iterator[dict[str, str]]:
     for path in paths:
         for row in read_jsonl(path):
+            if row["fname"] in replaced:
+                continue
             yield {name: str(row.get(name, 0)) if name == INSTRUCTION else row[name] for name in columns}
 
 
-def _open_rows(paths: tuple[Path, ...], scratch: Path, *, fingerprint: str) -> datasets.Dataset:
+def _open_rows(
+    paths: tuple[Path, ...], scratch: Path, *, fingerprint: str, replaced: frozenset[str] = frozenset()
+) -> datasets.Dataset:
     """The texts of JSON-lines files as a memory-mapped dataset. `Dataset.from_json` would read "2024-11-20" as a date.
 
     The columns are those of the first row. With a second file, of added rows, each row has an instruction too.
@@ -36,11 +42,16 @@ def _open_rows(paths: tuple[Path, ...], scratch: Path, *, fingerprint: str) -> d
             _read_texts,
             features=datasets.Features(dict.fromkeys(columns, datasets.Value("string"))),
             cache_dir=str(scratch),
-            gen_kwargs={"paths": paths, "columns": columns},
+            gen_kwargs={"paths": paths, "columns": columns, "replaced": replaced},
             fingerprint=fingerprint,
         )
     except datasets.exceptions.DatasetGenerationError as error:
         raise error.__cause__ or error from None
+
+
+def _fnames(path: Path | None) -> frozenset[str]:
+    """The fnames of a JSON-lines file that need not exist."""
+    return frozenset(row["fname"] for row in read_jsonl(path)) if path and path.is_file() else frozenset()
 
 
 def encode_files(
@@ -50,6 +61,7 @@ def encode_files(
     *,
     workers: int,
     added: Path | None = None,
+    replaced: Path | None = None,
 ) -> dict[str, Any]:
     """Encode processed rows and write them to `folder` as a DatasetDict. Input and output are memory-mapped.
 
@@ -58,6 +70,7 @@ def encode_files(
         folder: where the DatasetDict goes.
         encoders: for each split, the function that encodes a batch (`Family.batch_encoders`).
         added: the file of the rows that the stage augment adds to train. It may be empty.
+        replaced: the file with the fnames of the train rows in whose place added rows are trained on. It need not exist.
         workers: processes for large files. The written bytes do not depend on it.
 
     Returns:
@@ -71,7 +84,10 @@ def encode_files(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".arrow.", ignore_cleanup_errors=True) as scratch:
         for split, path in paths.items():
             more = added if split == "train" and added and added.stat().st_size else None
-            rows = _open_rows((path, more) if more else (path,), Path(scratch), fingerprint=f"yoyak-{split}-rows")
+            left_out = _fnames(replaced) if more else frozenset[str]()
+            rows = _open_rows(
+                (path, more) if more else (path,), Path(scratch), fingerprint=f"yoyak-{split}-rows", replaced=left_out
+            )
             encoded = rows.map(
                 _encode_batch,
                 batched=True,
@@ -85,6 +101,7 @@ def encode_files(
             )
             numbers = [name for name in encoded.column_names if name.startswith("_") and not name.startswith(CHARACTERS)]
             report[split] = {"rows": len(encoded)} | ({"added": sum(1 for _ in read_jsonl(more))} if more else {})
+            report[split] |= {"replaced": len(left_out)} if left_out else {}
             report[split] |= count_tokens({name: encoded.data.column(name).to_numpy() for name in numbers})
             _add_characters(report[split], encoded)
             kept = encoded.remove_columns([name for name in encoded.column_names if name.startswith("_")])

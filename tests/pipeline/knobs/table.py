@@ -291,6 +291,8 @@ TEXT_MODELS: dict[str, Any] = {
     "pseudo_label.rate": 1.0,
     "pseudo_label.dialogues": "HERE/other",
     "pseudo_label.model": "HERE/other",
+    "relabel.rate": 1.0,
+    "relabel.originals": "replace",
     "translator.checkpoint": "hub/b",
     "translator.revision": "b2",
     "translator.back_checkpoint": "hub/b",

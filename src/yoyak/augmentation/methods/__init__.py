@@ -10,4 +10,5 @@ METHODS = (
     "back_translation",
     "synthesize",
     "pseudo_label",
+    "relabel",
 )

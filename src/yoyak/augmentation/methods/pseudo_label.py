@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
     """A dialogue with original tags, and the row that the teacher reads."""
 
     dialogue: str
     read: dict[str, str]
+
+
+# Why a summary of a teacher is not used.
+OUTPUT_REASONS = {
+    "empty_summary": "the model wrote nothing",
+    "unfinished_summary": "the model did not end its summary within the limit of tokens",
+    "broken_summary": "the summary has bytes that form no character",
+    "copied_summary": "the summary is a part of the dialogue",
+}
 
 
 class PseudoLabel(Method):
@@ -45,12 +54,14 @@ class PseudoLabel(Method):
         "in_dev_or_test": "dev or test has this dialogue, or almost this one",
         "in_train": "train has this dialogue, or almost this one",
         "same_dialogue": "the files have this dialogue, or almost this one, before",
-        "empty_summary": "the model wrote nothing",
-        "unfinished_summary": "the model did not end its summary within the limit of tokens",
-        "broken_summary": "the summary has bytes that form no character",
-        "copied_summary": "the summary is a part of the dialogue",
+        **OUTPUT_REASONS,
     }
     batch_size: ClassVar[int] = 256
+
+    @property
+    def model(self) -> str:
+        """Folder of the teacher."""
+        return str(self.settings.model)
 
     @cached_property
     def teacher(self) -> "Teacher":
@@ -58,7 +69,7 @@ class PseudoLabel(Method):
         from yoyak.system import hardware
 
         hardware.configure_cpu(self.workspace.params.hardware.cpu_threads)
-        return Teacher(Path(self.settings.model), self.workspace.kept(self.name))
+        return Teacher(Path(self.model), self.workspace.kept("pseudo_label"))
 
     def tasks(self, train: Sequence[Row]) -> list[Task]:
         _ = self.teacher  # a wrong model is told before the dialogues are read
@@ -74,13 +85,13 @@ class PseudoLabel(Method):
 
     def write(self, tasks: Sequence[Task]) -> list[Candidate | Refusal]:
         prepared = [self._prepare(task.source) for task in tasks]
-        outputs = iter(self.teacher.write([one.read for one in prepared if isinstance(one, _Prepared)]))
+        outputs = iter(self.teacher.write([one.read for one in prepared if isinstance(one, Prepared)]))
         return [
             one if isinstance(one, Refusal) else _row(task, one.dialogue, next(outputs))
             for task, one in zip(tasks, prepared, strict=True)
         ]
 
-    def _prepare(self, source: Row) -> "_Prepared | Refusal":
+    def _prepare(self, source: Row) -> "Prepared | Refusal":
         try:
             dialogue, _ = clean_dialogue(source["dialogue"], self.workspace.params.preprocess.noise)
             read, _ = prepare_dialogue(source["dialogue"], self.teacher.params.preprocess)
@@ -94,14 +105,14 @@ class PseudoLabel(Method):
         if self._drawn.nearest(dialogue) >= limit:
             return Refusal("same_dialogue")
         self._drawn.add(dialogue)
-        return _Prepared(dialogue, {"dialogue": read, "topic": source["topic"]})
+        return Prepared(dialogue, {"dialogue": read, "topic": source["topic"]})
 
     def check(self) -> str:
         _ = self.teacher
-        return f"({self.settings.model}; {counted(len(read_unlabelled(Path(self.settings.dialogues))), 'dialogue')})"
+        return f"({self.model}; {counted(len(read_unlabelled(Path(self.settings.dialogues))), 'dialogue')})"
 
     def report(self) -> dict[str, Any]:
-        return {"model": self.settings.model, "fingerprint": self.teacher.fingerprint}
+        return {"model": self.model, "fingerprint": self.teacher.fingerprint}
 
 
 def _row(task: Task, dialogue: str, output: "Output") -> Candidate | Refusal:
