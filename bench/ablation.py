@@ -121,7 +121,7 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     from stages import augment, predict, preprocess, pretrain, score, tokenize
     from yoyak.config.params import parse_change
     from yoyak.search.base_params import apply_changes
-    from yoyak.system.text_files import read_json, read_jsonl, write_json
+    from yoyak.system.text_files import read_json, read_jsonl, read_tsv, write_json
 
     final = run_file(args, name, seed)
     folder = Path(args.folder) / final.stem
@@ -158,10 +158,10 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     changes["training.num_train_epochs"] = epochs_of(args.epochs, rows=rows, added=added["added"], batch=batch)
     write_params(apply_changes(changes, values))
     tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
-    pretrain.main(processed, Path("models/pretrained"), Path("metrics/pretrain"))
     family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
     train = __import__(f"stages.train_{family}", fromlist=["main"])
     start = time.monotonic()
+    pretrain.main(processed, Path("models/pretrained"), Path("metrics/pretrain"))
     train.main(processed, tokenized, Path("models") / family, Path("metrics/train") / family)
     trained = time.monotonic()
     predict.main(processed, Path("models"), Path("data/predictions"), Path("metrics/predict.json"))
@@ -175,7 +175,9 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         per_dialogue=Path("metrics/per_dialogue.csv"),
     )
     steps = read_json(Path("metrics/train") / family / "metrics.json")["step"]
-    facts = {"technique": name, "seed": seed, "commit": commit(), "rows": rows, "steps": steps, **seconds, **added}
+    curve = read_tsv(Path("metrics/train") / family / "plots/metrics/dev/loss.tsv")
+    facts = {"technique": name, "seed": seed, "commit": commit(), "rows": rows, "steps": steps, "dev_loss": curve[-1][1]}
+    facts |= {**seconds, **added}
     columns = per_dialogue(Path("metrics/per_dialogue.csv"))
     os.chdir(ROOT)
     write_json(final, {**facts, "dialogues": columns, "params": flat(base_values())})

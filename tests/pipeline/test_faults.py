@@ -184,6 +184,35 @@ def test_killed_at_random_every_stage_ends_with_the_same_bytes(finished: dict[st
 
 
 @pytest.mark.very_slow
+def test_killed_pretraining_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    copy_repository(tmp_path)
+    path, yaml = tmp_path / "params.yaml", YAML()
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    values["pretrain"] |= {"num_train_epochs": 2, "per_device_train_batch_size": 4, "save_steps": 3}
+    values["pretrain"] |= {"texts": "both", "dialogues": "data/more.csv"}
+    yaml.dump(values, path)
+    (tmp_path / "data/more.csv").write_text("fname,dialogue\na,#Person1#: 세탁기가 멈췄어요.\n", encoding="utf-8")
+    for stage in ("check_params", "preprocess"):
+        attempt = Attempt(tmp_path, stage)
+        assert attempt.end() == 0, attempt.output()
+    attempt = Attempt(tmp_path, "pretrain")
+    assert attempt.end() == 0, attempt.output()
+    expected = files_of(tmp_path, "pretrain")
+    assert "models/pretrained/model.safetensors" in expected
+    for step in (3, 6, 9):
+        forget(tmp_path, "pretrain")
+        attempt = Attempt(tmp_path, "pretrain")
+        wait(attempt, partial(at_step, step=step), tmp_path)
+        time.sleep(0.01 * step)
+        assert attempt.kill(), attempt.output()
+        assert not (tmp_path / "models/pretrained").exists()
+        attempt = Attempt(tmp_path, "pretrain")
+        assert attempt.end() == 0, attempt.output()
+        assert "resumes from its checkpoint" in attempt.output() or step == 3
+        assert files_of(tmp_path, "pretrain") == expected and not leftovers(tmp_path)
+
+
+@pytest.mark.very_slow
 @pytest.mark.timeout(900 + 30 * KILLS)
 def test_dvc_killed_at_random_ends_with_the_same_lock_file(tmp_path: Path) -> None:
     """A kill hits DVC, or its process group. Then a new `dvc repro` runs, which no orphan disturbs."""

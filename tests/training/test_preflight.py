@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import DIALOGUES, SUMMARIES, save_csv
+from tests.conftest import DIALOGUES, ROOT, SUMMARIES, save_csv
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.models import causal_lm
+from yoyak.system.errors import YoyakError
 from yoyak.training import memory_checks, preflight
 
 pytestmark = pytest.mark.slow  # importing the trainer takes over a second
@@ -247,3 +248,32 @@ def test_a_missing_chat_template_is_named(chats: dict[str, Any], capsys: pytest.
     chats["prompt"]["style"] = "instruction"
     passed, _ = report(chats, capsys)
     assert passed
+
+
+def test_pretraining_is_checked_when_it_is_on(
+    ready: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert report(ready, capsys)[1]["pretrain"] == "ok    pretrain: off"
+    ready["pretrain"] |= {"num_train_epochs": 2, "texts": "both", "dialogues": str(tmp_path / "data/dev.csv")}
+    line = report(ready, capsys)[1]["pretrain"]
+    assert re.match(r"ok    pretrain: 2 epochs over the dialogues of train and 2 dialogues of .*dev\.csv; 0\.00 GiB of ", line)
+    (tmp_path / "nothing").mkdir()
+    ready["pretrain"]["dialogues"] = str(tmp_path / "nothing")
+    passed, lines = report(ready, capsys)
+    assert not passed and "pretrain.dialogues" in lines["pretrain"] and "has no .csv or .jsonl file" in lines["pretrain"]
+
+
+def test_pretraining_that_does_not_fit_says_what_to_lower(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token is a target, so the logits of a decoder-only model take more than in training."""
+    values["model"]["family"] = "qlora"
+    values["model"]["qlora"]["checkpoint"] = str(ROOT / "models/base/llama-tiny")
+    values["pretrain"] |= {"num_train_epochs": 1, "method": "lora"}
+    params = parse_params(values, source="test")
+    needed = {}
+    for method in ("lora", "full"):
+        values["pretrain"]["method"] = method
+        needed[method] = float(memory_checks.check_pretraining(parse_params(values, source="test")).split()[0])
+    assert 0 < needed["lora"] < needed["full"]
+    monkeypatch.setattr(memory_checks, "available_memory_bytes", lambda: 1000)
+    with pytest.raises(YoyakError, match=r"pre-training needs .* GiB of memory.*pretrain\.per_device_train_batch_size"):
+        memory_checks.check_pretraining(params)
