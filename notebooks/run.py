@@ -9,6 +9,7 @@ A cell that fails ends the run with its output and status 1. It needs the packag
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 SECONDS_A_CELL = 1800
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\u2800-\u28ff] [^\n]*")  # of the terminal, and DVC's spinner
 MAX_LINES, MAX_LINE = 40, 200  # of the output of a cell that a notebook keeps
 
 
@@ -71,8 +73,11 @@ def shorten_outputs(notebook: Any, folder: Path) -> None:
         texts = {"stdout": "", "stderr": ""}
         for output in cell.get("outputs", []):
             texts[output.get("name", "stdout")] += output.get("text", "")
-        lines = [line.rpartition("\r")[2].rstrip()[:MAX_LINE] for line in "".join(texts.values()).split("\n")]
-        kept = "\n".join(lines[-MAX_LINES:]).strip("\n").replace(f"{folder}/", "").replace(str(folder), ".")
+        text = CONTROL.sub("", "".join(texts.values()))
+        lines = [line.rpartition("\r")[2].rstrip()[:MAX_LINE] for line in text.split("\n")]
+        kept = "\n".join(lines[-MAX_LINES:]).strip("\n")
+        for place in (folder, ROOT):
+            kept = kept.replace(f"{place}/", "").replace(str(place), ".")
         if "outputs" in cell:
             cell["outputs"] = [nbformat.v4.new_output("stream", name="stdout", text=f"{kept}\n")] if kept else []
 
