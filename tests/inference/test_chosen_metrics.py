@@ -1,7 +1,9 @@
 """The metrics that params choose: none by default, and then nothing is imported; each one beside ROUGE when it is chosen."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +75,21 @@ def test_chosen_metrics_stand_beside_rouge_with_baselines_and_intervals(monkeypa
         for values in result["baselines"].values():
             del values[name]
     assert result == alone, "the other values are those without them"
+
+
+def test_a_wrong_checkpoint_is_found_before_anything_runs(tmp_path: Path) -> None:
+    from stages.check_params import main as check_params
+
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    with contextlib.chdir(tmp_path):
+        Path("models").symlink_to(ROOT / "models")
+        for name, place in (("bert_score", "# Folder of the model, or its"), ("embedding", "# Folder of a model of sentence")):
+            changed = text.replace(f"checkpoint: {place}", f"checkpoint: no/such {place}")
+            assert changed != text
+            Path("params.yaml").write_text(changed, encoding="utf-8")
+            with pytest.raises(YoyakError, match=rf"^score\.{name}: model checkpoint 'no/such'"):
+                check_params(Path("checked.txt"))
+            assert not Path("checked.txt").exists()
 
 
 def test_a_fault_names_the_param() -> None:

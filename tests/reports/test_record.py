@@ -75,6 +75,16 @@ def test_the_facts_of_a_record(tmp_path: Path) -> None:
     assert "| megabytes of the model | 2 | 2 |" in text
 
 
+def test_values_of_another_model_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path / "parent")
+    write_run(tmp_path / "child")
+    path = tmp_path / "child/metrics/scores.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("judge:x", "judge:y"), encoding="utf-8")
+    runs = (Run(tmp_path / name, name, None) for name in ("child", "parent"))
+    comparison = Record.of(*runs, samples=50, seed=0).comparison
+    assert comparison and set(comparison.results) == {"rouge_sum"}
+
+
 def test_what_a_person_wrote_is_kept_byte_by_byte(tmp_path: Path) -> None:
     page = tmp_path / "child.md"
     write_record(page, record(tmp_path), language="ko")
