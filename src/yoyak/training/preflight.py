@@ -1,6 +1,5 @@
 """`yoyak doctor`: checks that find within a minute what would stop a long run."""
 
-import asyncio
 import importlib.metadata
 import os
 from collections import deque
@@ -18,8 +17,6 @@ from yoyak.config.uncommitted import uncommitted_note
 from yoyak.data import collation
 from yoyak.data.denoising import mask_token_of
 from yoyak.data.splits import SplitCleaner
-from yoyak.evaluation import rouge
-from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.endpoint import client
 from yoyak.models import checkpoints
 from yoyak.models.families.base import Family, TrainingSetup
@@ -31,6 +28,7 @@ from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import counted
 from yoyak.training import memory_checks
 from yoyak.training.length_check import describe_data_lengths
+from yoyak.training.score_checks import describe_model, describe_score
 from yoyak.training.trackers import lookup
 
 PACKAGES = (
@@ -107,8 +105,7 @@ def check_device(_: Subject) -> str:
 
 
 def check_score(subject: Subject) -> str:
-    Morphemes()  # raises if Mecab or its dictionary is missing
-    return f"Mecab loads; {rouge.signature(subject.params.score.references)}"
+    return describe_score(subject.params)
 
 
 def check_data(subject: Subject) -> str:
@@ -205,19 +202,7 @@ def check_key(subject: Subject) -> str:
 def check_server(subject: Subject) -> str:
     """Asks the server which models it has. No dialogue is sent."""
     settings = subject.params.model.endpoint
-
-    async def names() -> list[str]:
-        async with client.Client(settings, client.read_key(settings)) as api:
-            return await api.model_names()
-
-    try:
-        offered = asyncio.run(names())
-    except client.CallFailedError as error:
-        raise YoyakError(str(error)) from None
-    if settings.model not in offered:
-        listed = ", ".join(offered[:20]) + (", …" if len(offered) > 20 else "")
-        return f"{settings.url} answers; it does not list {settings.model}, but {listed or 'no model'}"
-    return f"{settings.url} has {settings.model}"
+    return describe_model(settings.model, settings.url, client.offered_models(settings))
 
 
 def _loaded(subject: Subject) -> TrainingSetup:

@@ -286,6 +286,24 @@ def test_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -> None:
         command(["cost"])
 
 
+def test_doctor_looks_for_what_the_chosen_metrics_need(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from yoyak.training.score_checks import describe_score
+
+    def said(*changes: str) -> str:
+        with contextlib.chdir(ROOT):
+            return describe_score(load_params(changes=[f"score.{change}" for change in changes]))
+
+    judged = ("judge.votes=1", f"judge.base_url={server.url}")
+    assert said().count("\n") == 0 and said().startswith("Mecab loads; tok:mecab")
+    assert "has test-model" in said(*judged, "judge.model=test-model")
+    assert "it does not list gone, but other-model, test-model" in said(*judged, "judge.model=gone")
+    assert "model:kobart-tiny#" in said("bert_score.checkpoint=models/base/kobart-tiny")
+    assert not server.calls, "no dialogue is sent"
+    monkeypatch.delenv("UPSTAGE_API_KEY", raising=False)
+    with pytest.raises(YoyakError, match="UPSTAGE_API_KEY: not set"):
+        said("judge.votes=1", "judge.provider=upstage")
+
+
 def test_without_the_package_the_message_says_what_to_install(
     server: Server, store: AnswerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

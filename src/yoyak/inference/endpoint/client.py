@@ -77,6 +77,23 @@ def read_key(settings: Endpoint) -> Key:
     return Key(settings.key_variable, value)
 
 
+def offered_models(settings: Endpoint) -> list[str]:
+    """The names of the models that a server offers. Nothing else is asked.
+
+    Raises:
+        YoyakError: if the key is missing, or the server does not answer.
+    """
+
+    async def names() -> list[str]:
+        async with Client(settings, read_key(settings)) as api:
+            return await api.model_names()
+
+    try:
+        return asyncio.run(names())
+    except CallFailedError as error:
+        raise YoyakError(str(error)) from None
+
+
 class Client:
     """A connection to one API. Use it within `async with`."""
 
