@@ -52,9 +52,16 @@ class ModelSource:
         Raises:
             YoyakError: if the folder has no trained model, a file is damaged, or the model is behind an API.
         """
+        from yoyak.models.families.ensemble import MEMBERS_FOLDER
         from yoyak.models.families.lookup import family_of_folder
 
-        if not family_of_folder(self.folder).is_trained:
+        family = family_of_folder(self.folder)
+        if family.name == "ensemble" and not (self.folder / MEMBERS_FOLDER).is_dir():
+            raise YoyakError(
+                f"{self.folder}: an ensemble by consensus has only summaries of dev and test; serve one of its members, or an "
+                "ensemble by average_weights or average_probabilities"
+            )
+        if family.name == "endpoint":
             raise YoyakError(
                 f"{self.folder}: this model is behind an API already; send requests there, or serve a trained model"
             )

@@ -269,6 +269,7 @@ def run_checks(params: Params, *, step: bool) -> bool:
     """
     subject = Subject(params)
     checks = FULL_TRAINING_CHECKS if subject.family.is_trained else ENDPOINT_CHECKS
+    checks = CHECKS_OF_EVERY_FAMILY if subject.family.name == "ensemble" else checks
     checks = ADAPTER_CHECKS if subject.family.trains_adapter else checks
     passed: set[str] = set()
     all_passed = True
