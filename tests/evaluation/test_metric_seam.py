@@ -153,7 +153,7 @@ def test_the_score_stage_writes_a_further_metric(tmp_path: Path, monkeypatch: py
     stage.main(Path("processed"), Path("predictions"), Path("predict.json"), **written)
     summary = json.loads(Path("summary.json").read_text(encoding="utf-8"))
     assert set(summary["facts"]) == {"unsupported", "recall"}, "the parts for each kind would widen the tables of DVC"
-    assert set(summary) == {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content", "facts", "surface", "length"}
+    assert set(summary) == {"rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean", "content", "facts", "length"}
     assert set(summary["length"]) == {"characters", "share"}
     scores = json.loads(Path("scores.json").read_text(encoding="utf-8"))
     assert scores["length"]["characters"] > 0

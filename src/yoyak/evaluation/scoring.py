@@ -12,6 +12,7 @@ from yoyak.evaluation import bootstrap
 from yoyak.evaluation.metrics.base import Metric, Rows
 from yoyak.evaluation.metrics.lookup import metric_classes
 
+NOT_MAIN = ("surface",)  # metrics that describe summaries and do not rank experiments: they are not in metrics/summary.json
 TOP_LEVEL = "rouge"  # the metric whose values are at the top level of scores.json; those of the others are under their names
 
 
@@ -106,11 +107,13 @@ def facts_of_run(predicted: Mapping[str, Any]) -> dict[str, Any]:
 def main_scores(scores: Mapping[str, Any]) -> dict[str, Any]:
     """The content of metrics/summary.json: the numbers of scores.json by which experiments are compared.
 
-    These are ROUGE, rouge_sum without tags, the values of each further metric without its nested parts, and the price of an
-    API's answers.
+    These are ROUGE, rouge_sum without tags, the values of each further metric (but NOT_MAIN) without its nested parts, and the
+    price of an API's answers.
     """
     main = {key: scores[key] for key in ("rouge1", "rouge2", "rougeL", "rouge_sum", "rouge_mean")}
-    further = {name: part for name, part in scores.items() if isinstance(part, dict) and "signature" in part}
+    further = {
+        name: part for name, part in scores.items() if isinstance(part, dict) and "signature" in part and name not in NOT_MAIN
+    }
     return {
         **main,
         "content": {"rouge_sum": scores["content"]["rouge_sum"]},
