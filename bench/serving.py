@@ -223,7 +223,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results/serving.json")
     args = parser.parse_args()
     pairs = expected_pairs(args.model, args.data, args.dialogues)
-    setting = {"model": str(args.model), "clients": args.clients, "dialogues": len(pairs), "cores": os.cpu_count()}
+    setting: dict[str, Any] = {"model": str(args.model), "clients": args.clients, "dialogues": len(pairs)}
+    setting |= {"cores": os.cpu_count(), "load_average": os.getloadavg()[0]}  # of other programs too
     with served(args.model) as port:
         results = measure(port, pairs, clients=args.clients, rounds=args.rounds, requests=args.requests)
         setting["backend"] = json.loads(get(port, "/healthz"))["backend"]

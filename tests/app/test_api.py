@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -396,25 +396,21 @@ json_values = st.recursive(
 FIELDS = ("dialogues", "topics", "generation", "facts", "messages", "model", "stream", "max_tokens", "temperature", "tools")
 
 
+@pytest.fixture(scope="module")
+def fuzzed(shared: SharedModel) -> Iterator[Client]:
+    """One server for all examples."""
+    engine = Engine(lambda: shared, wait=0.001)
+    engine.start()
+    wait_for(lambda: engine.state == "ready")
+    yield client_of(engine)
+    engine.stop(10)
+
+
 @settings(max_examples=60, deadline=None)
 @given(body=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4), path=st.sampled_from(PATHS[:2]))
-def test_no_body_breaks_the_server(shared: SharedModel, body: dict[str, Any], path: str) -> None:
-    client = _fuzzed(shared)
-    response = send(client, json.dumps(body).encode(), path)
+def test_no_body_breaks_the_server(fuzzed: Client, body: dict[str, Any], path: str) -> None:
+    response = send(fuzzed, json.dumps(body).encode(), path)
     assert response.status_code in (200, 400, 404, 422), response.text
-
-
-_CLIENTS: dict[int, Client] = {}
-
-
-def _fuzzed(shared: SharedModel) -> Client:
-    """One server for all examples."""
-    if id(shared) not in _CLIENTS:
-        engine = Engine(lambda: shared, wait=0.001)
-        engine.start()
-        wait_for(lambda: engine.state == "ready")
-        _CLIENTS[id(shared)] = client_of(engine)
-    return _CLIENTS[id(shared)]
 
 
 def test_a_client_that_leaves_is_not_written_for(shared: SharedModel) -> None:

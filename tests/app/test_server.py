@@ -18,27 +18,15 @@ from typing import Any
 
 import pytest
 
+from bench.serving import measure
 from tests.conftest import DIALOGUES, ROOT
 from yoyak.app.address import is_loopback, listen, read_key
 from yoyak.cli.main import main
 from yoyak.inference.summarizer import Summarizer
 from yoyak.system.errors import YoyakError
 
-SECONDS_TO_START = 300  # on a machine that others use too
+SECONDS = 300  # on a machine that others use too
 KEY = "a-key-of-more-than-16-characters"
-
-
-def run_serve(*words: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
-    """`yoyak serve` that should end by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "yoyak", "serve", *words],
-        check=False,
-        cwd=ROOT,
-        env=environment(key),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def environment(key: str | None) -> dict[str, str]:
@@ -93,6 +81,19 @@ def test_mistakes_are_named_with_the_option(monkeypatch: pytest.MonkeyPatch, cap
             assert message in f"{ended.value} {capsys.readouterr().err}"
 
 
+def examples(page: str, language: str, address: str) -> list[str]:
+    """The examples of a page, for another address."""
+    text = (ROOT / "docs/how-to" / page).read_text(encoding="utf-8")
+    return [
+        block.replace("http://127.0.0.1:8000", address) for block in re.findall(rf"```{language}\n(.*?)```", text, flags=re.S)
+    ]
+
+
+def test_both_pages_have_the_same_examples() -> None:
+    for language in ("bash", "python"):
+        assert examples("serve.md", language, "") == examples("serve.ko.md", language, "") != []
+
+
 @contextmanager
 def serving(folder: Path, *words: str, key: str | None = None) -> Iterator[tuple[str, "subprocess.Popen[str]", list[str]]]:
     """A server of a model. Yields its address, its process and the lines that it prints."""
@@ -113,7 +114,7 @@ def serving(folder: Path, *words: str, key: str | None = None) -> Iterator[tuple
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        end = time.monotonic() + SECONDS_TO_START
+        end = time.monotonic() + SECONDS
         while not ready.wait(0.05):
             assert process.poll() is None and time.monotonic() < end, lines
         yield next(line for line in lines if ": ready" in line).split(": ready")[0], process, lines
@@ -129,53 +130,97 @@ def post(address: str, dialogues: list[str], key: str | None = None, **generatio
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{address}/v1/summaries", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
 
 
-@pytest.mark.slow
-def test_a_signal_lets_the_server_finish_what_it_took(_tiny: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "repository/models/tiny"
-    shutil.copytree(_tiny, folder)
+@pytest.fixture(scope="module")
+def folder(_tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in a repository."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(_tiny, root / "models/tiny")
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("max_input_length: 512", "max_input_length: 128")
-    (tmp_path / "repository/params.yaml").write_text(text, encoding="utf-8")
-    expected = Summarizer.load(folder).summarize_many(DIALOGUES)
-    with serving(folder, "--batch-size", "4", key=KEY) as (address, process, lines):
-        assert post(address, ["x"])[0] == 401
-        assert post(address, list(DIALOGUES), key=KEY)[1]["summaries"][0]["summary"] == expected[0]
-        slow: list[tuple[int, Any]] = []
-        # Eight beams and long summaries: these are still being written when the signal comes.
-        work = {"num_beams": 8, "max_new_tokens": 200, "min_new_tokens": 200, "no_repeat_ngram_size": 3}
-        threads = [
-            threading.Thread(target=lambda: slow.append(post(address, list(DIALOGUES) * 2, key=KEY, **work))) for _ in range(2)
-        ]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        statuses = set()
-        while process.poll() is None:
-            try:
-                statuses.add(post(address, [DIALOGUES[0]], key=KEY)[0])
-            except (OSError, ValueError):
-                break
-        for thread in threads:
-            thread.join(60)
-        assert [status for status, _ in slow] == [200, 200]
-        assert all(len(body["summaries"]) == 16 for _, body in slow)
-        assert 503 in statuses and statuses <= {200, 503}
-        assert process.wait(30) == 0
-        log = "".join(lines)
-        assert "SIGTERM: finishing what was taken" in log and "Traceback" not in log and KEY not in log
-        assert not re.search(r"[가-힣]", log.replace("".join(line for line in lines if "WARNING" in line), ""))
+    (root / "params.yaml").write_text(text, encoding="utf-8")
+    return root / "models/tiny"
 
 
 @pytest.mark.slow
-def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_message(_tiny: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(_tiny, tmp_path / "broken"))
-    (folder / "model.safetensors").write_bytes(b"\x00" * 100)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    done = run_serve(str(folder), "--port", "0")
-    assert done.returncode == 1 and re.search(r"error: .*broken", done.stderr) and "Traceback" not in done.stderr
+def test_a_server_from_its_start_to_its_end(folder: Path) -> None:
+    """One process for all that needs one: the examples of the documents, a load, a signal."""
+    expected = Summarizer.load(folder).summarize_many(DIALOGUES)
+    with serving(folder, "--batch-size", "4", "--timeout", str(SECONDS), "--grace", str(SECONDS)) as (address, process, lines):
+        _run_examples(address)
+        port = int(address.rpartition(":")[2])
+        pairs = list(zip(DIALOGUES, expected, strict=True)) * 3
+        found = measure(port, pairs, clients=8, rounds=1, requests=8)
+        loads = [found["further"], found["rounds"][0]["8 clients"], found["rounds"][0]["one at a time"]]
+        assert all(load["wrong"] == load["lost"] == 0 for load in loads) and found["dialogues_a_batch"] >= 1
+        assert _stop_under_load(address, process) == 0
+    log = "".join(lines)
+    assert "SIGTERM: finishing what was taken" in log and "Traceback" not in log
+    assert "점심" not in log and not any(dialogue in log for dialogue in DIALOGUES)
+
+
+def _run_examples(address: str) -> None:
+    pytest.importorskip("openai")
+    variables = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    for code in examples("serve.md", "python", address):
+        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+        answer, streamed = done.stdout.split("\n")
+        assert re.search(r"\S \d+$", answer) and streamed.strip()
+    for code in examples("serve.md", "bash", address) if shutil.which("curl") else ():
+        done = subprocess.run(["bash", "-c", code], env=variables, capture_output=True, text=True, check=True)
+        assert '"error"' not in done.stdout and ('"summary"' in done.stdout or '"content"' in done.stdout)
+
+
+def _stop_under_load(address: str, process: "subprocess.Popen[str]") -> int:
+    """Send a signal while two requests are written; both must be answered, and others refused. The exit status."""
+    slow: list[tuple[int, Any]] = []
+    work = {"num_beams": 4, "max_new_tokens": 100, "min_new_tokens": 100, "no_repeat_ngram_size": 3}  # takes a second
+    threads = [threading.Thread(target=lambda: slow.append(post(address, list(DIALOGUES) * 2, **work))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    statuses = set()
+    while process.poll() is None:
+        try:
+            statuses.add(post(address, [DIALOGUES[0]])[0])
+        except (OSError, ValueError):
+            break
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [status for status, _ in slow] == [200, 200]
+    assert all(len(body["summaries"]) == 16 for _, body in slow)
+    assert 503 in statuses and statuses <= {200, 503}
+    return process.wait(SECONDS)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server_with_a_message(
+    _tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("YOYAK_SERVE_KEY", raising=False)
+    broken = Path(shutil.copytree(_tiny, tmp_path / "broken"))
+    (broken / "model.safetensors").write_bytes(b"\x00" * 100)
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    with pytest.raises(SystemExit, match=r"error: .*broken"):
+        main(["serve", str(broken), "--port", "0"])
+
+
+@pytest.mark.very_slow
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_server_that_still_loads_ends_at_once(folder: Path, signals: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yoyak", "serve", str(folder), "--port", "0"],
+        cwd=ROOT, env=environment(None), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr
+    while "loads" not in (line := process.stderr.readline()):
+        assert line, "the server ended"
+    for _ in range(signals):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    assert process.wait(SECONDS) == 0
+    assert "Traceback" not in process.stderr.read()

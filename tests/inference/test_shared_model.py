@@ -30,7 +30,7 @@ def with_changes(params: Params, changes: dict[str, Any]) -> Params:
     return params.model_copy(update={"generation": params.generation.model_copy(update=changes)})
 
 
-@pytest.mark.parametrize("backend", ["auto", "transformers"])
+@pytest.mark.parametrize("backend", ["auto", pytest.param("transformers", marks=pytest.mark.very_slow)])
 def test_each_request_gets_the_texts_of_its_own_settings(_tiny: Path, served_params: Params, backend: str) -> None:  # noqa: F811
     params = with_changes(served_params, {"backend": backend})
     shared = SharedModel(Summarizer.load(_tiny, params=params))  # noqa: F811
