@@ -178,7 +178,12 @@ def _run_examples(address: str) -> None:
 def _stop_under_load(address: str, process: "subprocess.Popen[str]") -> int:
     """Send a signal while two requests are written; both must be answered, and others refused. The exit status."""
     slow: list[tuple[int, Any]] = []
-    work = {"num_beams": 4, "max_new_tokens": 100, "min_new_tokens": 100, "no_repeat_ngram_size": 3}  # takes a second
+    work: dict[str, Any] = {
+        "num_beams": 4,
+        "max_new_tokens": 100,
+        "min_new_tokens": 100,
+        "no_repeat_ngram_size": 3,
+    }  # takes a second
     threads = [threading.Thread(target=lambda: slow.append(post(address, list(DIALOGUES) * 2, **work))) for _ in range(2)]
     for thread in threads:
         thread.start()
