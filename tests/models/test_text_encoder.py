@@ -1,5 +1,6 @@
 """BERTScore and the cosine of embeddings with a tiny random BERT, against the formulas of the paper in plain loops."""
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,11 +45,16 @@ def settings(aggregation: Aggregation = "mean") -> MetricSettings:
     return MetricSettings(tokenizer=Morphemes(), aggregation=aggregation)
 
 
-def hidden_states(folder: Path, text: str) -> tuple[list[int], list[list[list[float]]]]:
-    """The ids of one text, and the vectors of each layer, without a batch."""
+@functools.cache
+def loaded(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+
+def hidden_states(folder: Path, text: str) -> tuple[list[int], list[list[list[float]]]]:
+    """The ids of one text, and the vectors of each layer, without a batch."""
+    tokenizer, model = loaded(folder)
     ids: list[int] = tokenizer(text).input_ids
     with torch.no_grad():
         states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
