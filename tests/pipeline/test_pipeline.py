@@ -189,6 +189,8 @@ def test_the_other_family_runs_and_says_what_it_loads(qlora: Path) -> None:
     assert {name for name in written if name.startswith("models/")} == {
         "models/kobart/not-chosen.txt",
         "models/kobart/SHA256SUMS",
+        "models/pretrained/not-chosen.txt",
+        "models/pretrained/SHA256SUMS",
         *(
             f"models/qlora/{name}"
             for name in (
