@@ -1,6 +1,7 @@
 """What MODEL can be: a folder, an archive, an experiment; and what is said of a wrong one."""
 
 import io
+import re
 import shutil
 import tarfile
 import zipfile
@@ -129,7 +130,8 @@ def test_an_experiment_brings_its_params_and_decisions(
     class FakeRun:
         def read(self, path: str) -> str:
             if path == "params.yaml":
-                return (ROOT / path).read_text(encoding="utf-8").replace("num_beams: 4", "num_beams: 3")
+                text = (ROOT / path).read_text(encoding="utf-8").replace("num_beams: 4", "num_beams: 3")
+                return re.sub(r"(?m)^  long_dialogues: .*\n", "", text)  # of a time before this key
             return '{"backend": "transformers", "postprocess": {"used": true}}'
 
         def download(self, path: str, target: Path) -> None:
@@ -141,10 +143,11 @@ def test_an_experiment_brings_its_params_and_decisions(
         return FakeRun()
 
     monkeypatch.setattr(Run, "find", staticmethod(find))
-    (tmp_path / "params.yaml").touch()
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / ".git").mkdir()
     with open_source("exp-1", tmp_path) as source:
         source.check()
         assert source.params is not None and source.params.generation.num_beams == 3 and source.name == "exp-1"
+        assert source.params.generation.long_dialogues == "truncate"
         assert source.decisions is not None and source.decisions.backend == "transformers" and source.decisions.postprocess
     assert not source.folder.exists()

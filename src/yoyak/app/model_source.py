@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from yoyak.config.params import Params, load_params, parse_change, parse_params
 from yoyak.config.validation import validate
-from yoyak.config.yaml_files import parse_yaml
+from yoyak.config.yaml_files import parse_yaml, read_yaml
 from yoyak.inference.decisions import Decisions
 from yoyak.inference.model_folder import settings_of
 from yoyak.system.checksums import CHECKSUMS_FILE
@@ -177,6 +177,13 @@ def unpack(archive: Path, target: Path) -> Path:
     return folders[0]
 
 
+def filled(values: Any, others: Any) -> Any:
+    """`values` with the keys of `others` that it lacks, in all sections."""
+    if not isinstance(values, dict) or not isinstance(others, dict):
+        return values
+    return {**others, **{key: filled(value, others.get(key)) for key, value in values.items()}}
+
+
 def fetch_experiment(name: str, root: Path, target: Path) -> ModelSource:
     """Get the model of an experiment from DVC's cache, with its params and what its predict stage decided.
 
@@ -186,7 +193,9 @@ def fetch_experiment(name: str, root: Path, target: Path) -> ModelSource:
     from yoyak.reports.runs import Run
 
     run = Run.find(root, name)
-    params = parse_params(parse_yaml(run.read("params.yaml")), source=f"{name}: params.yaml")
+    # An older experiment lacks keys that came later. They are off in params.yaml, or say nothing about a trained model.
+    values = filled(parse_yaml(run.read("params.yaml")), read_yaml(root / "params.yaml"))
+    params = parse_params(values, source=f"{name}: params.yaml")
     family = params.model.family
     if family == "endpoint":
         raise YoyakError(f"{name}: its model is behind an API already; send requests there")

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import math
 import signal
+import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
@@ -50,30 +53,36 @@ class Options:
 class _Server(uvicorn.Server):
     """Stops in two steps: first new requests are refused and the others finish, then the connections close."""
 
-    def __init__(self, config: uvicorn.Config, guard: Guard, engine: Engine, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, guard: Guard, engine: Engine, grace: float, hello: str) -> None:
         super().__init__(config)
-        self.guard, self.engine, self.grace = guard, engine, grace
+        self.guard, self.engine, self.grace, self.hello = guard, engine, grace, hello
         self.is_stopping = False
+        self.end = math.inf  # of the grace period, on the clock of time.monotonic
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        _tell(self.hello)  # not earlier, because from now on signals come here
+        self.engine.start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.is_stopping:
             self.should_exit = self.force_exit = True
             return
         self.is_stopping = True
+        self.end = time.monotonic() + self.grace
         self.engine.refuse()
         _tell(f"{signal.Signals(sig).name}: finishing what was taken; a second signal ends at once")
         asyncio.get_running_loop().create_task(self._finish())
 
     async def _finish(self) -> None:
-        end = asyncio.get_running_loop().time() + self.grace
-        while self.guard.running and asyncio.get_running_loop().time() < end:
+        while self.guard.running and time.monotonic() < self.end:
             await asyncio.sleep(CHECK_SECONDS)
         self.should_exit = True
 
 
 def serve(
     load: Callable[[], SharedModel], name: str, options: Options, *, ready: Callable[[str], None] = lambda _: None
-) -> None:
+) -> bool:
     """Serve a model until a signal comes.
 
     Args:
@@ -81,6 +90,10 @@ def serve(
         name: of the model for clients.
         options: how it is served.
         ready: gets the address when the model is loaded.
+
+    Returns:
+        Whether everything is finished. If not, a thread still loads or writes: end the process with os._exit, because Python
+        aborts if a thread is inside a library when the interpreter ends.
 
     Raises:
         YoyakError: if the address cannot be used, or the model cannot be loaded.
@@ -109,16 +122,20 @@ def serve(
             guard, access_log=False, log_config=None, lifespan="off", server_header=False, proxy_headers=False, ws="none",
             limit_concurrency=MOST_CONNECTIONS, timeout_graceful_shutdown=1,
         )  # fmt: skip
-        server = _Server(config, guard, engine, options.grace)
+        server = _Server(config, guard, engine, options.grace, f"{address}: the model {name} loads")
         _log_to_stderr()
-        _tell(f"{address}: the model {name} loads")
-        engine.start()
         server.run(sockets=[opened])
-        engine.stop(timeout=0 if server.force_exit else CHECK_SECONDS)
+        is_finished = engine.stop(timeout=0 if server.force_exit else _left(server.end))
     if isinstance(engine.failure, YoyakError):
         raise engine.failure
     if engine.failure is not None:
         raise YoyakError(f"the model {name} cannot be used") from engine.failure
+    return is_finished
+
+
+def _left(end: float) -> float:
+    """Seconds until `end`, at least a moment. Without a signal the server ends because of a failure, which takes a moment."""
+    return CHECK_SECONDS if end == math.inf else max(CHECK_SECONDS, end - time.monotonic())
 
 
 def _log_to_stderr() -> None:

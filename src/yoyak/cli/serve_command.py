@@ -12,6 +12,7 @@ from yoyak.system.debug_note import DEBUG_WARNING, is_debug
 from yoyak.system.errors import YoyakError
 
 DEFAULT_PORT = 8000
+UNFINISHED = 130  # as after Ctrl-C
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 
 
@@ -53,7 +54,10 @@ def _serve(args: argparse.Namespace) -> None:
             grace=args.grace,
             most_bytes=args.max_body,
         )
-        serve(lambda: source.load(args.set), args.name or source.name, options)
+        is_finished = serve(lambda: source.load(args.set), args.name or source.name, options)
+    if not is_finished:
+        print("ended before everything was finished", file=sys.stderr, flush=True)
+        os._exit(UNFINISHED)
 
 
 def _port(text: str) -> int:
