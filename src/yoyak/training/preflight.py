@@ -268,7 +268,7 @@ def run_checks(params: Params, *, step: bool) -> bool:
         Whether every check passed.
     """
     subject = Subject(params)
-    checks = FULL_TRAINING_CHECKS if subject.family.is_trained else ENDPOINT_CHECKS
+    checks: tuple[Check, ...] = FULL_TRAINING_CHECKS if subject.family.is_trained else ENDPOINT_CHECKS
     checks = CHECKS_OF_EVERY_FAMILY if subject.family.name == "ensemble" else checks
     checks = ADAPTER_CHECKS if subject.family.trains_adapter else checks
     passed: set[str] = set()
