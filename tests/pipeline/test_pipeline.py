@@ -70,7 +70,7 @@ def test_the_exact_files_are_written(repository: Path) -> None:
                 "yoyak.json",
             )
         ),
-        *(f"metrics/{name}.json" for name in ("preprocess", "augment", "tokenize", "predict", "scores", "summary")),
+        *(f"metrics/{name}.json" for name in ("preprocess", "augment", "tokenize", "ensemble", "predict", "scores", "summary")),
         *("metrics/per_dialogue.csv", "metrics/gates.json", "metrics/gates.txt"),
         "models/pretrained/not-chosen.txt",
         "models/pretrained/SHA256SUMS",
