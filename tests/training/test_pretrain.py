@@ -91,7 +91,7 @@ def killed_after(batches: int) -> Callable[[Any], None]:
 
 @pytest.fixture
 def kobart(values: dict[str, Any], tiny: Path) -> dict[str, Any]:
-    values["model"]["kobart"] = {"checkpoint": str(tiny), "revision": None}
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
     return values
 
 
