@@ -26,6 +26,7 @@ from yoyak.models.families.base import TrainingSetup
 from yoyak.training import fit
 from yoyak.training.arguments import training_arguments
 from yoyak.training.dev_rouge import DevReferences
+from yoyak.training.trackers.base import RunDescription
 from yoyak.training.trackers.dvclive import DvcLiveTracker
 from yoyak.training.tracking import TrackingCallback
 
@@ -87,7 +88,7 @@ def train_tiny(
     change(model)
     args = training_arguments(training, folder=folder / "checkpoints", precision=precision)
     tracker = DvcLiveTracker()
-    tracker.start(folder / "live", {})
+    tracker.start(folder / "live", RunDescription("training"))
     data = fit.TrainingData(tokenized_splits(tokenizer), REFERENCES, max_target_length=48)
     result = fit.train(setup_of(model, tokenizer), data, training, args, callbacks=[TrackingCallback([tracker])])
     tracker.end()

@@ -257,6 +257,14 @@ ENDPOINT_CHECKS = (
 )
 
 
+def _checks_of(family: Family) -> tuple[Check, ...]:
+    if family.trains_adapter:
+        return ADAPTER_CHECKS
+    if family.is_trained:
+        return FULL_TRAINING_CHECKS
+    return CHECKS_OF_EVERY_FAMILY if family.name == "ensemble" else ENDPOINT_CHECKS
+
+
 def run_checks(params: Params, *, step: bool) -> bool:
     """Run the checks of the chosen family, and print one line for each.
 
@@ -268,12 +276,9 @@ def run_checks(params: Params, *, step: bool) -> bool:
         Whether every check passed.
     """
     subject = Subject(params)
-    checks: tuple[Check, ...] = FULL_TRAINING_CHECKS if subject.family.is_trained else ENDPOINT_CHECKS
-    checks = CHECKS_OF_EVERY_FAMILY if subject.family.name == "ensemble" else checks
-    checks = ADAPTER_CHECKS if subject.family.trains_adapter else checks
     passed: set[str] = set()
     all_passed = True
-    for check in checks:
+    for check in _checks_of(subject.family):
         if not passed.issuperset(check.needs) or (check.run is check_one_step and not step):
             continue
         try:
