@@ -5,6 +5,7 @@ from pathlib import Path
 
 from yoyak.cli.command import LANGUAGES, Command, whole_number
 from yoyak.system.errors import YoyakError
+from yoyak.system.progress_bars import bars_hidden
 
 PAGE = Path("reports/explore.html")
 
@@ -32,8 +33,8 @@ def _explore(args: argparse.Namespace) -> None:
     from yoyak.reports.exploration.explore_page import write_explore_page
 
     with (
-        tqdm(desc="read", unit=" rows", disable=None) as read,
-        tqdm(desc="measure the sample", unit=" rows", disable=None) as measured,
+        tqdm(desc="read", unit=" rows", disable=bars_hidden(None)) as read,
+        tqdm(desc="measure the sample", unit=" rows", disable=bars_hidden(None)) as measured,
     ):
         found = explore(corpora, settings, params, scanned=read.update, measured=measured.update)
     write_explore_page(args.output, found, args.lang)

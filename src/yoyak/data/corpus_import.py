@@ -26,6 +26,7 @@ from yoyak.data.near_duplicates import THRESHOLD, spoken_letters
 from yoyak.system.atomic import temporary_folder_next_to
 from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError
+from yoyak.system.progress_bars import bars_hidden
 from yoyak.system.text_files import read_json, to_json, write_json
 
 UNLABELLED = "unlabelled"  # the file of rows without a summary that are not in test
@@ -108,7 +109,7 @@ def _read_all(sources: Iterator[SourceFile], spool: IO[bytes], settings: ImportS
     groups: dict[bytes, int] = {}
     first_texts = FirstValues()
     finder = DuplicateFinder(lambda row: spoken_letters(_row_at(spool, rows.offsets[row])["dialogue"]), rows.splits)
-    for source in tqdm(sources, desc="files", disable=None):
+    for source in tqdm(sources, desc="files", disable=bars_hidden(None)):
         look = look_at(source)
         chosen = choose_importer(source, look, name=settings.format)
         split = settings.only or split_of_name(source.name)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Output
+from yoyak.system.progress_bars import bars_hidden
 from yoyak.system.resumable import BatchStore
 
 WINDOW_PARAMS = ("long_dialogues", "window_overlap", "window_merge")
@@ -48,7 +49,9 @@ def generate(
         kept, offset = None, 0  # the seed is a part of each stored answer's request: it must not depend on other rows
     order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
     outputs: dict[int, Output] = {}
-    with tqdm(total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bool(rows_at_once)) as bar:
+    with tqdm(
+        total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bars_hidden(bool(rows_at_once))
+    ) as bar:
         for start in range(0, len(order), batch_size):
             batch, number = order[start : start + batch_size], offset + start
             if kept and number in kept.finished:

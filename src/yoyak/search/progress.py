@@ -11,6 +11,7 @@ from yoyak.search.git_dvc import git
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, ROW_SCORES, STAGES, finished_trials, trial_label
+from yoyak.system.progress_bars import bars_hidden
 
 
 def print_line(line: str) -> None:
@@ -23,7 +24,7 @@ class Progress:
 
     def __init__(self, opened: OpenedStudy, *, total: int) -> None:
         self.opened, self.total = opened, total
-        self._bar = tqdm(total=total, initial=opened.count_ended_trials(), unit="trial", disable=None)
+        self._bar = tqdm(total=total, initial=opened.count_ended_trials(), unit="trial", disable=bars_hidden(None))
 
     def __enter__(self) -> Self:
         return self

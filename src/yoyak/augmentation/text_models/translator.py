@@ -18,6 +18,7 @@ from yoyak.models.hub import check_hub
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 from yoyak.system.kept_values import KeptValues
+from yoyak.system.progress_bars import bars_hidden
 
 VERSION = 1  # of what is kept; another way of decoding gets another number
 MAX_NEW_TOKENS = 256  # of a sentence
@@ -96,7 +97,9 @@ class Translator:
         # The batches depend on the texts alone, so that an interrupted call goes on with the same ones.
         order = sorted(spoken, key=lambda text: -lengths[text])
         found: dict[str, Written] = {}
-        with tqdm(total=len(order), desc=f"{source} → {target}", unit="sentence", mininterval=1, disable=not order) as bar:
+        with tqdm(
+            total=len(order), desc=f"{source} → {target}", unit="sentence", mininterval=1, disable=bars_hidden(not order)
+        ) as bar:
             for start in range(0, len(order), self.batch_size):
                 batch = order[start : start + self.batch_size]
                 keys = [
