@@ -29,7 +29,7 @@ endef
 # What only torch's CUDA builds need. It stays out of the lock, so that a machine without a GPU does not download it.
 TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: repro test check test-slow faults setup setup-dev docs lock audit base sample bench ablation help FORCE
+.PHONY: repro app test check test-slow faults setup setup-dev docs lock audit base sample bench ablation help FORCE
 
 repro: setup ## preprocess, augment, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
@@ -60,6 +60,9 @@ faults: setup-dev ## 200 kills at random over all stages, full disks, damage; pr
 setup: .venv/ready .dvc/plots/offline.html ## the environment that runs the pipeline, with pinned packages
 
 setup-dev: setup .venv/ready-dev ## setup, and the packages of the tests and the development tools
+
+app: setup .venv/ready-serve ## all experiments in a browser, and a page to try models (PORT=8100)
+	python -m yoyak app --port $(or $(PORT),8100)
 
 docs: .venv/ready-docs ## the documents as a site that needs no network, in site/; generated pages are written first
 	python docs/generate_reference.py

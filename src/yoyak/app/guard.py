@@ -166,8 +166,8 @@ class _Exchange:
 
         async def receive() -> Message:
             nonlocal sent
-            if sent:
-                return {"type": "http.disconnect"}
+            if sent:  # an answer that streams asks whether the client has gone; below, that cancels it
+                await asyncio.get_running_loop().create_future()
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 

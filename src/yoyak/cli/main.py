@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yoyak
 from yoyak.cli import (
+    app_command,
     compare_commands,
     endpoint_commands,
     ensemble_command,
@@ -52,7 +53,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         *ensemble_command.COMMANDS,
     ),
     "Search": search_commands.COMMANDS,
-    "Serve": serve_command.COMMANDS,
+    "Serve": (*app_command.COMMANDS, *serve_command.COMMANDS),
     "Models behind an API": endpoint_commands.COMMANDS,
     "Maintain": maintenance_commands.COMMANDS,
 }

@@ -60,7 +60,7 @@ def _serve(args: argparse.Namespace) -> None:
         os._exit(UNFINISHED)
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
     return int(text)
@@ -75,9 +75,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "models/ and model.family)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, only this machine)")
-    parser.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, metavar="N", help=f"port; 0 takes a free one (default: {DEFAULT_PORT})"
-    )
+    port = f"port; 0 takes a free one (default: {DEFAULT_PORT})"
+    parser.add_argument("--port", type=port_number, default=DEFAULT_PORT, metavar="N", help=port)
     parser.add_argument("--name", help="name of the model for clients (default: that of the folder or the experiment)")
     parser.add_argument(
         "--without-key",

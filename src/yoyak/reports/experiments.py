@@ -29,6 +29,11 @@ class Experiment:
         state: queued, running, failed, pruned, unreadable, or empty for a finished one.
         scores: the values of SCORE_COLUMNS that it has.
         params: the content of its params.yaml by dotted name.
+        revision: its commit; empty for the workspace.
+        baseline: the name of the commit that it is on; empty for a commit.
+        time: of its commit, in ISO 8601; empty for the workspace.
+        error: what DVC could not read.
+        metrics: all numbers of its metrics files, by dotted name.
     """
 
     name: str
@@ -36,30 +41,39 @@ class Experiment:
     state: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    revision: str = ""
+    baseline: str = ""
+    time: str = ""
+    error: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_experiments(root: Path, *, all_commits: bool = False) -> list[Experiment]:
-    """The workspace, the last commit (or all commits) and the experiments on it, in DVC's order.
+def read_experiments(root: Path, *, all_commits: bool = False, commits: Sequence[str] = ()) -> list[Experiment]:
+    """The workspace, the last commit (or all commits, or those named) and the experiments on it, in DVC's order.
 
     Raises:
         YoyakError: with DVC's message, if it cannot read the repository.
     """
     # DVC prints warnings before the JSON text, for example about a commit that it cannot read.
-    printed = dvc(root, "exp", "show", "--json", *(["--all-commits"] if all_commits else []))
+    named = [option for commit in commits for option in ("--rev", commit)]
+    printed = dvc(root, "exp", "show", "--json", *named, *(["--all-commits"] if all_commits else []))
     found = []
-    for baseline in json.loads(printed[printed.index("[") :]):
-        found.append(_experiment(baseline, executor=None, is_baseline=True))
-        for item in baseline.get("experiments") or []:
-            found += [_experiment(rev, executor=item.get("executor"), is_baseline=False) for rev in item["revs"][:1]]
+    for entry in json.loads(printed[printed.index("[") :]):
+        baseline = _experiment(entry, executor=None)
+        found.append(baseline)
+        for item in entry.get("experiments") or []:
+            found += [_experiment(rev, executor=item.get("executor"), baseline=baseline.name) for rev in item["revs"][:1]]
     return found
 
 
-def _experiment(entry: Mapping[str, Any], *, executor: Mapping[str, Any] | None, is_baseline: bool) -> Experiment:
+def _experiment(entry: Mapping[str, Any], *, executor: Mapping[str, Any] | None, baseline: str = "") -> Experiment:
     name = entry.get("name") or (entry["rev"] if entry["rev"] == WORKSPACE else entry["rev"][:7])
+    revision = "" if entry["rev"] == WORKSPACE else str(entry["rev"])
     data = entry.get("data")
     if not data:
         state = (executor or {}).get("state") or ("unreadable" if entry.get("error") else "")
-        return Experiment(name, is_baseline, state)
+        error = str((entry.get("error") or {}).get("msg") or "")
+        return Experiment(name, not baseline, state.lower(), revision=revision, baseline=baseline, error=error)
     params = flatten((data["params"].get("params.yaml") or {}).get("data") or {})
     state = ((executor or {}).get("state") or "").lower()
     state = state if state in NOT_FINISHED else ("pruned" if params.get("search.pruned") else "")
@@ -67,8 +81,22 @@ def _experiment(entry: Mapping[str, Any], *, executor: Mapping[str, Any] | None,
     values = {
         key: value for file in data["metrics"].values() for key, value in flatten(file.get("data") or {}).items() if not state
     }
-    scores = {key: values[key] for key in SCORE_COLUMNS if isinstance(values.get(key), int | float)}
-    return Experiment(name, is_baseline, state, scores, params)
+    numbers = {key: value for key, value in values.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    scores = {key: numbers[key] for key in SCORE_COLUMNS if key in numbers}
+    return Experiment(
+        name, not baseline, state, scores, params, revision, baseline, str(data.get("timestamp") or ""), _faults(data), numbers
+    )  # fmt: skip
+
+
+def _faults(data: Mapping[str, Any]) -> str:
+    """Files of params and metrics that DVC could not read. One that is missing is no fault: its stage has not run yet."""
+    files = {**data["params"], **data["metrics"]}
+    errors = {path: file["error"] for path, file in files.items() if (file or {}).get("error")}
+    return "; ".join(
+        f"{path}: {error.get('msg') or error.get('type')}"
+        for path, error in errors.items()
+        if "NotFound" not in str(error.get("type"))
+    )
 
 
 def best_experiment(experiments: Sequence[Experiment]) -> Experiment | None:

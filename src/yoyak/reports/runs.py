@@ -37,7 +37,7 @@ def find_revision(root: Path, name: str) -> str:
     Raises:
         YoyakError: if there is nothing of this name, or several experiments have it. The message lists what there is.
     """
-    experiments = _experiments(root)
+    experiments = list_experiments(root)
     matches = [commit for experiment, commit in experiments if experiment == name]
     if len(set(matches)) == 1:
         return matches[0]
@@ -58,7 +58,7 @@ def find_revision(root: Path, name: str) -> str:
     return done.stdout.strip()
 
 
-def _experiments(root: Path) -> list[tuple[str, str]]:
+def list_experiments(root: Path) -> list[tuple[str, str]]:
     """(name, commit) of all finished DVC experiments."""
     lines = git(root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
     refs = [line.split(" ") for line in lines]

@@ -21,7 +21,7 @@ def status_lines(root: Path) -> list[str]:
         YoyakError: with DVC's message, if it cannot read the repository.
     """
     experiments = read_experiments(root)
-    waiting = [line for state in ("queued", "failed") for line in _experiments_in(experiments, state)]
+    waiting = [line for state in ("queued", "failed") for line in experiments_in(experiments, state)]
     running = [*running_lines(root, experiments), *waiting]
     return [
         "running: " + ("nothing" if not running else ""),
@@ -33,10 +33,10 @@ def status_lines(root: Path) -> list[str]:
 
 def running_lines(root: Path, experiments: list[Experiment]) -> list[str]:
     """A line for each DVC command, experiment and search that runs now."""
-    return [*_running_stages(root), *_experiments_in(experiments, "running"), *_running_searches(root)]
+    return [*running_stages(root), *experiments_in(experiments, "running"), *running_searches(root)]
 
 
-def _running_stages(root: Path) -> Iterator[str]:
+def running_stages(root: Path) -> Iterator[str]:
     """The commands that write outputs in this folder, from DVC's lock file. A killed command leaves its entry there."""
     try:
         locks = json.loads((root / ".dvc/tmp/rwlock").read_text(encoding="utf-8"))
@@ -61,13 +61,13 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _experiments_in(experiments: list[Experiment], state: str) -> Iterator[str]:
+def experiments_in(experiments: list[Experiment], state: str) -> Iterator[str]:
     if names := [one.name for one in experiments if one.state == state]:
         advice = {"queued": "; `dvc queue start` runs them", "failed": "; `dvc queue logs NAME` says why"}.get(state, "")
         yield f"experiments {state}: {_listed(names)}{advice}"
 
 
-def _running_searches(root: Path) -> Iterator[str]:
+def running_searches(root: Path) -> Iterator[str]:
     if not (root / SEARCH_FOLDER).is_dir():  # optuna takes a second to import
         return
     from yoyak.reports.search_page import list_studies

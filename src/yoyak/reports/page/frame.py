@@ -1,6 +1,7 @@
 """The skeleton of a page: head, navigation, sections, viewer of rows, and the scripts, all in one file."""
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -74,8 +75,13 @@ class Page:
     no_script: str = ""
 
 
-def render_page(page: Page) -> str:
-    """The page as one HTML document that loads nothing."""
+def render_page(page: Page, *, above: str = "") -> str:
+    """The page as one HTML document that loads nothing.
+
+    Args:
+        page: what it shows.
+        above: HTML above the head, such as links to other pages.
+    """
     words = {key: texts[page.language] for key, texts in WORDS.items()}
     links = "".join(f'<li><a href="#{escape(each.name)}">{escape(each.title)}</a></li>' for each in page.sections)
     styles = [_stylesheet(name) for name in page.static if name.endswith(".css")]
@@ -85,7 +91,7 @@ def render_page(page: Page) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(page.title)}</title><style>{_style()}{''.join(styles)}</style>",
         "<noscript><style>.plot, .needs-script { display: none !important }</style></noscript></head><body>",
-        f'<a class="skip" href="#main">{words["skip"]}</a>',
+        f'<a class="skip" href="#main">{words["skip"]}</a>{above}',
         f'<header><div class="head"><h1>{escape(page.title)}</h1>{_theme_button(words)}</div>',
         f'<p class="lead">{escape(page.lead)}</p>',
         f"<noscript><p><strong>{escape(page.no_script or words['no_script'])}</strong></p></noscript></header>",
@@ -97,6 +103,16 @@ def render_page(page: Page) -> str:
         "</body></html>\n",
     ]
     return "\n".join(parts)
+
+
+def script_sources(page: Page) -> list[str]:
+    """The scripts of a page as sources of a Content-Security-Policy, so that a browser runs no other one."""
+    words = {key: texts[page.language] for key, texts in WORDS.items()}
+    scripts = [
+        part.removeprefix("<script>").removesuffix("</script>") for part in _scripts(page, words) if part[:8] == "<script>"
+    ]
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
 
 
 def write_page(path: Path, page: Page) -> None:
