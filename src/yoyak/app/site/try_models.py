@@ -130,7 +130,10 @@ async def _one_model(
             service = Service(loaded.engine, metrics, offer.name, SECONDS)
             await asyncio.gather(*(_one_row(service, loaded, number, row, tell) for number, row in enumerate(rows)))
     except YoyakError as error:
-        tell("error", message=visible(str(error)))
+        lines = str(error).replace(offer.revision or offer.name, offer.name).split("\n")
+        if offer.revision and "params.yaml" in lines[0]:
+            lines.append("an earlier version of yoyak made this experiment; check out its commit to use its model")
+        tell("error", message="\n".join(map(visible, lines)))
     except Exception as error:
         LOG.error("try: %s", type(error).__name__)  # its message may have text of a dialogue
         tell("error", message=f"{offer.name}: this model failed ({type(error).__name__}); the terminal has more")

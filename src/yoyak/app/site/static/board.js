@@ -97,7 +97,8 @@
       drawTable();
       place.querySelector(`button[data-name="${CSS.escape(column.name)}"]`)?.focus();
     }, "data-name": column.name }, ...title.split(/(?<=[._])/).flatMap((part) => [part, make("wbr")]));
-    return make("th", { scope: "col", "aria-sort": isSorted ? (kept.down ? "descending" : "ascending") : false }, button);
+    const isText = column.name === "state" || (column.kind === "params" && board.rows.some((row) => typeof row.params[column.name] === "string"));
+    return make("th", { scope: "col", class: isText ? "text" : "", "aria-sort": isSorted ? (kept.down ? "descending" : "ascending") : false }, button);
   };
 
   const parts = {};
@@ -156,7 +157,7 @@
   const drawPlots = () => {
     const names = axisNames();
     const score = board.metrics.includes(kept.y) ? kept.y : board.metrics.includes(BEST) ? BEST : board.metrics[0];
-    const across = names.includes(kept.x) ? kept.x : board.params[0] || names[0];
+    const across = names.includes(kept.x) ? kept.x : board.params.find((name) => board.rows.every((row) => ["number", "undefined"].includes(typeof row.params[name]))) || board.params[0] || names[0];
     const axes = (kept.axes || board.params.slice(0, FIRST_AXES)).filter((name) => names.includes(name) && name !== score);
     for (const [select, value] of [[parts.x, across], [parts.y, score]]) {
       const offered = select === parts.y ? board.metrics : names;
@@ -177,9 +178,9 @@
     const label = (row) => (row.kind === "workspace" ? words.workspace : row.name);
     const few = () => make("p", { class: "about" }, words.few);
     const points = rows.filter((row) => axisValue(row, across) !== undefined).map((row) => ({ label: label(row), href: href(row), x: axisValue(row, across), y: row.metrics[score] }));
-    parts.scatter.replaceChildren(points.length > 1 && across ? plots.scatter(points, [across, score], say(parts.scatterSaid)) : few());
+    parts.scatter.replaceChildren(points.length > 1 && across ? plots.scatter(points, [across, score], say(parts.scatterSaid), parts.scatter.clientWidth) : few());
     const lines = rows.map((row) => ({ label: label(row), href: href(row), values: [...axes, score].map((name) => axisValue(row, name)) }));
-    parts.parallel.replaceChildren(lines.length > 1 && axes.length ? plots.parallel(lines, [...axes, score], say(parts.parallelSaid)) : few());
+    parts.parallel.replaceChildren(lines.length > 1 && axes.length ? plots.parallel(lines, [...axes, score], say(parts.parallelSaid), parts.parallel.clientWidth) : few());
   };
   const drawNews = () => {
     parts.now.hidden = !board.running.length;
@@ -211,7 +212,7 @@
       parts.now, parts.fault,
       make("div", { class: "controls" }, filter, make("label", {}, words.group, group), parts.compare, parts.reading, parts.count),
       parts.table, parts.columns,
-      make("figure", { class: "panel figure", style: false }, make("h3", {}, words.scatter),
+      make("figure", { class: "panel figure" }, make("h3", {}, words.scatter),
         make("div", { class: "controls" }, make("label", {}, words.across, parts.x), make("label", {}, words.up, parts.y)), parts.scatter, parts.scatterSaid),
       make("figure", { class: "panel figure" }, make("h3", {}, words.parallel), make("p", { class: "about" }, words.parallel_about), parts.axes, parts.parallel, parts.parallelSaid),
     );
@@ -242,4 +243,6 @@
   build();
   drawNews(); drawTable(); drawCompare(); drawColumns(); drawPlots();
   ask();
+  let waits = 0;
+  window.addEventListener("resize", () => { clearTimeout(waits); waits = setTimeout(drawPlots, 200); });
 })();

@@ -52,8 +52,8 @@ const plots = (() => {
   };
 
   // items: {label, href, x, y}
-  const scatter = (items, names, say) => {
-    const width = 720, height = 380, left = 74, right = 20, top = 22, bottom = 54;
+  const scatter = (items, names, say, room) => {
+    const width = Math.max(300, room), height = room < 500 ? 300 : 380, left = 74, right = 20, top = 22, bottom = 54;
     const xs = scaleOf(items.map((each) => each.x)), ys = scaleOf(items.map((each) => each.y));
     const x = (share) => left + (0.03 + 0.94 * share) * (width - left - right);
     const y = (share) => height - bottom - (0.04 + 0.92 * share) * (height - top - bottom);
@@ -79,13 +79,13 @@ const plots = (() => {
   };
 
   // items: {label, href, values: one for each axis}; the last axis is the score, which decides the colour.
-  const parallel = (items, names, say) => {
-    const gap = 128, width = Math.max(560, gap * (names.length - 1) + 150), height = 360, top = 52, bottom = 18, side = 70;
+  const parallel = (items, names, say, room) => {
+    const width = Math.max(room, 112 * (names.length - 1) + 140), height = 360, top = 52, bottom = 18, side = 70;
     const scales = names.map((_, index) => scaleOf(items.map((each) => each.values[index])));
     const x = (index) => side + (names.length > 1 ? (index * (width - 2 * side)) / (names.length - 1) : 0);
     const y = (share) => height - bottom - share * (height - top - bottom);
     const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, role: "group" });
-    svg.style.minWidth = `${Math.min(width, 110 * names.length)}px`;
+    svg.style.width = `${width}px`;
     for (const each of items) {
       const shares = each.values.map((value, index) => scales[index].at(value));
       const places = shares.map((share, index) => (share === null ? null : `${x(index)},${y(share)}`)).filter(Boolean);
