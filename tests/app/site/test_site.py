@@ -107,7 +107,12 @@ def test_no_page_of_the_app_has_an_inline_script_or_style_or_loads_from_elsewher
 
 def test_an_unchanged_board_is_answered_with_304_and_dvc_is_asked_once(app: App) -> None:
     calls = []
-    app.site.board = Board(app.root, read=lambda root: calls.append(root) or RUNS)
+
+    def read(root: Path) -> list[Experiment]:
+        calls.append(root)
+        return RUNS
+
+    app.site.board = Board(app.root, read=read)
     board_of(app)
     etag = app.client.get("/api/experiments").headers["etag"]
     for _ in range(3):
@@ -130,7 +135,12 @@ def test_a_repository_that_dvc_cannot_read_leaves_the_board_with_a_message(app: 
 
 def test_commits_with_experiments_are_read_although_they_are_old(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(experiments, "dvc", lambda _, *args: asked.extend(args) or "[]")
+
+    def dvc(_: Path, *args: str) -> str:
+        asked.extend(args)
+        return "[]"
+
+    monkeypatch.setattr(experiments, "dvc", dvc)
     head = git(app.root, "rev-parse", "HEAD")
     git(app.root, "update-ref", f"refs/exps/{'ab'}/{'c' * 38}/old", "HEAD")
     read_all(app.root)
@@ -225,7 +235,7 @@ def test_models_write_one_after_another_and_one_that_is_gone_says_so(
     assert events[-1] == {"event": "done"} and sorted(loads) == ["damaged", "one", "two"]
     written = {event["model"]: event for event in events if event["event"] == "summary"}
     assert set(written) == {"id-one", "id-two"} and written["id-one"]["parts"] == written["id-two"]["parts"]
-    assert written["id-one"]["tokens"]["output"] > 0 and written["id-one"]["seconds"] >= 0
+    assert written["id-one"]["tokens"]["input"] > 0 and written["id-one"]["seconds"] >= 0
     (failed,) = [event for event in events if event["event"] == "error"]
     assert failed["model"] == "id-damaged" and "[U+202E]" in failed["message"]
     app.site.pool.close()
@@ -249,7 +259,7 @@ def test_rows_of_a_csv_and_a_text_that_is_no_dialogue(app: App, monkeypatch: pyt
         ({"models": ["x"], "text": "a" * 20_001}, 422, "at most 20,000"),
         ({"models": ["x"], "text": "a,b\n1,2\n", "is_csv": True}, 422, "no column dialogue"),
         ({"models": ["x"], "text": "dialogue\n" + "a\n" * 21, "is_csv": True}, 422, "more than 20 rows"),
-        ({"models": ["x"], "text": 'dialogue\n"open', "is_csv": True}, 422, "line 2"),
+        ({"models": ["x"], "text": 'dialogue\n"open', "is_csv": True}, 422, "CSV: line 1"),
         ({"models": ["x"], "text": DIALOGUE, "path": "/etc"}, 422, "unknown field"),
         ({"models": ["x"], "text": "a" * 3_000_000}, 413, "too_large"),
     ],

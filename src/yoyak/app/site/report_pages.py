@@ -11,6 +11,7 @@ from yoyak.app.site.shell import above_page
 from yoyak.reports.experiments import WORKSPACE
 from yoyak.reports.page.frame import Language, Page, render_page, script_sources
 from yoyak.reports.runs import Run, find_revision
+from yoyak.system.errors import YoyakError
 
 RUN_FILES = (
     "params.yaml", "dvc.lock", "metrics/scores.json", "metrics/per_dialogue.csv", "metrics/predict.json",
@@ -30,6 +31,8 @@ def run_key(root: Path, name: str) -> str:
     Raises:
         YoyakError: if there is no such run.
     """
+    if "\0" in name:  # git cannot be asked
+        raise YoyakError(f"{name}: no experiment has this name")
     if name != WORKSPACE:
         return find_revision(root, name)
     return _state(root / path for path in RUN_FILES)

@@ -1,6 +1,7 @@
 """The routes of the app."""
 
 import hmac
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from yoyak.app.site.try_models import TryRequest, rows_of, try_models
 from yoyak.reports.page.frame import Language
 from yoyak.system.errors import YoyakError
 
+LOG = logging.getLogger("yoyak.serve")
 MOST_COMPARED = 6
 WAIT_SECONDS = 2.5  # for a page, before the reader sees that it is being made
 
@@ -66,6 +68,9 @@ class Site:
             page = await run_in_threadpool(partial(self.pages.get, key, make, wait=self.wait))
         except YoyakError as error:
             return self.message(section, str(error), 404)
+        except Exception as error:  # a run can be damaged in ways that nobody thought of; the app stays
+            LOG.exception("the page %s cannot be made", name)
+            return self.message(section, text("failed", self.language, error=type(error).__name__), 500)
         if page is None:
             return self.message(section, text("making", self.language), 202, refresh=2)
         headers = {"Content-Security-Policy": page.policy}
@@ -210,7 +215,7 @@ def _log_routes(site: Site) -> Sequence[Route]:
 
         lines = await run_in_threadpool(read)
         if lines is None:
-            raise HTTPException(404, text("no_log", site.language))
+            raise HTTPException(404, text("no_log", site.language, "logs"))
         return JSONResponse({"lines": lines})
 
     return [Route("/logs", page), Route("/api/logs", api), Route("/api/logs/{id}", end)]
