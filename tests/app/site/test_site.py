@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from tests.search.test_stored_studies import store_study
 from yoyak.app.address import listen
 from yoyak.app.site import site as routes
 from yoyak.app.site.board import Board, read_all, table_of
@@ -332,3 +333,13 @@ def test_a_slow_page_is_made_once_and_a_failed_one_again() -> None:
             jobs.get(("c",), fail, wait=5)
     assert made[-2:] == [2, 2]
     jobs.close()
+
+
+def test_the_page_of_a_search_stands_in_a_sandbox(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    store_study(app.root, commit="0" * 40, tree="0" * 40)
+    assert '<a href="/searches/s">s</a>' in app.get("/searches")
+    page = app.get("/searches/s")
+    assert 'class="app-bar"' in page and "Best trials" in page
+    assert app.client.get("/searches/s").headers["content-security-policy"].startswith("sandbox allow-scripts")
+    assert "no study gone" in app.get("/searches/gone", 404)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 import threading
 import time
@@ -14,7 +15,6 @@ from typing import Any
 
 from yoyak.reports.experiments import SCORE_COLUMNS, WORKSPACE, Experiment, read_experiments
 from yoyak.reports.page.markup import visible
-from yoyak.reports.runs import list_experiments
 from yoyak.reports.status import running_searches, running_stages
 from yoyak.search.git_dvc import git
 from yoyak.search.workers import SEARCH_FOLDER
@@ -179,9 +179,4 @@ def _counted(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def has_searches(root: Path) -> bool:
     """Whether this clone has run a search. Optuna takes a second to import, so this is asked first."""
-    return (root / SEARCH_FOLDER / "studies.db").is_file()
-
-
-def known_names(root: Path) -> list[str]:
-    """The names of all finished experiments."""
-    return [name for name, _ in list_experiments(root)]
+    return "OPTUNA_STORAGE" in os.environ or (root / SEARCH_FOLDER / "studies.db").is_file()

@@ -60,6 +60,7 @@
     return column ? [...rows].sort((one, other) => compare(valueOf(one, column), valueOf(other, column))) : rows;
   };
 
+  const isText = (column) => column.name === "state" || (column.kind === "params" && board.rows.some((row) => typeof row.params[column.name] === "string"));
   const cell = (row, column, best) => {
     const value = valueOf(row, column);
     if (column.name === "state" && !column.kind) {
@@ -68,7 +69,7 @@
     }
     if (column.name === "time" && !column.kind) return make("td", {}, written(value).slice(0, 16).replace("T", " "));
     const isBest = column.name === BEST && value !== undefined && value === best;
-    const kind = column.kind === "params" && typeof value !== "number" ? "text" : "";
+    const kind = isText(column) ? "text" : "";
     const shown = column.kind === "metrics" && typeof value === "number" ? value.toFixed(2) : written(value);
     return make("td", { class: isBest ? "best" : kind, title: isBest ? words.best : kind ? shown : false }, shown);
   };
@@ -97,8 +98,7 @@
       drawTable();
       place.querySelector(`button[data-name="${CSS.escape(column.name)}"]`)?.focus();
     }, "data-name": column.name }, ...title.split(/(?<=[._])/).flatMap((part) => [part, make("wbr")]));
-    const isText = column.name === "state" || (column.kind === "params" && board.rows.some((row) => typeof row.params[column.name] === "string"));
-    return make("th", { scope: "col", class: isText ? "text" : "", "aria-sort": isSorted ? (kept.down ? "descending" : "ascending") : false }, button);
+    return make("th", { scope: "col", class: isText(column) ? "text" : "", "aria-sort": isSorted ? (kept.down ? "descending" : "ascending") : false }, button);
   };
 
   const parts = {};
@@ -108,7 +108,7 @@
     const body = make("tbody");
     const groups = new Map();
     for (const row of rows) {
-      const key = kept.group === "search" ? row.search || words.other : kept.group === "baseline" ? row.baseline || row.name : "";
+      const key = kept.group === "search" ? row.search || words.other : kept.group === "baseline" ? row.baseline || (row.kind === "workspace" ? words.workspace : row.name) : "";
       groups.set(key, [...(groups.get(key) || []), row]);
     }
     for (const [key, members] of groups) {
