@@ -89,7 +89,11 @@ def test_the_board_has_runs_with_what_varies_and_hostile_names_as_text(app: App)
     assert board["params"] == ["a.lr"] and board["constant"] == {"b": '"x"'}
     assert board["rows"][1]["metrics"] == {"rouge_sum": None}  # NaN is no JSON
     assert board["rows"][2]["search"] == "deep" and any("deep-t0003" in line for line in board["running"])
-    assert board["rows"][3]["state"] == "unreadable" and "[U+202E]" in board["rows"][3]["error"]
+    assert (
+        "[U+202E]" in board["rows"][3]["name"]
+        and board["rows"][3]["state"] == "unreadable"
+        and "[U+202E]" in board["rows"][3]["error"]
+    )
     page = app.get("/")
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page and "\u202e" not in page
     assert "make repro" in page  # nothing is trained yet
@@ -181,7 +185,8 @@ def test_searches_without_any_and_with_a_damaged_database(app: App) -> None:
 
 
 def test_data_with_invalid_params_is_a_message(app: App) -> None:
-    assert "params.yaml" in app.get("/explore", 404)
+    page = app.get("/explore", 404)
+    assert "params.yaml" in page and str(app.root) not in page
 
 
 def test_logs_are_looked_up_in_the_listing_and_their_text_is_harmless(app: App) -> None:
@@ -237,6 +242,7 @@ def test_models_write_one_after_another_and_one_that_is_gone_says_so(
     written = {event["model"]: event for event in events if event["event"] == "summary"}
     assert set(written) == {"id-one", "id-two"} and written["id-one"]["parts"] == written["id-two"]["parts"]
     assert written["id-one"]["tokens"]["input"] > 0 and written["id-one"]["seconds"] >= 0
+    assert len(app.site.pool.names) == 1  # the others made room
     (failed,) = [event for event in events if event["event"] == "error"]
     assert failed["model"] == "id-damaged" and "[U+202E]" in failed["message"]
     app.site.pool.close()

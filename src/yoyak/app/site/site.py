@@ -55,6 +55,7 @@ class Site:
         return HTMLResponse(body.encode("utf-8", "replace"), status)
 
     def message(self, section: str, words: str, status: int = 200, *, refresh: int = 0) -> HTMLResponse:
+        words = words.replace(f"{self.root}/", "")  # where the repository is concerns nobody
         return self.html(message_page(section, words, self.language, refresh=refresh), status)
 
     async def made(self, section: str, find_key: Callable[[], str], name: str, make: Callable[[], MadePage]) -> Response:
@@ -86,6 +87,7 @@ def create_site(site: Site) -> Starlette:
         *_try_routes(site),
         Route("/login", partial(_login, site), methods=["GET", "POST"]),
         Route("/static/{name}", _static),
+        Route("/favicon.ico", lambda _: RedirectResponse("/static/icon.svg")),
         Route("/healthz", lambda _: JSONResponse({"status": "ready", "app": "yoyak"})),
     ]
 
