@@ -357,6 +357,7 @@ def pretrain_knobs() -> dict[str, Knob]:
     on: dict[str, Any] = {"pretrain.num_train_epochs": 1, "pretrain.precision": "float32"}
     files = on | {"pretrain.dialogues": "HERE/csv/dev.csv", "pretrain.logging_steps": 1}
     quiet = on | {f"pretrain.{name}": 0 for name in ("permute_turns", "mask_speakers")}
+    six_steps = files | {"pretrain.per_device_train_batch_size": 2}
     groups = "pretrain.optimizer.groups.0"
     knobs = {
         "num_train_epochs": Knob(2, {"pretrain.args.num_train_epochs": 2, "pretrain.steps_and_batches": [4, 6]}, base=files),
@@ -374,8 +375,8 @@ def pretrain_knobs() -> dict[str, Knob]:
         "optim": Knob("adafactor", {"pretrain.optimizer.type": "Adafactor"}, base=files),
         "gradient_checkpointing": Knob(True, {"pretrain.checkpointing": True}, base=files),
         "precision": Knob("bfloat16", {"pretrain.args.bf16": True, "pretrain.autocast": "torch.bfloat16"}, base=files),
-        "save_steps": Knob(1, {"pretrain.on_disk": holds(1)}, base=files),
-        "logging_steps": Knob(3, {"pretrain.logged": without(2)}, base=files),
+        "save_steps": Knob(3, {"pretrain.on_disk": holds(3)}, base=six_steps),
+        "logging_steps": Knob(3, {"pretrain.logged": without(2)}, base=six_steps),
         "full_determinism": Knob(True, {"pretrain.args.full_determinism": True, "pretrain.deterministic.0": True}, base=files),
         "seed": Knob(7, {"pretrain.seeds.0": 7, "pretrain.args.seed": 7}, base=files),
     }
@@ -517,10 +518,10 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         f"pretrain.{name}"
         for name in (
             *("num_train_epochs", "texts", "dialogues", "per_device_train_batch_size", "gradient_accumulation_steps"),
-            *("learning_rate", "warmup_steps", "optim", "gradient_checkpointing", "precision", "save_steps", "logging_steps"),
-            *("full_determinism", "seed"),
+            *("learning_rate", "warmup_steps", "optim", "gradient_checkpointing", "precision", "full_determinism", "seed"),
         )
     ),
+    ("pretrain.save_steps", "pretrain.logging_steps"),
     tuple(f"pretrain.{name}" for name in ("mask_ratio", "poisson_lambda", "permute_turns", "mask_speakers")),
     (
         "training.learning_rate",
