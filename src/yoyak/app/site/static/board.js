@@ -6,6 +6,7 @@
   const FAST = 3000, SLOW = 10000; // milliseconds between two questions
   const BEST = "rouge_sum";
   const FIRST_METRICS = 6, FIRST_AXES = 5;
+  const MAIN_METRICS = ["rouge_sum", "content.rouge_sum"];
   const kept = { sort: "", down: true, filter: "", group: "", hidden: [], shown: [], x: "", y: "", axes: null };
   try { Object.assign(kept, JSON.parse(localStorage.getItem("yoyak-board") || "{}")); } catch (error) { /* no storage */ }
   const keep = () => { try { localStorage.setItem("yoyak-board", JSON.stringify(kept)); } catch (error) { /* no storage */ } };
@@ -35,10 +36,10 @@
     return typeof value === "number" ? (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)))) : String(value);
   };
 
-  // Columns: fixed ones, metrics, and params that vary. A metric that is the same everywhere is hidden at first.
+  // Columns: fixed ones, metrics, and params that vary. A metric that is the same everywhere is hidden at first, but not the main ones.
   const allColumns = () => {
     const varies = (name) => new Set(board.rows.map((row) => row.metrics[name]).filter((value) => value !== undefined)).size > 1;
-    const metrics = board.metrics.map((name, index) => ({ kind: "metrics", name, first: index < FIRST_METRICS && (varies(name) || board.rows.length < 3) }));
+    const metrics = board.metrics.map((name, index) => ({ kind: "metrics", name, first: index < FIRST_METRICS && (MAIN_METRICS.includes(name) || varies(name) || board.rows.length < 3) }));
     const params = board.params.map((name) => ({ kind: "params", name, first: true }));
     return [{ kind: "", name: "state", first: true }, { kind: "", name: "time", first: false }, ...metrics, ...params];
   };
