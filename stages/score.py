@@ -14,8 +14,8 @@ from yoyak.inference.chosen_metrics import score_metrics
 from yoyak.system.csv_files import write_csv
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_json, read_jsonl, write_json
+from yoyak.training.tracked_results import track_results
 from yoyak.training.trackers.lookup import further_trackers
-from yoyak.training.trackers.results import track_results
 
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: Path, summary: Path, per_dialogue: Path) -> None:

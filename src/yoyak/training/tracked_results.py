@@ -1,12 +1,12 @@
 """Passes the scores of a run to its trackers, after the stage score has them."""
 
 import csv
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yoyak.config.sections import Params
-from yoyak.config.yaml_files import read_yaml
 from yoyak.training.trackers import background
 from yoyak.training.trackers.base import Tracker
 from yoyak.training.trackers.description import describe_run, kept_description, run_folder
@@ -19,6 +19,8 @@ def track_results(
 ) -> None:
     """Give the scores to each tracker, with the curve of the training and DVC's hashes of the outputs.
 
+    Whatever fails here is a warning: the scores are already written, and a tracker does not stop a stage.
+
     Args:
         trackers: by name, from `lookup.further_trackers`.
         params: all sections.
@@ -27,17 +29,19 @@ def track_results(
         curves: folder of DVCLive's files, which a family that is not trained lacks; None: metrics/train/FAMILY.
     """
     family = params.model.family
-    folder = run_folder(params, processed)
-    run = kept_description(folder) or describe_run(params, {})
+    try:
+        folder = run_folder(params, processed)
+        run = kept_description(folder) or describe_run(params, {})
+        points = read_curves(curves or Path("metrics/train", family))
+        hashes = output_hashes(Path("dvc.lock"), (f"models/{family}", *OUTPUTS))
+    except Exception as error:
+        print(f"WARNING: the trackers get no scores: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return
     numbers = {name: float(value) for name, value in scores.items() if isinstance(value, int | float)}
-    started = background.start_all(trackers, run, folder)
-    for step, metrics in read_curves(curves or Path("metrics/train", family)):
-        for tracker in started:
+    for tracker in background.start_all(trackers, run, folder):
+        for step, metrics in points:
             tracker.log(metrics, step=step)
-    hashes = output_hashes(Path("dvc.lock"), (f"models/{family}", *OUTPUTS))
-    for tracker in started:
         tracker.add_results(numbers, hashes)
-    for tracker in started:
         tracker.end()
 
 
@@ -59,6 +63,8 @@ def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 def output_hashes(lock: Path, paths: tuple[str, ...]) -> dict[str, str]:
     """DVC's hashes of these outputs, as "md5:...", without those that dvc.lock does not have."""
-    content: Any = read_yaml(lock) if lock.is_file() else {}
+    import yaml
+
+    content: Any = yaml.safe_load(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
     outputs = [out for stage in (content or {}).get("stages", {}).values() for out in stage.get("outs", [])]
     return {out["path"]: f"md5:{out['md5']}" for out in outputs if out["path"] in paths and "md5" in out}

@@ -9,7 +9,8 @@ import pytest
 
 from yoyak.config.sections import Params
 from yoyak.system.checksums import write_checksums
-from yoyak.training.trackers import description, results
+from yoyak.training import tracked_results as results
+from yoyak.training.trackers import description
 from yoyak.training.trackers.base import RunDescription, Tracker
 from yoyak.training.trackers.dvclive import DvcLiveTracker
 
@@ -110,6 +111,22 @@ def test_a_tracker_that_fails_does_not_fail_the_stage(
 
     results.track_results({"down": Down()}, params, processed=processed, scores={"rouge1": 80})
     assert "tracker down is switched off, the stage continues: ConnectionError: no route" in capsys.readouterr().out
+
+
+def test_a_damaged_file_of_dvc_does_not_fail_the_stage(
+    params: Params, processed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (processed.parent / "dvc.lock").write_text("stages: [", encoding="utf-8")
+    tracker = ListTracker()
+    results.track_results({"list": tracker}, params, processed=processed, scores={"rouge1": 80})
+    assert tracker.calls == [] and "WARNING: the trackers get no scores: ParserError" in capsys.readouterr().err
+
+
+def test_dvc_lock_may_be_large(tmp_path: Path) -> None:
+    """That of this repository has 50 kB; files of params may not."""
+    deps = "".join(f"    - path: src/module{number}.py\n      md5: {number:032}\n" for number in range(2000))
+    (tmp_path / "dvc.lock").write_text(LOCK + "  score:\n    deps:\n" + deps, encoding="utf-8")
+    assert results.output_hashes(tmp_path / "dvc.lock", ("models/kobart",)) == {"models/kobart": "md5:bb.dir"}
 
 
 def test_without_dvc_lock_there_are_no_hashes(tmp_path: Path) -> None:
