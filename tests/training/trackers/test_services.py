@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import ROOT
 from yoyak.training.trackers.background import BackgroundTracker
 from yoyak.training.trackers.base import RunDescription, Tracker
 from yoyak.training.trackers.lookup import tracker_named
@@ -56,11 +58,17 @@ def log_run(tracker: Tracker, folder: Path, *, points: int = len(CURVE), results
 
 
 def train_kill_resume_score(name: str, folder: Path) -> None:
-    log_run(tracker_named(name), folder, points=2, ends=False)  # killed
-    time.sleep(1.1)  # W&B names a folder by the second
-    log_run(tracker_named(name), folder)  # resumed
-    time.sleep(1.1)
-    log_run(tracker_named(name), folder, results=True)  # the stage score
+    """Each in a process of its own, as the stages are."""
+    begin = f"import os; from pathlib import Path; from {__name__} import *; "
+    begin += f"folder = Path({str(folder)!r}); new = tracker_named({name!r}); "
+    for code, status in (
+        ("log_run(new, folder, points=2, ends=False); time.sleep(1); os._exit(9)", 9),  # killed
+        ("log_run(new, folder)", 0),  # resumed
+        ("log_run(new, folder, results=True)", 0),  # the stage score
+    ):
+        path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+        done = subprocess.run([sys.executable, "-c", begin + code], env=os.environ | {"PYTHONPATH": path}, check=False)
+        assert done.returncode == status
 
 
 def check_mlflow(client: Any) -> None:
