@@ -11,7 +11,11 @@ from yoyak.training.trackers import background
 from yoyak.training.trackers.base import Tracker
 from yoyak.training.trackers.description import describe_run, kept_description, run_folder
 
-OUTPUTS = ("data/processed", "data/augmented", "data/predictions", "metrics/per_dialogue.csv")  # and the model
+OUTPUTS = (
+    "data/processed",
+    "data/augmented",
+    "data/predictions",
+)  # and the model: what DVC has stored before the stage score ends
 
 
 def track_results(
