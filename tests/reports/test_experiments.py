@@ -92,3 +92,11 @@ def test_cells_are_aligned_though_korean_letters_are_wide() -> None:
         "한글          1.00  한국어로 짧게  1       2",
         "ascii        10.00  x              -       -",
     ]
+
+
+def test_the_price_is_a_column_where_an_experiment_asked_an_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    paid = entry("a", "solar", scores={"rouge_sum": 210.0, "price": 1.25})
+    found = shown(monkeypatch, entry("workspace"), on_commit((paid, None)))
+    lines = experiments_table(found, [], width=120)
+    assert lines[1].split()[-1] == "price" and lines[-1].split()[-1] == "1.25"
+    assert not any("price" in line for line in experiments_table(shown(monkeypatch, entry("workspace")), [], width=120))

@@ -12,7 +12,7 @@ from yoyak.evaluation.score_table import COLUMNS
 from yoyak.search.base_params import flatten
 from yoyak.search.git_dvc import dvc
 
-SCORE_COLUMNS = (*COLUMNS, "content.rouge_sum")  # of metrics/summary.json
+SCORE_COLUMNS = (*COLUMNS, "content.rouge_sum", "price")  # of metrics/summary.json; only API models have a price
 BEST_BY = "rouge_sum"
 WORKSPACE = "workspace"
 LONGEST_NAME, LONGEST_VALUE, WRAPPED_HEADING = 32, 16, 12  # columns of a terminal
