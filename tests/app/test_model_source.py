@@ -82,6 +82,13 @@ def test_archives_that_lead_outside_or_are_broken_are_refused(tmp_path: Path) ->
         member = tarfile.TarInfo("../config.json")
         member.size = 2
         tar.addfile(member, io.BytesIO(b"{}"))
+    for name, kind in (("link", tarfile.SYMTYPE), ("pipe", tarfile.FIFOTYPE)):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as tar:
+            member = tarfile.TarInfo("model/config.json")
+            member.type, member.linkname = kind, "../../secret"
+            tar.addfile(member)
+    with tarfile.open(tmp_path / "absolute.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo(str(tmp_path / "absolute.json")))
     (tmp_path / "broken.tar.gz").write_bytes(b"\x1f\x8b nothing")
     (tmp_path / "broken.zip").write_bytes(b"PK nothing")
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as two:
@@ -89,6 +96,9 @@ def test_archives_that_lead_outside_or_are_broken_are_refused(tmp_path: Path) ->
         two.writestr("b/config.json", "{}")
     for name, message in (
         ("outside.tar", "cannot be unpacked"),
+        ("link.tar", "cannot be unpacked"),
+        ("pipe.tar", "cannot be unpacked"),
+        ("absolute.tar", "cannot be unpacked"),
         ("broken.tar.gz", "cannot be unpacked"),
         ("broken.zip", "cannot be unpacked"),
         ("two.zip", "has 2 models"),
@@ -97,7 +107,7 @@ def test_archives_that_lead_outside_or_are_broken_are_refused(tmp_path: Path) ->
         target.mkdir(parents=True)
         with pytest.raises(YoyakError, match=message):
             unpack(tmp_path / name, target)
-    assert not (tmp_path / "target/config.json").exists()
+    assert not (tmp_path / "target/config.json").exists() and not (tmp_path / "absolute.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 What needs torch is imported inside the functions, so that a wrong name shows at once.
 """
 
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -168,13 +169,34 @@ def unpack(archive: Path, target: Path) -> Path:
                 zipped.extractall(target)  # which keeps every file inside the target
         else:
             with tarfile.open(archive) as tarred:
-                tarred.extractall(target, filter="data")  # refuses links and names that lead outside
+                _extract(tarred, target)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
         raise YoyakError(f"{archive}: cannot be unpacked ({error}); make the archive again") from None
     folders = [path.parent for name in ("config.json", "adapter_config.json") for path in target.rglob(name)]
     if len(set(folders)) != 1:
         raise YoyakError(f"{archive}: has {len(set(folders))} models; expected the folder of one package")
     return folders[0]
+
+
+def _extract(tarred: tarfile.TarFile, target: Path) -> None:
+    """Write the files of an archive below `target`. Python before 3.11.4 has no `extractall(filter="data")`.
+
+    Raises:
+        TarError: if a member leads outside of `target`, or is neither a file nor a folder.
+    """
+    root = target.resolve()
+    for member in tarred:
+        place = (root / member.name).resolve()
+        if not place.is_relative_to(root) or not (member.isreg() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} is no file of its folder")
+        if member.isdir():
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = tarred.extractfile(member)
+        assert content
+        with content, open(place, "wb") as file:
+            shutil.copyfileobj(content, file)
 
 
 def filled(values: Any, others: Any) -> Any:
