@@ -1,10 +1,12 @@
 """The server's process: its messages, its port, its signals, its end."""
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -58,6 +60,26 @@ def test_a_port_in_use_and_a_host_that_is_not_here() -> None:
             listen("127.0.0.1", port)
     with pytest.raises(YoyakError, match="--port 0: cannot listen"):
         listen("192.0.2.1", 0)  # of nobody, by RFC 5737
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Otherwise each answer but the first of a connection waits 40 ms for an acknowledgement."""
+    nodelay: list[int] = []
+
+    async def exchange() -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nodelay.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen("127.0.0.1", 0) as opened:
+            server = await asyncio.start_server(answer, sock=opened)
+            reader, writer = await asyncio.open_connection("127.0.0.1", opened.getsockname()[1])
+            await reader.read()
+            writer.close()
+            server.close()
+
+    asyncio.run(exchange())
+    assert nodelay and nodelay[0]
 
 
 def test_mistakes_are_named_with_the_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
