@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.training.helpers import Killed, kill_after
 from tests.training.helpers import file_contents as contents
 from tests.training.helpers import train_tiny as run
 from yoyak.config.sections import Params
@@ -14,27 +15,6 @@ from yoyak.system import resumable
 from yoyak.system.checksums import CHECKSUMS_FILE, write_checksums
 
 trains = pytest.mark.slow
-
-
-class Killed(BaseException):
-    """Nothing catches it, like a kill."""
-
-
-def killed_after(forwards: int) -> Callable[[Any], None]:
-    """Ends training in the middle of its nth batch."""
-
-    def change(model: Any) -> None:
-        seen = 0
-
-        def before(module: Any, given: Any) -> None:
-            nonlocal seen
-            seen += module.training
-            if seen > forwards:
-                raise Killed
-
-        model.register_forward_pre_hook(before)
-
-    return change
 
 
 # The learning rate grows to the end: each epoch after the first is worse.
@@ -110,11 +90,11 @@ def test_killed_anywhere_training_ends_as_if_nothing_had_happened(
         after = {"first": 1, "middle": batches // 2, "last": batches - 1}[place]
         folder = tmp_path / place
         with pytest.raises(Killed):
-            result(params, folder, "killed", killed_after(after), **changes)
+            result(params, folder, "killed", kill_after(after), **changes)
         with pytest.raises(Killed):  # and again, two batches later
-            result(params, folder, "again", killed_after(min(2, batches - 1 - after)), **changes)
+            result(params, folder, "again", kill_after(min(2, batches - 1 - after)), **changes)
         assert result(params, folder, "resumed", **changes) == whole, place
-        assert result(params, folder, "done", killed_after(0), **changes) == whole, "its end is kept too: nothing trains"
+        assert result(params, folder, "done", kill_after(0), **changes) == whole, "its end is kept too: nothing trains"
 
 
 @trains
@@ -147,7 +127,7 @@ def test_a_damaged_checkpoint_is_named_and_not_used(params: Params, tmp_path: Pa
         return "rng_state.pth: missing"
 
     with pytest.raises(Killed):
-        result(params, tmp_path / "killed", "killed", killed_after(7), **changes)
+        result(params, tmp_path / "killed", "killed", kill_after(7), **changes)
     for damage in (flip, cut, unfinished, newer, missing):
         folder = tmp_path / damage.__name__
         shutil.copytree(tmp_path / "killed/checkpoints", folder / "checkpoints")

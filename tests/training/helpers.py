@@ -158,3 +158,24 @@ def rows_of(batch: dict[str, torch.Tensor]) -> list[tuple[list[int], list[int], 
             batch["input_ids"], real, batch["labels"], batch["decoder_input_ids"], strict=True
         )
     ]
+
+
+class Killed(BaseException):
+    """Nothing catches it, like a kill."""
+
+
+def kill_after(batches: int) -> Callable[[Any], None]:
+    """A change of a model that raises Killed in the training, after so many batches."""
+
+    def change(model: Any) -> None:
+        seen = 0
+
+        def before(module: Any, inputs: Any) -> None:
+            nonlocal seen
+            seen += module.training
+            if seen > batches:
+                raise Killed
+
+        model.register_forward_pre_hook(before)
+
+    return change

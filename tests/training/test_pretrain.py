@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from stages.pretrain import main
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.models.test_lora import make_base
-from tests.training.helpers import file_contents
+from tests.training.helpers import Killed, file_contents, kill_after
 from yoyak.config.params import parse_params
 from yoyak.config.pretrain_section import PRETRAINED
 from yoyak.config.sections import Params
@@ -70,25 +70,6 @@ def pretrained(params: Params, processed: Path, name: str, change: Callable[[Any
     return file_contents(folder)
 
 
-class Killed(BaseException):
-    """Nothing catches it, like a kill."""
-
-
-def killed_after(batches: int) -> Callable[[Any], None]:
-    def change(model: Any) -> None:
-        seen = 0
-
-        def before(module: Any, given: Any) -> None:
-            nonlocal seen
-            seen += module.training
-            if seen > batches:
-                raise Killed
-
-        model.register_forward_pre_hook(before)
-
-    return change
-
-
 @pytest.fixture
 def kobart(values: dict[str, Any], tiny: Path) -> dict[str, Any]:
     values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
@@ -103,7 +84,7 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(kobart: dict[str, Any], pro
     for number, batches in enumerate((1, 4, 8)):
         (tmp_path / "work").rename(tmp_path / f"old-{number}")
         with pytest.raises(Killed):
-            pretrained(params, processed, f"killed-{number}", killed_after(batches))
+            pretrained(params, processed, f"killed-{number}", kill_after(batches))
         assert not (tmp_path / f"killed-{number}/model").exists(), "nothing half-written"
         assert pretrained(params, processed, f"resumed-{number}") == whole, batches
 

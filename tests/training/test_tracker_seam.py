@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from transformers import set_seed
 
-from tests.training.helpers import REFERENCES, file_contents, load_tiny_tokenizer, read_points, setup_of, tokenized_splits
+from tests.training.helpers import (
+    REFERENCES,
+    Killed,
+    file_contents,
+    kill_after,
+    load_tiny_tokenizer,
+    read_points,
+    setup_of,
+    tokenized_splits,
+)
 from yoyak.config.sections import Params
 from yoyak.models import encoder_decoder
 from yoyak.system.errors import YoyakError
@@ -66,25 +75,6 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv(lookup.VARIABLE, "toy")
     yield
     sys.modules.pop("yoyak.training.trackers.toy", None)
-
-
-class Killed(BaseException):
-    """Nothing catches it, like a kill."""
-
-
-def kill_after(batches: int) -> Callable[[Any], None]:
-    def change(model: Any) -> None:
-        seen = 0
-
-        def before(module: Any, inputs: Any) -> None:
-            nonlocal seen
-            seen += module.training
-            if seen > batches:
-                raise Killed
-
-        model.register_forward_pre_hook(before)
-
-    return change
 
 
 def fit_tiny(
