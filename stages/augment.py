@@ -5,6 +5,7 @@ from pathlib import Path
 from stages import exit_of_stage
 from yoyak.augmentation.lookup import chosen_methods
 from yoyak.config.params import load_params
+from yoyak.system import portable_kernels
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_jsonl, write_json, write_jsonl
@@ -14,6 +15,7 @@ SECTIONS = ("augment", "model", "preprocess", "prompt", "hardware")
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS)
+    portable_kernels.use_if(params.hardware.portable)
     names, notes = chosen_methods(params)
     for note in notes:
         print(f"augment: {note}", flush=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.system import portable_kernels
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import write_json
 
@@ -13,6 +14,7 @@ SECTIONS = ("model", "preprocess", "hardware", "search")
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS)
+    portable_kernels.use_if(params.hardware.portable)
     if params.model.family != "ensemble":
         hint = f"nothing to do, model.family is {params.model.family} (`yoyak ensemble` makes ensembles)"
         write_skip_note("not-chosen.txt", f"ensemble: {hint}", output)

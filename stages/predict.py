@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.system import portable_kernels
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.csv_files import write_summaries
 from yoyak.system.debug_note import debug_report
@@ -16,6 +17,7 @@ SECTIONS = ("model", "pretrain", "preprocess", "tokenizer", "prompt", "generatio
 
 def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     params = (declared := load_params().only(*SECTIONS)).after_pretraining()
+    portable_kernels.use_if(params.hardware.portable)
     if params.search.pruned:
         write_skip_note("pruned.txt", f"predict: pruned: {params.search.pruned}", output)
         write_json(metrics, {"pruned": params.search.pruned})

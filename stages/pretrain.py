@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.system import portable_kernels
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
@@ -20,6 +21,7 @@ def skip(note: str, output: Path, metrics: Path) -> None:
 
 def main(processed: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS)
+    portable_kernels.use_if(params.hardware.portable)
     if not params.pretrain.is_on:
         hint = "pretrain.num_train_epochs is 0 (-S pretrain.num_train_epochs=3 chooses this)"
         skip(f"nothing to do, {hint}", output, metrics)

@@ -11,6 +11,7 @@ from yoyak.evaluation.score_table import score_table
 from yoyak.evaluation.scoring import facts_of_run, main_scores, per_dialogue_columns, score
 from yoyak.evaluation.submission import read_predictions
 from yoyak.inference.chosen_metrics import score_metrics
+from yoyak.system import portable_kernels
 from yoyak.system.csv_files import write_csv
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.text_files import read_json, read_jsonl, write_json
@@ -20,6 +21,7 @@ from yoyak.training.trackers.lookup import further_trackers
 
 def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: Path, summary: Path, per_dialogue: Path) -> None:
     params = load_params()
+    portable_kernels.use_if(params.hardware.portable)
     trackers = further_trackers()  # a wrong name ends the stage before any work
     if params.search.pruned:
         print(f"score: pruned: {params.search.pruned}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stages import exit_of_stage
 from yoyak.config.params import load_params
+from yoyak.system import portable_kernels
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 
@@ -12,6 +13,7 @@ SECTIONS = ("preprocess", "model", "pretrain", "tokenizer", "training", "lora", 
 
 def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
     params = load_params().only(*SECTIONS).after_pretraining()
+    portable_kernels.use_if(params.hardware.portable)
     if params.model.family != "qlora":
         hint = f"nothing to do, model.family is {params.model.family} (-S model.family=qlora chooses this)"
         write_skip_note("not-chosen.txt", f"train_qlora: {hint}", output, metrics)

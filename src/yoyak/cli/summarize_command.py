@@ -7,6 +7,7 @@ from pathlib import Path
 
 from yoyak.cli.command import Command, add_changes
 from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, check_model
+from yoyak.system import portable_kernels
 from yoyak.system.debug_note import DEBUG_WARNING, is_debug
 from yoyak.system.errors import YoyakError
 
@@ -16,6 +17,7 @@ def _summarize(args: argparse.Namespace) -> None:
     from yoyak.data.raw_dialogues import prepare_row, read_dialogues
 
     params = load_params(changes=args.set)
+    portable_kernels.use_if(params.hardware.portable)
     is_csv = args.input is not None and args.input.suffix.lower() in (".csv", ".tsv")
     _check_summarize_files(args.input, args.output, is_csv=is_csv)
     if args.spreadsheet_safe and not is_csv:

@@ -16,7 +16,7 @@ from yoyak.config.fields import Count, CountOrZero, NonEmpty, Section, ShareBelo
 from yoyak.config.generation_section import Generation
 from yoyak.config.pretrain_section import PRETRAINED, Pretrain
 from yoyak.config.score_section import Score
-from yoyak.config.training_section import Training
+from yoyak.config.training_section import PORTABLE_OPTIMIZERS, Training
 
 FamilyName = Literal["kobart", "qlora", "endpoint", "ensemble"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
@@ -185,6 +185,10 @@ class Hardware(Section):
         description="CPU threads of training and prediction; empty for one per core. The order of sums depends on the number, "
         "so another number changes the last digits of a result."
     )
+    portable: bool = Field(
+        description="Give the same bytes on every x86-64 processor with AVX2. Libraries then take slower kernels that all of "
+        "them have, and no GPU is used. It needs a number of threads, float32 and the optimizer adamw_torch_fused or sgd."
+    )
 
 
 class SearchStatus(Section):
@@ -211,6 +215,19 @@ class Params(Section):
     hardware: Hardware
     score: Score
     search: SearchStatus
+
+    @model_validator(mode="after")
+    def _check_portable(self) -> Self:
+        if not self.hardware.portable:
+            return self
+        if self.hardware.cpu_threads is None:
+            raise ValueError("hardware.portable: needs a number in hardware.cpu_threads, because sums depend on it")
+        for name, section in (("training", self.training), ("pretrain", self.pretrain)):
+            if section.precision not in ("auto", "float32"):
+                raise ValueError(f"hardware.portable: needs {name}.precision: auto or float32")
+            if section.optim not in PORTABLE_OPTIMIZERS:
+                raise ValueError(f"hardware.portable: needs {name}.optim: {' or '.join(PORTABLE_OPTIMIZERS)}")
+        return self
 
     def only(self, *sections: str) -> Self:
         """A view that has just these sections; reading another one is an AttributeError.

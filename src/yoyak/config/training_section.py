@@ -23,6 +23,7 @@ SchedulerName = Literal[
 OptimizerName = Literal[
     "adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "paged_adamw_32bit", "paged_adamw_8bit"
 ]
+PORTABLE_OPTIMIZERS = ("adamw_torch_fused", "sgd")  # with `hardware.portable`; why: yoyak.system.portable_kernels
 
 # For each scheduler: the keys that lr_scheduler_kwargs may have, and the keys of which it needs at least one.
 # Source: the functions get_*_schedule* of transformers.optimization.

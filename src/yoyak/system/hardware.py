@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from yoyak.system import portable_kernels
 from yoyak.system.errors import YoyakError
 
 # A CPU with bfloat16 gains little, or even loses, with a model of fewer parameters. Measured here: docs/log/speed.md.
@@ -42,7 +43,11 @@ def configure_cpu(threads: int | None) -> None:
 
     Args:
         threads: number of threads, or None to keep torch's own choice.
+
+    Raises:
+        YoyakError: if `hardware.portable` is on and torch calculates with other kernels.
     """
+    portable_kernels.check()
     if threads:
         torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
@@ -72,6 +77,8 @@ def choose_precision(precision: str, *, parameters: int, quantized: bool = False
             return ("bfloat16", "this GPU supports it") if gpu_bf16 else ("float16", "this GPU has no bfloat16")
         if quantized:
             return "float32", "quantized layers on a CPU"
+        if portable_kernels.in_use():
+            return "float32", "hardware.portable"
         if not _cpu_supports_bf16():
             return "float32", "this CPU has no bfloat16"
         if parameters >= BF16_MIN_PARAMETERS:

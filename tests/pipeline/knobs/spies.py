@@ -83,10 +83,12 @@ def spy_on_loading(patch: pytest.MonkeyPatch, record: Record, folder: Path) -> N
 
 
 def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
-    """Record seeds, threads, and whether torch becomes deterministic (the spy does not pass these on: they would stay set)."""
+    """Record seeds, threads and kernels, and whether torch becomes deterministic (not passed on: they would stay set)."""
     import numpy
     import rouge_score.rouge_scorer  # noqa: F401  (SciPy, which it imports, draws a number of its own)
     import torch
+
+    from yoyak.system import portable_kernels
 
     torch.set_num_threads(1)  # CTranslate2 may have changed it in an earlier stage
     seed, generator = torch.manual_seed, numpy.random.default_rng
@@ -102,6 +104,9 @@ def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
         if count != torch.get_num_threads():  # otherwise it restores the count
             record.setdefault("threads", []).append(count)
 
+    def use_if(portable: bool) -> None:
+        record["portable"] = portable
+
     def default_rng(value: Any = None) -> Any:
         drawn = {"seed": value, "draws": 0}
         record.setdefault("drawn", []).append(drawn)
@@ -116,6 +121,7 @@ def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
     patch.setattr(torch, "manual_seed", manual_seed)
     patch.setattr(torch, "use_deterministic_algorithms", use_deterministic_algorithms)
     patch.setattr(torch, "set_num_threads", set_num_threads)
+    patch.setattr(portable_kernels, "use_if", use_if)
     if record["stage"] == "score":
         patch.setattr(numpy.random, "default_rng", default_rng)
 

@@ -273,6 +273,7 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "score.gates.foreign_share": Knob(0.75, {"gate.reasons": holds("the limit is 75.00%")}),
         "score.gates.grad_norm": Knob(1e9, {"gate.reasons": holds("grad_norm: passed: at most")}),
         "score.gates.dev_loss_falls": Knob(True, {"gate.reasons": holds("dev_loss_falls: ")}),
+        "hardware.portable": Knob(True, {f"{stage}.portable": True for stage in ("augment", "train", "predict", "score")}),
         "hardware.cpu_threads": Knob(3, {"train.threads": [3], "predict.threads": [3]}),
         "search.pruned": Knob(
             "too slow",
@@ -510,7 +511,13 @@ GROUPS: tuple[tuple[str, ...], ...] = (
     ("model.kobart.checkpoint", "model.kobart.revision"),
     ("model.qlora.checkpoint", "model.qlora.revision"),
     ("model.qlora.double_quantization", "model.qlora.attention"),
-    ("tokenizer.max_input_length", "tokenizer.max_target_length", "tokenizer.special_tokens", "hardware.cpu_threads"),
+    (
+        "tokenizer.max_input_length",
+        "tokenizer.max_target_length",
+        "tokenizer.special_tokens",
+        "hardware.cpu_threads",
+        "hardware.portable",
+    ),
     ("prompt.style", "prompt.system"),
     tuple(f"augment.{name}.rate" for name in ("speaker_swap", "noise", "turn_dropout", "paraphrase")),
     tuple(f"augment.noise.{kind}" for kind in ("punctuation", "deletion", "swap", "spacing", "typo")),
