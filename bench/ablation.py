@@ -70,6 +70,7 @@ COLUMNS = (
     "verdict",
 )
 SAMPLES = 1000  # for the intervals of the means
+TRAINED = "trained.json"
 
 
 def changes_of(name: str) -> dict[str, Any]:
@@ -117,18 +118,16 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def one(args: argparse.Namespace, name: str, seed: int) -> None:
-    """Run the stages from preprocess to score, and keep the scores of each dialogue."""
-    from stages import augment, predict, preprocess, pretrain, score, tokenize
+    """Run the stages from preprocess to score, and keep the scores of each dialogue.
+
+    Techniques that differ only in the sections `generation` and `score` share one training.
+    """
+    from stages import predict, score
     from yoyak.config.params import parse_change
     from yoyak.search.base_params import apply_changes
-    from yoyak.system.text_files import read_json, read_jsonl, read_tsv, write_json
+    from yoyak.system.text_files import read_json, write_json
 
     final = run_file(args, name, seed)
-    folder = Path(args.folder) / final.stem
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "models").mkdir(parents=True)
-    (folder / "models/base").symlink_to(ROOT / "models/base")
-    prepare_data(args, folder / "csv")
     values = base_values()
     changes: dict[str, Any] = {
         "data.dir": "csv",
@@ -146,6 +145,45 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         **changes_of(name),
     }
     os.environ["YOYAK_CHECKPOINTS"] = str(Path(args.folder).resolve() / "kept")  # answers of models are shared by all runs
+    folder = trained_folder(args, changes, values)
+    os.chdir(folder)
+    facts = read_json(Path(TRAINED))
+    changes["training.num_train_epochs"] = facts.pop("epochs")
+    write_params(apply_changes(changes, values))
+    start = time.monotonic()
+    predict.main(Path("data/processed"), Path("models"), Path("data/predictions"), Path("metrics/predict.json"))
+    facts |= {"technique": name, "seed": seed, "commit": commit(), "predict_seconds": round(time.monotonic() - start, 1)}
+    places = {"scores": Path("metrics/scores.json"), "summary": Path("metrics/summary.json")}
+    score.main(
+        Path("data/processed"),
+        Path("data/predictions"),
+        Path("metrics/predict.json"),
+        **places,
+        per_dialogue=Path("metrics/per_dialogue.csv"),
+    )
+    columns = per_dialogue(Path("metrics/per_dialogue.csv"))
+    os.chdir(ROOT)
+    write_json(final, {**facts, "dialogues": columns, "params": flat(base_values())})
+
+
+def trained_folder(args: argparse.Namespace, changes: dict[str, Any], values: dict[str, Any]) -> Path:
+    """A folder with the trained model of these changes: that of an earlier technique, or a new one.
+
+    Its file TRAINED, which is written last, has the facts of the training.
+    """
+    from stages import augment, preprocess, pretrain, tokenize
+    from yoyak.search.base_params import apply_changes
+    from yoyak.system.text_files import read_json, read_jsonl, read_tsv, write_json
+
+    read = {key: value for key, value in apply_changes(changes, values).items() if key not in ("generation", "score")}
+    content = json.dumps([read, args.data.name, args.rows, args.dev, commit()], sort_keys=True)
+    folder = Path(args.folder) / f"trained-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    if (folder / TRAINED).is_file():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "models").mkdir(parents=True)
+    (folder / "models/base").symlink_to(ROOT / "models/base")
+    prepare_data(args, folder / "csv")
     os.chdir(folder)
     write_params(apply_changes(changes, values))
     processed, augmented, tokenized = (Path(f"data/{stage}") for stage in ("processed", "augmented", "tokenized"))
@@ -155,33 +193,21 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
     added = read_json(Path("metrics/augment.json"))
     training = apply_changes(changes, values)["training"]
     batch = training["per_device_train_batch_size"] * training["gradient_accumulation_steps"]
-    changes["training.num_train_epochs"] = epochs_of(args.epochs, rows=rows, added=added["added"], batch=batch)
-    write_params(apply_changes(changes, values))
+    epochs = epochs_of(args.epochs, rows=rows, added=added["added"], batch=batch)
+    write_params(apply_changes(changes | {"training.num_train_epochs": epochs}, values))
     tokenize.main(processed, augmented, tokenized, Path("metrics/tokenize.json"))
-    family = values["model"]["family"] if "model.family" not in changes else changes["model.family"]
+    family = read["model"]["family"]
     train = __import__(f"stages.train_{family}", fromlist=["main"])
     start = time.monotonic()
     pretrain.main(processed, Path("models/pretrained"), Path("metrics/pretrain"))
     train.main(processed, tokenized, Path("models") / family, Path("metrics/train") / family)
-    trained = time.monotonic()
-    predict.main(processed, Path("models"), Path("data/predictions"), Path("metrics/predict.json"))
-    seconds = {"train_seconds": round(trained - start, 1), "predict_seconds": round(time.monotonic() - trained, 1)}
-    places = {"scores": Path("metrics/scores.json"), "summary": Path("metrics/summary.json")}
-    score.main(
-        processed,
-        Path("data/predictions"),
-        Path("metrics/predict.json"),
-        **places,
-        per_dialogue=Path("metrics/per_dialogue.csv"),
-    )
+    seconds = round(time.monotonic() - start, 1)
     steps = read_json(Path("metrics/train") / family / "metrics.json")["step"]
     curve = read_tsv(Path("metrics/train") / family / "plots/metrics/dev/loss.tsv")
-    facts = {"technique": name, "seed": seed, "commit": commit(), "rows": rows, "steps": steps, "dev_loss": curve[-1][1]}
-    facts |= {**seconds, **added}
-    columns = per_dialogue(Path("metrics/per_dialogue.csv"))
+    facts = {"rows": rows, "steps": steps, "dev_loss": curve[-1][1], "train_seconds": seconds, "epochs": epochs, **added}
     os.chdir(ROOT)
-    write_json(final, {**facts, "dialogues": columns, "params": flat(base_values())})
-    shutil.rmtree(folder)
+    write_json(folder / TRAINED, facts)
+    return folder
 
 
 def base_values() -> dict[str, Any]:
