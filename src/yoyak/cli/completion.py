@@ -32,6 +32,7 @@ def _names_in(folder: str) -> dict[str, object]:
 # What the tab key completes, by the metavar of the argument.
 BY_METAVAR: dict[str, object] = {
     "FILE": shtab.FILE,
+    "PATH": shtab.FILE,
     "FOLDER": shtab.DIRECTORY,
     "PRESET": _names_in("presets"),
     "SEARCH": _names_in("searches"),

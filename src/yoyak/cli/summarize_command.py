@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from yoyak.cli.bulk_summaries import add_bulk_arguments, summarize_in_bulk
 from yoyak.cli.command import Command, add_changes
 from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, check_model
 from yoyak.system import portable_kernels
@@ -16,6 +17,12 @@ def _summarize(args: argparse.Namespace) -> None:
     from yoyak.config.params import load_params
     from yoyak.data.raw_dialogues import prepare_row, read_dialogues
 
+    if args.input is not None and (args.input.is_dir() or args.input.suffix.lower() in (".parquet", ".jsonl")):
+        summarize_in_bulk(args)
+        return
+    for name, given in (("--processes", args.processes), ("--rows", args.rows), ("--share", args.share)):
+        if given is not None:
+            raise YoyakError(f"{name} is for a folder, a Parquet file or a .jsonl file; leave it out")
     params = load_params(changes=args.set)
     portable_kernels.use_if(params.hardware.portable)
     is_csv = args.input is not None and args.input.suffix.lower() in (".csv", ".tsv")
@@ -103,14 +110,16 @@ def _add_summarize_arguments(parser: argparse.ArgumentParser) -> None:
         "input",
         type=Path,
         nargs="?",
-        metavar="FILE",
-        help="a text file with one dialogue, or a CSV file with the columns fname,dialogue (default: standard input)",
+        metavar="PATH",
+        help="a text file with one dialogue, a CSV file with the columns fname,dialogue, or a Parquet file, a .jsonl file or a "
+        "folder with the same columns (default: standard input)",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        metavar="FILE",
-        help="write the summary, or for a CSV file fname,summary, to this file (default: print the summary)",
+        metavar="PATH",
+        help="write the summary, or for a CSV file fname,summary, to this file (default: print the summary); for a Parquet "
+        "file, a .jsonl file or a folder: the folder for the Parquet files with the summaries",
     )
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help="folder of a trained model (default: models/ and model.family)"
@@ -121,19 +130,22 @@ def _add_summarize_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the CSV file for people: Excel shows its Korean text, and no summary runs as a formula; do not submit or "
         "score such a file",
     )
+    add_bulk_arguments(parser)
     add_changes(parser, "use this value instead of that in params.yaml; may be given several times")
 
 
 COMMANDS = (
     Command(
         name="summarize",
-        summary="Summarize one dialogue, or every dialogue of a CSV file.",
+        summary="Summarize one dialogue, a CSV file, or a folder with millions of dialogues.",
         description="Summarize with the trained model, as the predict stage does. A dialogue has one turn per line, such as "
-        '"#Person1#: 안녕하세요." Run `dvc repro` first: it trains the model.',
+        '"#Person1#: 안녕하세요." Run `dvc repro` first: it trains the model. A folder is read in parts; after a kill the '
+        "same command goes on.",
         examples=(
             "yoyak summarize dialogue.txt",
             "cat dialogue.txt | yoyak summarize -S generation.num_beams=8",
             "yoyak summarize dialogues.csv --output summaries.csv",
+            "yoyak summarize dialogues/ --output summaries/ --processes 2",
         ),
         run=_summarize,
         add_arguments=_add_summarize_arguments,

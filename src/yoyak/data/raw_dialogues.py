@@ -38,7 +38,7 @@ def prepare_row(text: str, settings: Preprocess, *, source: str, topic: str = ""
     try:
         row = _row(text, settings, source=source, topic=topic, unmarked=unmarked)
     except BadDialogueError as error:
-        raise YoyakError(f"{source}: {_why(Rejection(str(error), error.found))}") from None
+        raise YoyakError(f"{source}: {why_refused(error)}") from None
     _tell(unmarked, source)
     return row
 
@@ -49,7 +49,9 @@ def _row(text: str, settings: Preprocess, *, source: str, topic: str, unmarked: 
     return {"dialogue": cleaned, "topic": " ".join(topic.split())}
 
 
-def _why(rejection: Rejection) -> str:
+def why_refused(error: BadDialogueError) -> str:
+    """What is wrong with a text that is not a dialogue, and what was found in it."""
+    rejection = Rejection(str(error), error.found)
     return REASONS[rejection.reason] + str(rejection).removeprefix(rejection.reason)
 
 
@@ -70,7 +72,7 @@ def read_dialogues(path: Path, settings: Preprocess) -> list[dict[str, str]]:
         try:
             row = _row(cells["dialogue"], settings, source=where, topic=cells.get("topic", ""), unmarked=unmarked)
         except BadDialogueError as error:
-            bad.append(f"{where}: {_why(Rejection(str(error), error.found))}")
+            bad.append(f"{where}: {why_refused(error)}")
             continue
         rows.append({"fname": cells["fname"], **row})
     if len(bad) == 1:
