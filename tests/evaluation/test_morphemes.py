@@ -55,10 +55,13 @@ def test_the_pinned_mecab_is_the_one_that_the_error_names() -> None:
 def test_many_texts_are_read_as_one_is(mecab: Morphemes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(morphemes, "TEXTS_PER_PROCESS", 50)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    texts = [f"{text} {index}번" for index in range(20) for text in SUMMARIES]
+    monkeypatch.setattr(morphemes, "TEXTS_PER_CHUNK", 7)
+    texts = ["", *(f"{text} {index}번" for index in range(20) for text in SUMMARIES), " "]
     many = Morphemes()
+    assert many.tokenize("이미 읽은 글") == mecab.tokenize("이미 읽은 글")
     many.preload([*texts, *texts])
-    assert many._tokens == {text: mecab.tokenize(text) for text in texts}
+    assert many._characters.keys() == {*texts, "이미 읽은 글"}
+    assert {text: many.tokenize(text) for text in texts} == {text: mecab.tokenize(text) for text in texts}
 
 
 def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +81,20 @@ def test_a_killed_reader_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     killer.join()
 
 
-@pytest.mark.parametrize("text", [*SUMMARIES, "", " ", "KTX 10시, 3.5%", "👋 ㅋㅋ\u3000다", "뷁쉛 𠀀"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *SUMMARIES,
+        "",
+        " ",
+        "KTX 10시, 3.5%",
+        "👋 ㅋㅋ\u3000다",
+        "뷁쉛 𠀀",
+        "\t가\t\t나\n",
+        "\n",
+        "EOS\nEOS\tEOS",
+        "a,b\x1c\x85c\u2028d\re",
+    ],
+)
 def test_surfaces_are_mecabs_own(mecab: Morphemes, text: str) -> None:
     assert mecab.tokenize(text) == MeCab().morphs(text)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import atexit
 import os
 import platform
 import sys
@@ -154,6 +155,12 @@ def _stdout_is_closed() -> bool:
     return False
 
 
+def _end_quickly() -> None:
+    """PyTorch formats, as the program ends, a table of compile times that nobody sees, and imports packages for it."""
+    if compiler := sys.modules.get("torch._dynamo.utils"):
+        atexit.unregister(compiler.dump_compile_times)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.
 
@@ -168,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             _run(sys.argv[1:] if arguments is None else arguments)
         finally:
+            _end_quickly()
             sys.stdout.flush()
     except KeyboardInterrupt as error:
         advice = f"; {error}" if str(error) else ""

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 
+from yoyak.data.column_counts import count_tokens
 from yoyak.data.encoding_checks import CHARACTERS, Columns, most_common_characters
-from yoyak.data.truncation import share
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import read_jsonl
 
@@ -122,26 +121,6 @@ def _add_characters(counts: dict[str, Any], encoded: datasets.Dataset) -> None:
 
 def _encode_batch(batch: Mapping[str, list[Any]], encode: Callable[[Columns], Columns]) -> Columns:
     return encode({name: list(batch[name]) for name in batch})
-
-
-def count_tokens(columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """For each kind of text that has columns `_<kind>_…`: its lengths before cutting, and the sums of the other columns."""
-    report = {}
-    for kind in ("dialogue", "prompt", "summary"):
-        lengths = columns.get(f"_{kind}_tokens")
-        if lengths is not None:
-            prefix = f"_{kind}_"
-            sums = {name.removeprefix(prefix): int(cells.sum()) for name, cells in columns.items() if name.startswith(prefix)}
-            report[kind] = {
-                "tokens_mean": round(float(lengths.mean()), 2),
-                "tokens_p95": int(np.percentile(lengths, 95, method="higher")),
-                "tokens_max": int(lengths.max()),
-                **sums,
-                "truncated_share": share(sums["truncated"], len(lengths)),
-                "tokens_left_out_share": share(sums["tokens_left_out"], sums["tokens"]),
-                "unknown_share": share(sums["unknown_tokens"], sums["tokens"]),
-            }
-    return report
 
 
 def load_tokenized(folder: Path) -> datasets.DatasetDict:

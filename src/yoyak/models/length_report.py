@@ -19,7 +19,7 @@ def describe_lengths(
     """Describe the texts of one split that are too long.
 
     Args:
-        counts: of a split in metrics/tokenize.json (`tokenized_data.count_tokens`).
+        counts: of a split in metrics/tokenize.json (`column_counts.count_tokens`).
         lengths: section tokenizer of params.yaml.
         limits: of `Family.token_limits`.
         positions: of the model (`checkpoints.check_token_limits`).

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from yoyak.config import presets
+from yoyak.search.dvc_process import DvcProcess
 from yoyak.search.git_dvc import dvc, dvc_cache_folder, git
 from yoyak.search.snapshots import Snapshot
 from yoyak.system.errors import YoyakError
@@ -65,7 +66,7 @@ class ExperimentClone:
 
     def __init__(self, root: Path, folder: Path, snapshot: Snapshot) -> None:
         self.root, self.folder, self.snapshot = root, folder, snapshot
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | DvcProcess | None = None
         self._environment: Mapping[str, str] = {}  # of the last run
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -119,21 +120,15 @@ class ExperimentClone:
         log.parent.mkdir(parents=True, exist_ok=True)
         with (
             open(log, "a", encoding="utf-8") as file,
-            subprocess.Popen(
-                [sys.executable, "-m", "dvc", "exp", "run", "--name", name],
-                cwd=self.folder,
-                env={**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", **self._environment},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
+            DvcProcess(
+                ["exp", "run", "--name", name],
+                folder=self.folder,
+                environment={**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", **self._environment},
             ) as process,
         ):
             outcome.log_offset = file.tell()
             with self._killed_at_exit(process):
-                assert process.stdout
-                for line in process.stdout:
+                for line in process.lines():
                     file.write(line)
                     file.flush()
                     if match := RUNNING_STAGE.match(line):
@@ -142,7 +137,7 @@ class ExperimentClone:
         return outcome
 
     @contextlib.contextmanager
-    def _killed_at_exit(self, process: "subprocess.Popen[str]") -> Iterator[None]:
+    def _killed_at_exit(self, process: "subprocess.Popen[str] | DvcProcess") -> Iterator[None]:
         """Let `kill` end the process, and end its whole group of processes in any case."""
         self._process = process
         try:
@@ -153,7 +148,9 @@ class ExperimentClone:
 
     def kill(self) -> None:
         """End the processes that run now."""
-        if self._process:
+        if isinstance(self._process, DvcProcess):
+            self._process.kill_group()
+        elif self._process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

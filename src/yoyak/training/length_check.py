@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from yoyak.config.sections import Params
+from yoyak.data.column_counts import count_tokens
 from yoyak.data.splits import SplitCleaner
-from yoyak.data.tokenized_data import count_tokens
 from yoyak.models.families.base import Family
 from yoyak.models.length_proposals import TEXTS, describe_proposals, propose_lengths
 from yoyak.models.length_report import describe_lengths
