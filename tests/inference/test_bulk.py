@@ -12,7 +12,6 @@ import pytest
 
 from tests.conftest import DIALOGUES
 from yoyak.config.sections import Params
-from yoyak.inference import bulk
 from yoyak.inference.bulk import Summaries, TrainedModel, run_job
 from yoyak.inference.bulk_input import Part, input_files, read_parts
 from yoyak.inference.decisions import Decisions
@@ -98,10 +97,9 @@ def test_hosts_share_the_parts(source: Path, tmp_path: Path) -> None:
 
 def test_parts_are_read_only_when_they_are_needed(monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path) -> None:
     events: list[str] = []
-    real = bulk.read_parts
 
     def noted(*args: Path, rows: int) -> Iterator[Part]:
-        for part in real(*args, rows=rows):
+        for part in read_parts(*args, rows=rows):
             events.append(f"read {part.name}")
             yield part
 
@@ -109,7 +107,7 @@ def test_parts_are_read_only_when_they_are_needed(monkeypatch: pytest.MonkeyPatc
         events.append(f"done {part.name}")
         return summarize(part)
 
-    monkeypatch.setattr(bulk, "read_parts", noted)
+    monkeypatch.setattr("yoyak.inference.bulk.read_parts", noted)
     run_job(source, tmp_path / "out", noted_summarize, key="k", rows=3)
     assert [event.partition(" ")[0] for event in events] == ["read", "done"] * 6
 
