@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from yoyak.search.dvc_process import DvcProcess
 
@@ -20,9 +20,9 @@ def test_a_command_has_its_own_folder_environment_and_group(tmp_path: Path) -> N
             if line == "<야호>\n":
                 children = psutil.Process(process._process.pid).children(recursive=True)
                 process.kill_group()
+                assert children
+                assert not psutil.wait_procs(children, timeout=5)[1]
         assert process.wait() == -9
-    assert children
-    assert not psutil.wait_procs(children, timeout=5)[1]
     process.kill_group()  # there is nothing left
 
 
