@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 
+from yoyak.search import dvc_process
 from yoyak.search.dvc_process import DvcProcess
 
 
@@ -26,7 +28,9 @@ def test_a_command_has_its_own_folder_environment_and_group(tmp_path: Path) -> N
     process.kill_group()  # there is nothing left
 
 
-def test_a_failure_has_dvcs_status_and_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", ["forkserver", "spawn"])
+def test_a_failure_has_dvcs_status_and_message(start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dvc_process, "START", start)
     with DvcProcess(["repro"], folder=tmp_path, environment=os.environ) as process:
         assert "you are not inside of a DVC repository" in "".join(process.lines())
         assert process.wait() == 253

@@ -1,4 +1,4 @@
-"""The imports of `dvc exp run`, for the server of `dvc_process`: to import this module is all that it is for."""
+"""What the server of `dvc_process` imports: the modules of `dvc exp run`, with our shortcuts, and DVC's main function."""
 
 import gc
 
@@ -6,10 +6,12 @@ from yoyak.search import dvc_yaml
 
 dvc_yaml.install()  # before the modules of DVC that import these functions by name
 
-import dvc.cli  # noqa: E402
 import dvc.commands.experiments.run  # noqa: E402, F401
+from dvc.cli import main  # noqa: E402
 
 from yoyak.search import dvc_tracking  # noqa: E402
+
+__all__ = ["main"]
 
 dvc_tracking.install()
 gc.freeze()  # a fork need not look through the imported modules again

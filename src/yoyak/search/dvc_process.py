@@ -7,11 +7,14 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Self
 
 PRELOADED = ["yoyak.search.dvc_modules"]  # what the server imports before it forks
+# System libraries of macOS can crash in a fork, so that a command starts in a new process there.
+START = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 class DvcProcess:
@@ -27,7 +30,7 @@ class DvcProcess:
         """
         context = _server()
         self._output, output = context.Pipe(duplex=False)
-        self._process: ForkServerProcess = context.Process(
+        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=_run, args=(arguments, str(folder), dict(environment), output)
         )
         self._process.start()
@@ -61,8 +64,8 @@ class DvcProcess:
                 self._process.kill()
 
 
-def _server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
+def _server() -> BaseContext:
+    context = multiprocessing.get_context(START)
     context.set_forkserver_preload(PRELOADED)
     return context
 
@@ -76,6 +79,6 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str], output:
         os.dup2(output.fileno(), number)
     output.close()
     sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", errors="replace", buffering=1) for number in (1, 2))  # noqa: SIM115
-    from dvc.cli import main
+    from yoyak.search.dvc_modules import main
 
     raise SystemExit(main(arguments))
