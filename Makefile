@@ -29,7 +29,7 @@ endef
 # What only torch's CUDA builds need. It stays out of the lock, so that a machine without a GPU does not download it.
 TORCH_CUDA := cuda-bindings cuda-toolkit nvidia-cudnn-cu13 nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton
 
-.PHONY: repro app test check test-slow faults setup setup-dev docs lock audit base sample bench ablation help FORCE
+.PHONY: repro app test check test-slow faults setup setup-dev docs lock audit base sample bench gpu ablation help FORCE
 
 repro: setup ## preprocess, augment, tokenize, train, predict, score; then the scores beside the baselines
 	dvc repro
@@ -124,6 +124,9 @@ bench: .venv-bench/ready ## side by side with what else one would run, in an env
 	.venv-bench/bin/python -m bench.data
 	.venv-bench/bin/python -m bench.startup
 	.venv-bench/bin/python -m bench.table
+
+gpu: ## all that a GPU can show within ten minutes, with the packages of this python (docs/how-to/use-a-gpu.md); bench/results/gpu.json
+	python -m bench.gpu
 
 ablation: setup ## each technique alone against the default, three seeds (hours; DATA=folder for other data than the sample)
 	python -m bench.ablation $(if $(DATA),--data $(DATA))

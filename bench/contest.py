@@ -100,8 +100,11 @@ def write(
     """Summarize `dev` with yoyak, or with the function `baseline`, which returns texts.
 
     Returns:
-        Seconds (choosing the backend is timed separately), dialogues a second, ROUGE, peak memory and the texts.
+        Seconds (choosing the backend is timed separately), dialogues a second, ROUGE, peak memory and the texts. Without Mecab,
+        as on a machine to which only some wheels were carried, ROUGE is None.
     """
+    from importlib.util import find_spec
+
     from yoyak.evaluation import rouge
     from yoyak.evaluation.morphemes import Morphemes
     from yoyak.inference.backend_choice import choose_backend, dev_scorer
@@ -116,9 +119,10 @@ def write(
     else:
         hardware.configure_cpu(threads)
         size = model.num_parameters()
-        scores_of = dev_scorer(ids, dev, settings=settings, person_tags="keep_original", parameters=size)
-        loaded = LoadedModel("bench", model, tokenizer)
-        choice = choose_backend(loaded, settings, threads=threads, dev_scores=scores_of)
+        scores_of = None
+        if find_spec("mecab"):
+            scores_of = dev_scorer(ids, dev, settings=settings, person_tags="keep_original", parameters=size)
+        choice = choose_backend(LoadedModel("bench", model, tokenizer), settings, threads=threads, dev_scores=scores_of)
         chosen = {**choice.report(), "seconds_to_choose": round(time.perf_counter() - start, 2)}
         start = time.perf_counter()
         dialogues = [row["dialogue"] for row in dev]
@@ -126,12 +130,15 @@ def write(
         texts = [output.text for output in outputs]
     seconds = time.perf_counter() - start
     references = [row["references"] for row in dev]
-    scores = rouge.score_rows(predictions=texts, references=references, tokenizer=Morphemes())
+    rouge_sum = None
+    if find_spec("mecab"):
+        scores = rouge.score_rows(predictions=texts, references=references, tokenizer=Morphemes())
+        rouge_sum = rouge.summarize(scores)["rouge_sum"]
     return {
         **chosen,
         "seconds": round(seconds, 2),
         "dialogues_a_second": round(len(ids) / seconds, 3),
-        "rouge_sum": rouge.summarize(scores)["rouge_sum"],
+        "rouge_sum": rouge_sum,
         "peak_mib": round(peak_mib()),
         "texts": texts,
     }

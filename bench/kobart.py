@@ -80,6 +80,7 @@ def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[dic
 
 
 def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
+    import torch
     from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
@@ -100,12 +101,13 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
     }
     collate = collate_pairs(tokenizer, model)
     with tempfile.TemporaryDirectory() as folder:
-        if how == "yoyak":
+        if how in ("yoyak", "packed"):
             hardware.configure_cpu(params.hardware.cpu_threads)
             precision, _ = hardware.choose_precision("auto", parameters=model.num_parameters())
             trainer = contest.trainer_of_yoyak(
                 model, tokenizer, train_rows, settings=settings, folder=folder, precision=precision, collate=collate
             )
+            trainer.splits_batches |= how == "packed"  # on a GPU too
         else:
             data = [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in train_rows]
             if how == "padded":
@@ -113,7 +115,13 @@ def train(args: argparse.Namespace, how: str) -> dict[str, Any]:
             trainer = Seq2SeqTrainer(
                 model=model,
                 args=Seq2SeqTrainingArguments(
-                    folder, per_device_train_batch_size=args.batch, report_to="none", save_strategy="no", **shared_settings
+                    folder,
+                    per_device_train_batch_size=args.batch,
+                    report_to="none",
+                    save_strategy="no",
+                    bf16=how == "plain-bf16",
+                    use_cpu=not torch.cuda.is_available(),  # without it transformers refuses bf16 on a CPU
+                    **shared_settings,
                 ),
                 train_dataset=Dataset.from_list(data),
                 data_collator=DataCollatorForSeq2Seq(tokenizer, model=model),
@@ -176,12 +184,13 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from yoyak.data import pair_encoding
     from yoyak.inference import outputs
     from yoyak.inference.backends import transformers
+    from yoyak.system import hardware
 
     params, tokenizer, rows = prepare(args)
-    model = model_of(args, tokenizer, None if args.shape else args.model).eval()
+    model = model_of(args, tokenizer, None if args.shape else args.model).eval().to(hardware.default_device())
     if args.shape:
         model.final_logits_bias[:, len(tokenizer) :] = -1e4  # the model must not write ids that the tokenizer does not have
-    backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape else "auto")
+    backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape and model.device.type == "cpu" else "auto")
     settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
     ids = pair_encoding.encode_sources(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 

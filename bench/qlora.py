@@ -42,7 +42,10 @@ def encoded(params: Any, tokenizer: Any, rows: list[dict[str, Any]], split: str)
     return [dict(zip(names, cells, strict=True)) for cells in zip(*(columns[name] for name in names), strict=True)]
 
 
-def tuned(params: Any, tokenizer: Any) -> Any:
+def tuned(args: argparse.Namespace, params: Any, tokenizer: Any) -> Any:
+    """The model that is trained: of the checkpoint, or what `args.make_model` makes (bench.gpu)."""
+    if hasattr(args, "make_model"):
+        return args.make_model(params, tokenizer)
     import torch
 
     from yoyak.models import causal_lm, lora
@@ -67,20 +70,21 @@ def train_yoyak(args: argparse.Namespace) -> dict[str, Any]:
 
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
-    model = tuned(params, tokenizer)
+    model = tuned(args, params, tokenizer)
     hardware.configure_cpu(params.hardware.cpu_threads)
     precision, _ = hardware.choose_precision("auto", parameters=0, quantized=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = params.training.model_copy(
             update={"num_train_epochs": 1, "per_device_train_batch_size": args.batch, "label_smoothing_factor": 0.0}
         )
-        collate = collate_chats(tokenizer.pad_token_id, padding_free=False)
+        collate = collate_chats(tokenizer.pad_token_id, padding_free=getattr(args, "padding_free", False))
         trainer = contest.trainer_of_yoyak(
             model, tokenizer, train, settings=settings, folder=folder, precision=precision, collate=collate
         )
         result = timed(trainer, train, lambda: loss_of(model, tokenizer, dev))
-    args.adapter.mkdir(parents=True)
-    adapters.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
+    if args.adapter:
+        args.adapter.mkdir(parents=True)
+        adapters.save(model, tokenizer, args.adapter, settings=params.model.qlora, precision=precision)
     return result
 
 
@@ -90,7 +94,7 @@ def train_trl(args: argparse.Namespace, *, padded: bool, keeping: bool) -> dict[
 
     params, tokenizer, rows = prepare(args)
     train, dev = (encoded(params, tokenizer, rows[split], split) for split in ("train", "dev"))
-    model = tuned(params, tokenizer)
+    model = tuned(args, params, tokenizer)
     longest = params.tokenizer.max_input_length + params.tokenizer.max_target_length
     # The rows are tokenized: SFTTrainer takes input_ids with a mask of the tokens to learn, and its defaults for the rest.
     data = Dataset.from_list(

@@ -133,8 +133,8 @@ def attend_by_lengths(
 def _flex_attention(compiled: bool) -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    kernel: Callable[..., Any] = torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
-    return kernel
+    kernel: Any = torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
+    return kernel  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=16)  # all layers of a part have the same mask
