@@ -12,6 +12,7 @@ from yoyak.models.families.lookup import family_named
 from yoyak.models.few_shot import example_chooser, prepare_examples
 from yoyak.models.length_proposals import tokenize_advice
 from yoyak.models.length_report import describe_lengths
+from yoyak.models.new_tokens import add_chosen
 from yoyak.models.portable import describe_input
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
@@ -40,6 +41,7 @@ def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
     added = augmented / "train.jsonl"
     tokenizer = family.load_tokenizer(params)
     files = {split: processed / f"{split}.jsonl" for split in ("train", "dev", "test")}
+    words = add_chosen(params, tokenizer, files["train"])
     examples = example_chooser(family, params, lambda: read_jsonl(files["train"]))
     if examples is not None:  # rows are encoded in several processes
         prepare_examples(examples, files, added)
@@ -49,6 +51,7 @@ def main(processed: Path, augmented: Path, output: Path, metrics: Path) -> None:
         replaced, workers = augmented / "replaced.jsonl", os.cpu_count() or 1
         report = tokenized_data.encode_files(files, folder, encoders, workers=workers, added=added, replaced=replaced)
         settings.write(folder)
+        tokenized_data.write_words(folder, words)
     for split, counts in report.items():
         is_train = split == "train"
         for message in describe_lengths(counts, lengths=lengths, limits=limits, positions=positions, for_training=is_train):

@@ -29,7 +29,7 @@ SECTIONS = {
         "endpoint.timeout endpoint.max_retries ensemble.method ensemble.members ensemble.utility ensemble.facts "
         "ensemble.selection ensemble.keep_if ensemble.halvings"
     ),
-    "tokenizer": "max_input_length max_target_length truncation special_tokens",
+    "tokenizer": "max_input_length max_target_length truncation special_tokens new_tokens",
     "prompt": "style system topic examples example_choice mask",
     "augment": (
         "seed speaker_swap.rate noise.rate noise.punctuation noise.deletion noise.swap noise.spacing noise.typo "
@@ -190,6 +190,7 @@ def test_an_unknown_key_without_a_similar_one_gets_no_hint() -> None:
         ("tokenizer__max_input_length", 7),
         ("tokenizer__max_target_length", 3),
         ("tokenizer__special_tokens", "#Person1#"),
+        ("tokenizer__new_tokens", -1),
         ("prompt__style", "chat"),
         ("prompt__style", None),
         ("prompt__system", 1),

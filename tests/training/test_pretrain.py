@@ -1,7 +1,7 @@
 """The stage pretrain: what it trains on, that a killed run ends with the same bytes, and that its output is a checkpoint."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def pretrained(params: Params, processed: Path, name: str, change: Callable[[Any
     folder, family = processed.parent / name, family_named(params.model.family)
 
     class Changed(type(family)):  # type: ignore[misc]
-        def prepare_pretraining(self, params: Params) -> Any:
-            setup = super().prepare_pretraining(params)
+        def prepare_pretraining(self, params: Params, words: Sequence[str] = ()) -> Any:
+            setup = super().prepare_pretraining(params, words)
             change(setup.model)
             return setup
 

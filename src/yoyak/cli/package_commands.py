@@ -1,38 +1,92 @@
 """The command that gives a trained model to others: package."""
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from yoyak.cli.command import Command
 from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, SCORES
+from yoyak.config.sections import Params
+from yoyak.reports.experiments import WORKSPACE
 from yoyak.system.errors import YoyakError
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A trained model, and the files of its run that a package needs."""
+
+    model: Path
+    params: Params
+    predict_report: Path
+    scores: Path
+
+
+@contextmanager
+def _trained_model(run: str) -> Iterator[_Trained]:
+    """The model of the workspace, or of an experiment or commit, which is copied from DVC's cache for as long as the block."""
+    if run == WORKSPACE:
+        from yoyak.config.params import load_params
+
+        params = load_params()
+        if params.model.family == "endpoint":
+            raise YoyakError("model.family is endpoint: its model is on a server, so there is nothing to package")
+        yield _Trained(MODELS / params.model.family, params, PREDICT_REPORT, SCORES)
+        return
+    from yoyak.app.model_source import fetch_experiment
+    from yoyak.reports.runs import Run
+
+    with tempfile.TemporaryDirectory(prefix="yoyak-package-") as temporary:
+        folder = Path(temporary)
+        source, files = fetch_experiment(run, Path(), folder), Run.find(Path(), run)
+        assert source.params is not None
+        trained = _Trained(source.folder, source.params, folder / "predict.json", folder / "scores.json")
+        for path, kept in ((PREDICT_REPORT, trained.predict_report), (SCORES, trained.scores)):
+            kept.write_text(files.read(str(path)), encoding="utf-8")
+        yield trained
+
+
+def _default_output(run: str, params: Params) -> Path:
+    from yoyak.reports.run_page.run_page import page_path
+
+    return Path("packages") / (params.model.family if run == WORKSPACE else page_path(run).stem)
+
+
 def _package(args: argparse.Namespace) -> None:
-    from yoyak.config.params import load_params
+    with _trained_model(args.run) as trained:
+        output = args.output or _default_output(args.run, trained.params)
+        if output.exists() and not (output / "yoyak.json").is_file():
+            raise YoyakError(f"{output}: exists and is no package; name another folder by --output")
 
-    params = load_params()
-    if params.model.family == "endpoint":
-        raise YoyakError("model.family is endpoint: its model is on a server, so there is nothing to package")
-    model = MODELS / params.model.family
-    output = args.output or Path("packages") / params.model.family
-    if output.exists() and not (output / "yoyak.json").is_file():
-        raise YoyakError(f"{output}: exists and is no package; name another folder by --output")
+        from yoyak.inference.packaging import write_package
+        from yoyak.system.atomic import atomic_folder
 
-    from yoyak.inference.packaging import write_package
-    from yoyak.system.atomic import atomic_folder
-
-    with atomic_folder(output) as folder:
-        write_package(model, folder, params=params, predict_report=PREDICT_REPORT, scores=SCORES)
+        with atomic_folder(output) as folder:
+            write_package(
+                trained.model,
+                folder,
+                params=trained.params,
+                predict_report=trained.predict_report,
+                scores=trained.scores,
+            )
     print(f"{output}: package; {output / 'README.md'} has its scores and code that runs it with transformers alone")
 
 
 def _add_package_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "run",
+        nargs="?",
+        default=WORKSPACE,
+        metavar="RUN",
+        help="an experiment, a branch, a tag, a commit, or `workspace`: the files here (default: workspace)",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="folder to write; an older package there is replaced (default: packages/ and model.family)",
+        help="folder to write; an older package there is replaced (default: packages/ and model.family, or the name of RUN)",
     )
 
 
@@ -40,11 +94,11 @@ COMMANDS = (
     Command(
         name="package",
         summary="Write the trained model as a folder for transformers.",
-        description="Write the trained model of the workspace as a folder for others: weights (an adapter is merged into its "
-        "base), tokenizer, decoding settings, the settings of its input (yoyak.json), hashes, and a model card with the scores "
-        "and code that runs it with transformers alone. For an experiment, run `dvc exp apply EXP` first. The same model "
-        "gives the same bytes.",
-        examples=("yoyak package", "yoyak package --output packages/submission-3"),
+        description="Write the trained model of the workspace, or of an experiment or commit, as a folder for others: weights "
+        "(an adapter is merged into its base), tokenizer, decoding settings, the settings of its input (yoyak.json), hashes, "
+        "and a model card with the scores and code that runs it with transformers alone. The model of an experiment comes from "
+        "DVC's cache; the workspace stays as it is. The same model gives the same bytes.",
+        examples=("yoyak package", "yoyak package beam1", "yoyak package HEAD~1 --output packages/submission-3"),
         run=_package,
         add_arguments=_add_package_arguments,
     ),

@@ -45,7 +45,8 @@ class ModelSettings(Section):
     postprocess: bool | None = Field(default=None, description="Whether predict repaired ends of summaries; only in a package.")
 
     def write(self, folder: Path) -> None:
-        write_json(folder / SETTINGS_FILE, self.model_dump(exclude_unset=True))
+        # The tokenizer beside this file has its new tokens already.
+        write_json(folder / SETTINGS_FILE, self.model_dump(exclude_unset=True, exclude={"tokenizer": {"new_tokens"}}))
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -64,6 +65,8 @@ class ModelSettings(Section):
         if isinstance(values.get("generation"), dict):  # an older package does not have the newest keys, which are off then
             off = Generation.plain(max_new_tokens=1, num_beams=1).model_dump()
             values = values | {"generation": off | values["generation"]}
+        if isinstance(values, dict) and isinstance(values.get("tokenizer"), dict):
+            values = values | {"tokenizer": values["tokenizer"] | {"new_tokens": 0}}
         return validate(cls, values, source=str(path))
 
     def params(self, folder: Path) -> Params:

@@ -140,6 +140,11 @@ class Tokenizer(Section):
     special_tokens: list[Tag] = Field(
         description="Tags that are one token each. A tag that the tokenizer does not have is added."
     )
+    new_tokens: CountOrZero = Field(
+        description="Most frequent words of train that become one token each; 0 adds none. Only words that the tokenizer "
+        "splits are taken: first morphemes of words (by Mecab) with two or more syllables. Their embeddings start as the mean "
+        "of those of their pieces (Koto et al. 2021, arXiv:2109.04607)."
+    )
 
 
 class Prompt(Section):

@@ -1,7 +1,7 @@
 """Tokenized splits on disk: written from JSON lines in flat memory, and read memory-mapped."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import datasets
 from yoyak.data.column_counts import count_tokens
 from yoyak.data.encoding_checks import CHARACTERS, Columns, most_common_characters
 from yoyak.system.errors import YoyakError
-from yoyak.system.text_files import read_jsonl
+from yoyak.system.text_files import read_json, read_jsonl, write_json
 
 INSTRUCTION = "instruction"  # of added rows: the index of the prompt's instruction; without it, the first one
+NEW_TOKENS = "new_tokens.json"  # the words that were added to the tokenizer, if there are any
 ROWS_FOR_SEVERAL_PROCESSES = 20_000  # with fewer rows, starting processes takes longer than it saves
 
 
@@ -129,3 +130,15 @@ def load_tokenized(folder: Path) -> datasets.DatasetDict:
         return datasets.DatasetDict.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
         raise YoyakError(f"{folder}: not a readable tokenized data set ({error}); run dvc repro") from error
+
+
+def write_words(folder: Path, words: Sequence[str]) -> None:
+    """Keep the words that became tokens (`tokenizer.new_tokens`) for training. Without words no file is written."""
+    if words:
+        write_json(folder / NEW_TOKENS, list(words))
+
+
+def read_words(folder: Path) -> list[str]:
+    """The words that became tokens in the tokenized splits."""
+    words: list[str] = read_json(folder / NEW_TOKENS) if (folder / NEW_TOKENS).is_file() else []
+    return words

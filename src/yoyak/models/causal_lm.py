@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedModel,
@@ -17,6 +16,7 @@ from transformers import (
 from yoyak.config.sections import QuantizedCheckpoint
 from yoyak.models.checkpoints import from_pretrained_arguments, load_config, one_line, verify_checkpoint
 from yoyak.models.finite_weights import check_finite
+from yoyak.models.new_embeddings import fill_new_rows, pieces_of_new_tokens
 from yoyak.models.tokenizer_loading import save_tokenizer
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
@@ -121,27 +121,16 @@ def _add_token_embeddings(
     model: PreTrainedModel, settings: QuantizedCheckpoint, tokenizer: PreTrainedTokenizerBase
 ) -> list[int]:
     """Fill the embeddings of added tokens, in place. Returns their ids."""
-    pieces = _pieces_of_new_tokens(settings, tokenizer)
+    pieces = pieces_of_new_tokens(settings.checkpoint, settings.revision, tokenizer)
     if pieces and model.get_input_embeddings().weight.is_meta:
         raise YoyakError(
-            f"{settings.checkpoint}: its embeddings are offloaded, so no tokens can be added; set tokenizer.special_tokens: []"
+            f"{settings.checkpoint}: its embeddings are offloaded, so no tokens can be added; set tokenizer.special_tokens: [] "
+            "and tokenizer.new_tokens: 0"
         )
     if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    with torch.no_grad():
-        for module in {model.get_input_embeddings(), model.get_output_embeddings()}:
-            for token_id, parts in pieces.items():
-                module.weight[token_id] = module.weight[parts].float().mean(0).to(module.weight.dtype)
+    fill_new_rows(model, pieces)
     return list(pieces)
-
-
-def _pieces_of_new_tokens(settings: QuantizedCheckpoint, tokenizer: PreTrainedTokenizerBase) -> dict[int, list[int]]:
-    """For each new token id, the ids of the pieces into which the checkpoint's own tokenizer splits the same text."""
-    own = AutoTokenizer.from_pretrained(**from_pretrained_arguments(settings.checkpoint, settings.revision))
-    known = own.get_vocab()
-    added = {token: token_id for token, token_id in tokenizer.get_vocab().items() if token not in known}
-    by_id = sorted(added.items(), key=lambda item: item[1])
-    return {token_id: own(token, add_special_tokens=False).input_ids for token, token_id in by_id}
 
 
 def _generation_config(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

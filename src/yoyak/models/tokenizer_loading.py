@@ -63,6 +63,12 @@ def load_tokenizer(
     return tokenizer
 
 
+def add_words(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> None:
+    """Make each word one token, in place (`tokenizer.new_tokens`)."""
+    if words:
+        tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a tokenizer that transformers 4 and 5 load.
 

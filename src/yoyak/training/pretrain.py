@@ -24,6 +24,7 @@ from yoyak.data.encoding_checks import neutralize
 from yoyak.data.pair_encoding import encode_sources, encode_targets
 from yoyak.models.checkpoints import fingerprint
 from yoyak.models.families.base import Family, TrainingSetup
+from yoyak.models.new_tokens import choose_words
 from yoyak.system import hardware
 from yoyak.system.resumable import work_folder
 from yoyak.system.text_files import write_json
@@ -155,7 +156,9 @@ def pretrain(family: Family, params: Params, *, processed: Path, output: Path, m
     texts = choose_texts(processed, params)
     for message in texts.messages():
         print(f"pretrain: {message}", flush=True)
-    setup = family.prepare_pretraining(params.model_copy(update={"training": training}))
+    is_extended = bool(params.tokenizer.new_tokens)
+    words = choose_words(params, family.load_tokenizer(params), processed / "train.jsonl") if is_extended else []
+    setup = family.prepare_pretraining(params.model_copy(update={"training": training}), words)
     print(setup.description, flush=True)
     collator = TextCollator(encoder_of(setup, params), setup.collate, training.seed)
     progress, rows = Progress(collator), make_rows(texts, setup, params)

@@ -12,7 +12,7 @@ from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
 from yoyak.config.params import load_params
 from yoyak.config.sections import Params
 from yoyak.data.person_tags import PersonTags
-from yoyak.data.tokenized_data import load_tokenized
+from yoyak.data.tokenized_data import load_tokenized, read_words
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.portable import write_generation_defaults
 from yoyak.system import hardware
@@ -49,7 +49,7 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     settings = ModelSettings.read(tokenized)
     if settings is None:
         raise YoyakError(f"{tokenized / SETTINGS_FILE}: no such file; run `dvc repro`")
-    setup = family.prepare_training(params)
+    setup = family.prepare_training(params, read_words(tokenized))
     print(setup.description, flush=True)
     if params.training.debug:
         print(f"WARNING: {DEBUG_WARNING}; -S training.debug=false ends this", flush=True)

@@ -223,6 +223,9 @@ def knobs_of(family: str) -> dict[str, Knob]:
                 "train.tokens": holds("#Extra#"),
             },
         ),
+        "tokenizer.new_tokens": Knob(
+            1, {"tokenize.added_tokens": holds([" 자료"])}
+        ),  # in tests/models/test_new_tokens.py: train
         "prompt.style": Knob("plain", {"tokenize.texts.test.1": holds("다음 대화를 요약해주세요:")}),
         "prompt.system": Knob("짧게.", {"tokenize.texts.test.1": holds("짧게.")}),
         "prompt.topic": Knob("never", {"tokenize.texts.test.1": holds("위 대화 주제에 대한")}),
@@ -515,6 +518,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "tokenizer.max_input_length",
         "tokenizer.max_target_length",
         "tokenizer.special_tokens",
+        "tokenizer.new_tokens",
         "hardware.cpu_threads",
         "hardware.portable",
     ),

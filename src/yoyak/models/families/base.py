@@ -92,8 +92,13 @@ class Family(ABC):
         """
         return {}
 
-    def load_tokenizer(self, params: Params) -> Any:
-        """The tokenizer of the checkpoint, with the special tokens of params. Sections: model, tokenizer."""
+    def load_tokenizer(self, params: Params, words: Sequence[str] = ()) -> Any:
+        """The tokenizer of the checkpoint, with the special tokens of params and further `words` as tokens.
+
+        Args:
+            params: sections model and tokenizer.
+            words: those that the stage tokenize has chosen (`models.new_tokens`).
+        """
         raise self._not_trained()
 
     def batch_encoders(
@@ -112,16 +117,23 @@ class Family(ABC):
         """
         raise self._not_trained()
 
-    def prepare_training(self, params: Params) -> TrainingSetup:
-        """Load the checkpoint for training. Sections: model, tokenizer, training, lora."""
+    def prepare_training(self, params: Params, words: Sequence[str] = ()) -> TrainingSetup:
+        """Load the checkpoint for training.
+
+        Args:
+            params: sections model, tokenizer, training and lora.
+            words: further tokens, whose embeddings are trained too.
+        """
         raise self._not_trained()
 
-    def prepare_pretraining(self, params: Params) -> TrainingSetup:
+    def prepare_pretraining(self, params: Params, words: Sequence[str] = ()) -> TrainingSetup:
         """Load the checkpoint for further pre-training. What `save` writes is a checkpoint of its own.
 
-        Sections: model, tokenizer, training (of `Pretrain.as_training`), pretrain and lora.
+        Args:
+            params: sections model, tokenizer, training (of `Pretrain.as_training`), pretrain and lora.
+            words: as in `prepare_training`.
         """
-        return self.prepare_training(params)
+        return self.prepare_training(params, words)
 
     def load_untrained(self, params: Params) -> LoadedModel:
         """Load the checkpoint as it is, to score it without training (`yoyak screen`). Section: model."""

@@ -56,7 +56,7 @@ class EndpointFamily(Family):
     is_trained = False
     unread_params = (
         *("model.kobart.", "model.qlora.", "training.", "lora.", "augment.", "pretrain."),
-        *("tokenizer.max_target_length", "tokenizer.special_tokens"),
+        *("tokenizer.max_target_length", "tokenizer.special_tokens", "tokenizer.new_tokens"),
         *("generation.min_new_tokens", "generation.num_beams", "generation.top_k", "generation.repetition_penalty"),
         *("generation.length_penalty", "generation.no_repeat_ngram_size", "generation.early_stopping"),
         *("generation.blocked_scripts", "generation.batch_size"),

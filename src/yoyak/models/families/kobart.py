@@ -14,7 +14,7 @@ from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
 from yoyak.models.student import keep_decoder_layers
-from yoyak.models.tokenizer_loading import load_tokenizer
+from yoyak.models.tokenizer_loading import add_words, load_tokenizer
 from yoyak.system import hardware
 
 
@@ -35,9 +35,11 @@ class KobartFamily(Family):
         }
         return limits | ({"generation.max_new_tokens": generation.max_new_tokens} if generation else {})
 
-    def load_tokenizer(self, params: Params) -> PreTrainedTokenizerBase:
+    def load_tokenizer(self, params: Params, words: Sequence[str] = ()) -> PreTrainedTokenizerBase:
         chosen = params.model.kobart
-        return load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+        tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens)
+        add_words(tokenizer, words)
+        return tokenizer
 
     def batch_encoders(
         self,
@@ -53,13 +55,16 @@ class KobartFamily(Family):
         dialogues, lengths = [row["dialogue"] for row in rows], params.tokenizer
         return encode_dialogues(loaded.tokenizer, dialogues, lengths.max_input_length, lengths.truncation)
 
-    def prepare_training(self, params: Params) -> TrainingSetup:
+    def prepare_training(self, params: Params, words: Sequence[str] = ()) -> TrainingSetup:
         from yoyak.data.collation import collate_pairs
-        from yoyak.models import encoder_decoder
+        from yoyak.models import encoder_decoder, new_embeddings
 
         chosen = params.model.kobart
-        tokenizer = self.load_tokenizer(params)
+        tokenizer = self.load_tokenizer(params, words)
         model = encoder_decoder.load(chosen.checkpoint, chosen.revision, tokenizer)
+        if words:
+            pieces = new_embeddings.pieces_of_new_tokens(chosen.checkpoint, chosen.revision, tokenizer)
+            new_embeddings.fill_new_rows(model, pieces)
         student = ""
         if chosen.decoder_layers is not None:
             kept = keep_decoder_layers(model, chosen.checkpoint, chosen.decoder_layers)

@@ -15,7 +15,7 @@ from yoyak.data.examples import ExampleChooser
 from yoyak.data.truncation import EncodedDialogue
 from yoyak.models import checkpoints
 from yoyak.models.families.base import BatchEncoder, Family, LoadedModel, Row, TrainingSetup
-from yoyak.models.tokenizer_loading import load_tokenizer
+from yoyak.models.tokenizer_loading import add_words, load_tokenizer
 from yoyak.system import hardware
 
 
@@ -43,9 +43,11 @@ class QloraFamily(Family):
             limits["tokenizer.max_input_length + generation.max_new_tokens"] = prompt + generation.max_new_tokens
         return limits
 
-    def load_tokenizer(self, params: Params) -> PreTrainedTokenizerBase:
+    def load_tokenizer(self, params: Params, words: Sequence[str] = ()) -> PreTrainedTokenizerBase:
         chosen = params.model.qlora
-        return load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=True)
+        tokenizer = load_tokenizer(chosen.checkpoint, chosen.revision, params.tokenizer.special_tokens, pad_with_eos=True)
+        add_words(tokenizer, words)
+        return tokenizer
 
     def batch_encoders(
         self,
@@ -68,12 +70,12 @@ class QloraFamily(Family):
         length, truncation = params.tokenizer.max_input_length, params.tokenizer.truncation
         return prompts.PromptBuilder(tokenizer, params.prompt, length, names_topic, truncation, examples)
 
-    def prepare_training(self, params: Params) -> TrainingSetup:
+    def prepare_training(self, params: Params, words: Sequence[str] = ()) -> TrainingSetup:
         from yoyak.data.collation import collate_chats
         from yoyak.models import adapters, causal_lm, lora
 
         chosen = params.model.qlora
-        tokenizer = self.load_tokenizer(params)
+        tokenizer = self.load_tokenizer(params, words)
         precision, reason = hardware.choose_precision(params.training.precision, parameters=0, quantized=True)
         attention, attention_reason = hardware.choose_attention(chosen.attention, precision=precision)
         base, new_tokens = causal_lm.load(chosen, tokenizer, precision=precision)
@@ -92,16 +94,16 @@ class QloraFamily(Family):
             ),
         )
 
-    def prepare_pretraining(self, params: Params) -> TrainingSetup:
+    def prepare_pretraining(self, params: Params, words: Sequence[str] = ()) -> TrainingSetup:
         from yoyak.data.collation import collate_chats
         from yoyak.models import adapters, causal_lm
 
         chosen = params.model.qlora
         if params.pretrain.method == "lora":
-            setup = self.prepare_training(params)
+            setup = self.prepare_training(params, words)
             save = partial(adapters.save_merged, setup.model, setup.tokenizer, settings=chosen, precision=setup.precision)
             return replace(setup, save=save)
-        tokenizer = self.load_tokenizer(params)
+        tokenizer = self.load_tokenizer(params, words)
         # The optimizer changes weights in 32 bits, also where the products are in 16 bits.
         whole = chosen.model_copy(update={"quantization": "none"})
         model, _ = causal_lm.load(whole, tokenizer, precision="float32")
