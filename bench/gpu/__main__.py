@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m bench.gpu", description=(bench.gpu.__doc__ or "").splitlines()[0])
     made.add_argument("--only", nargs="+", metavar="NAME", help="only checks whose names begin with one of these")
     made.add_argument("--small", action="store_true", help="every check in a small form, which also runs on a CPU")
-    made.add_argument("--seconds", type=float, default=570, help="end after this time; checks that are left are skipped")
+    made.add_argument(
+        "--seconds", type=float, help="end after this time, checks that are left are skipped (default: 570; --small: 3600)"
+    )
     made.add_argument("--jobs", type=int, default=4, help="checks of correctness and of memory at the same time")
     made.add_argument("--output", type=Path, default=ROOT / "bench/results/gpu.json", help="the .md file stands beside it")
     made.add_argument("--list", action="store_true", help="the names, kinds and seconds of the checks")
@@ -72,7 +74,7 @@ def main() -> int:
         print(f"make gpu: no check begins with {' or '.join(args.only)}; --list shows the names", file=sys.stderr)
         return 2
     report = Report(args.output, about(small=args.small), [check.name for check in chosen])
-    run_all(chosen, report, small=args.small, seconds=args.seconds, jobs=args.jobs)
+    run_all(chosen, report, small=args.small, seconds=args.seconds or (3600 if args.small else 570), jobs=args.jobs)
     results = list(report.results.values())
     page = table.page({"about": report.about, "checks": results})
     args.output.with_suffix(".md").write_text(page, encoding="utf-8")

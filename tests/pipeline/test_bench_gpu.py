@@ -66,6 +66,7 @@ class Interpreter:
 
 def test_a_crash_and_a_hang_end_one_check_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Interpreter(monkeypatch)
+    monkeypatch.setattr(running, "SMALL_FACTOR", 1)
     chosen = [Check(name, "correctness", 1 if name == "hangs" else 60, "") for name in ("killed", "hangs", "good")]
     report = running.Report(tmp_path / "gpu.json", {"form": "small"}, [check.name for check in chosen])
     start = time.monotonic()
