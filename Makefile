@@ -118,6 +118,8 @@ base: setup ## pre-train the small checkpoints of models/base again (half an hou
 bench: .venv-bench/ready ## side by side with what else one would run, in an environment of its own (three quarters of an hour); a table in bench/results
 	.venv-bench/bin/python -m bench.kobart --rows 1600
 	.venv-bench/bin/python -m bench.kobart --shape --rows 160 --dev 32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
+	.venv-bench/bin/python -m bench.kobart --recommended --dev 300
+	.venv-bench/bin/python -m bench.kobart --shape --recommended --dev 32 $(if $(TOKENIZER),--tokenizer $(TOKENIZER))
 	$(if $(DATA),.venv-bench/bin/python -m bench.kobart --shape --rows 480 --dev 32 --data $(DATA) $(if $(TOKENIZER),--tokenizer $(TOKENIZER)))
 	.venv-bench/bin/python -m bench.qlora
 	.venv-bench/bin/python -m bench.scoring

@@ -3,6 +3,7 @@
     python -m bench.kobart                              # kobart-tiny on the sample: one epoch, then the whole dev split
     python -m bench.kobart --shape --rows 160 --dev 32  # random weights of KoBART's shape: 124 M parameters
     … --data FOLDER --tokenizer FOLDER                  # with other dialogues, and with KoBART's own tokenizer
+    … --recommended                                     # only writing, with penalties: DECODING
 
 padded: Seq2SeqTrainer with all rows padded to 512 and 100 tokens; it writes in file order, 32 rows a batch, with 4 beams.
 plain: the defaults of transformers' run_summarization example; each batch is padded to its longest row, in random order.
@@ -40,6 +41,8 @@ SHAPE: dict[str, Any] = {
 }
 TRAINERS = ["train-yoyak", "train-padded", "train-plain"]
 WRITERS = ["write-yoyak", "write-padded"]
+PLAIN = "write-transformers"  # yoyak with transformers' generate: rows sorted by length, padded to the longest of their batch
+DECODING = {"num_beams": 5, "repetition_penalty": 1.5, "no_repeat_ngram_size": 3, "min_new_tokens": 30}
 INT8 = "write-int8"
 WARM_UP = 3  # steps; during the first ones, the operating system allocates memory page by page
 
@@ -178,7 +181,7 @@ def padded(row: dict[str, list[int]], lengths: Any, pad: int) -> dict[str, list[
 
 
 def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
-    """Summarize dev with the model that train-yoyak saved, with the decoding settings of params.yaml."""
+    """Summarize dev with the model that train-yoyak saved, with the decoding settings of params.yaml or of DECODING."""
     import torch
 
     from yoyak.data import pair_encoding
@@ -187,11 +190,14 @@ def write(args: argparse.Namespace, how: str) -> dict[str, Any]:
     from yoyak.system import hardware
 
     params, tokenizer, rows = prepare(args)
-    model = model_of(args, tokenizer, None if args.shape else args.model).eval().to(hardware.default_device())
+    trained = args.model if (args.model / "config.json").is_file() else None
+    model = model_of(args, tokenizer, None if args.shape else trained).eval().to(hardware.default_device())
     if args.shape:
         model.final_logits_bias[:, len(tokenizer) :] = -1e4  # the model must not write ids that the tokenizer does not have
-    backend = {"int8": "ctranslate2-int8"}.get(how, "ctranslate2" if args.shape and model.device.type == "cpu" else "auto")
-    settings, dev = params.generation.model_copy(update={"backend": backend}), rows["dev"]
+    exact = "ctranslate2" if args.shape and not args.recommended and model.device.type == "cpu" else "auto"
+    backend = {"int8": "ctranslate2-int8", "transformers": "transformers"}.get(how, exact)
+    decoding = DECODING if args.recommended else {}
+    settings, dev = params.generation.model_copy(update={"backend": backend, **decoding}), rows["dev"]
     ids = pair_encoding.encode_sources(tokenizer, [row["dialogue"] for row in dev], params.tokenizer.max_input_length)
 
     def write_padded() -> list[str]:
@@ -219,13 +225,14 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("models/base/kobart-tiny"))
     parser.add_argument("--shape", action="store_true", help="random weights of KoBART's published shape")
     parser.add_argument("--tokenizer", type=Path, help="folder of the tokenizer, instead of the checkpoint's own")
+    parser.add_argument("--recommended", action="store_true", help=f"only write, with {DECODING}")
     parser.add_argument("--data", type=Path, default=ROOT / "data/sample")
     parser.add_argument("--rows", type=int, default=3600)
     parser.add_argument("--dev", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=[*TRAINERS, *WRITERS, INT8], nargs="+")
+    parser.add_argument("--only", choices=[*TRAINERS, *WRITERS, PLAIN, INT8], nargs="+")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -234,7 +241,8 @@ def main() -> None:
         contest.print_result((train if what == "train" else write)(args, how))
         return
     with tempfile.TemporaryDirectory() as folder:
-        names = args.only or [*TRAINERS, *WRITERS, *[INT8] * args.shape]
+        every = [*WRITERS, PLAIN] if args.recommended else [*TRAINERS, *WRITERS, *[INT8] * args.shape]
+        names = args.only or every
         results = contest.run_each("bench.kobart", names, [*sys.argv[1:], "--model", f"{folder}/model"])
     results["ratios"] = {
         **contest.ratio(results, "train-yoyak", "train-padded", "tokens_a_second"),
@@ -243,8 +251,11 @@ def main() -> None:
         **contest.ratio(results, "train-yoyak", "train-plain", "tokens_a_second_warm"),
         **contest.ratio(results, "write-yoyak", "write-padded", "dialogues_a_second"),
         **contest.ratio(results, INT8, "write-padded", "dialogues_a_second"),
+        **contest.ratio(results, "write-yoyak", PLAIN, "dialogues_a_second"),
+        **contest.ratio(results, "write-yoyak", PLAIN, "dialogues_a_cpu_second"),
+        **contest.ratio(results, "write-yoyak", "write-padded", "dialogues_a_cpu_second"),
     }
-    results |= contest.same_texts(results, *WRITERS)
+    results |= contest.same_texts(results, "write-yoyak", PLAIN if PLAIN in results else "write-padded")
     results["setting"] = {
         "model": "random weights of KoBART's shape" if args.shape else args.checkpoint.name,
         "data": args.data.name,
@@ -252,8 +263,10 @@ def main() -> None:
         "dev": args.dev,
         "batch": args.batch,
         "seed": args.seed,
+        **({"decoding": DECODING} if args.recommended else {}),
     }
-    name = "-".join(["kobart", *["shape"] * args.shape, *[args.data.name] * (args.data.name != "sample")])
+    parts = {"shape": args.shape, "recommended": args.recommended, args.data.name: args.data.name != "sample"}
+    name = "-".join(["kobart", *(part for part, holds in parts.items() if holds)])
     contest.save(args.json or ROOT / f"bench/results/{name}.json", results)
 
 

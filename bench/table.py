@@ -18,6 +18,7 @@ CONTESTS = [
         ("train-yoyak", "train-plain", "tokens"),
         ("write-yoyak", "write-padded", "dialogues"),
         ("write-int8", "write-padded", "dialogues"),
+        ("write-yoyak", "write-transformers", "dialogues"),
     )
 ] + [
     ("qlora", "yoyak", "trl", "tokens"),
@@ -30,6 +31,7 @@ LABELS = {
     "train-padded": "padded to 512/100",
     "train-plain": "plain Hugging Face script",
     "write-padded": "padded, in file order",
+    "write-transformers": "yoyak's batches, written by transformers",
     "trl": "TRL's defaults",
     "trl-keeping": "TRL, activations kept",
     "trl-padded": "TRL, padded",
@@ -63,7 +65,8 @@ def contest_row(file: str, ours: str, theirs: str, unit: str) -> str | None:
     if "tokens_a_second_warm" in one:
         times += f" ({one['tokens_a_second_warm'] / other['tokens_a_second_warm']:.1f})"
     cells = [
-        f"{'train' if unit == 'tokens' else 'write'}: {model}, {rows} rows of {setting['data']}",
+        f"{'train' if unit == 'tokens' else 'write'}: {model}, {rows} rows of {setting['data']}"
+        + ("; 5 beams, penalties" if "decoding" in setting else ""),
         LABELS[theirs],
         f"{number(speeds[0])} beside {number(speeds[1])} {unit} a second",
         times,

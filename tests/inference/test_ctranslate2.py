@@ -40,7 +40,8 @@ from yoyak.inference.backends.ctranslate2 import (
     ConvertedModel,
     CTranslate2Writer,
 )
-from yoyak.inference.backends.transformers import TransformersBackend, TransformersWriter
+from yoyak.inference.backends.lean import LeanBackend
+from yoyak.inference.backends.transformers import TransformersWriter
 from yoyak.models import encoder_decoder, tokenizer_loading
 from yoyak.models.families.base import LoadedModel
 from yoyak.system.errors import YoyakError
@@ -242,13 +243,13 @@ def test_models_that_ctranslate2_writes_differently_are_refused(name: str) -> No
     ],
     ids=str,
 )
-def test_settings_that_ctranslate2_treats_differently_use_transformers(
+def test_settings_that_ctranslate2_treats_differently_use_lean(
     changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TransformersBackend, "open", lambda *_, **__: None)  # it would search the vocabulary
+    monkeypatch.setattr(LeanBackend, "open", lambda *_, **__: None)  # it would search the vocabulary
     model = random_model("bart")
     assert BACKEND.why_not(loaded(model), settings(**changes))
-    assert backend_choice.choose_backend(loaded(model), settings(**changes), threads=1).backend == "transformers"
+    assert backend_choice.choose_backend(loaded(model), settings(**changes), threads=1).backend == "lean"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NotNegative, PositiveShare, Section, Seed
 
-BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "endpoint", "transformers", "vllm"]
+BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "lean", "endpoint", "transformers", "vllm"]
 Script = Literal["latin", "han", "kana", "other"]
 
 
@@ -93,8 +93,9 @@ class Generation(Section):
     )
     backend: BackendName = Field(
         description="Library that writes the summaries. `auto` chooses CTranslate2 on a CPU, in int8 unless the dev score "
-        "falls, and transformers on a GPU or where CTranslate2 cannot run the model. `vllm` is used only if it is named: it is "
-        "for decoder-only models, and must be installed."
+        "falls; for BART and mBART with settings that CTranslate2 does not support `lean`, our own loop, which writes what "
+        "transformers writes; and transformers on a GPU and for everything else. `vllm` is used only if it is named: it is for "
+        "decoder-only models, and must be installed."
     )
     postprocess: Literal["never", "auto", "always"] = Field(
         description="Repair the ends of summaries that were cut off. `auto` does it if that raises the dev score."

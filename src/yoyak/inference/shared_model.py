@@ -157,12 +157,16 @@ class SharedModel:
         return _Variant(self.base.loaded, self.base.family, params, self.base.decisions)
 
     def _backend_of(self, settings: Generation) -> str | None:
-        """The open backend, or transformers if only that supports the settings; None if its weights were given away."""
-        backend = backend_named(self.choice.backend)
-        if not backend.why_not(self.base.loaded, settings):
-            return backend.name
+        """The open backend, or one that writes with the same weights if only that supports the settings.
+
+        None if the weights were given away.
+        """
         converted = self.base.loaded.shared.get("ctranslate2")
-        return None if converted is not None and converted.is_decoder_only else "transformers"
+        is_gone = converted is not None and converted.is_decoder_only
+        for name in (self.choice.backend, *(() if is_gone else ("lean", "transformers"))):
+            if not backend_named(name).why_not(self.base.loaded, settings):
+                return name
+        return None
 
     def _check_backend(self, settings: Generation) -> None:
         reason = backend_named(self.choice.backend).why_not(self.base.loaded, settings)
