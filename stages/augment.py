@@ -35,6 +35,8 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
         write_jsonl(folder / "train.jsonl", augmentation.rows(list(read_jsonl(processed / "train.jsonl"))))
         if augmentation.replaced:
             write_jsonl(folder / "replaced.jsonl", ({"fname": fname} for fname in augmentation.replaced))
+        if augmentation.rejected:
+            write_jsonl(folder / "rejected.jsonl", augmentation.rejected)
     write_json(metrics, augmentation.report())
 
 

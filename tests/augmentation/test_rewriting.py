@@ -176,3 +176,7 @@ def test_an_answer_in_another_language_is_counted(values: dict[str, Any], tmp_pa
     augmentation = Augmentation([method], filters, person_tags="keep_original")
     assert not list(augmentation.rows([TRAIN[0], TRAIN[2]]))
     assert augmentation.counts["paraphrase"].rejected == {"foreign_script": 2}
+    kept = [(row["method"], row["source"], row["reason"], row["dialogue"]) for row in augmentation.rejected]
+    assert kept == [
+        ("paraphrase", TRAIN[place]["fname"], "foreign_script", english[DIALOGUES[place]]) for place in (0, 2)
+    ]  # for the app

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Self
@@ -17,6 +17,7 @@ from yoyak.data.person_tags import PersonTags, replace_reversibly, restore_perso
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import counted
 
+MOST_REJECTED = 20  # rows of a method with the same reason that are kept for the app
 REPORT_EVERY = 1000  # rows between two lines about the progress
 
 
@@ -38,6 +39,7 @@ class Augmentation:
     Attributes:
         counts: what became of the tasks of each method, by its name.
         replaced: the fname of each train row in whose place a new row is trained on.
+        rejected: the first rejected rows of each method and reason, with method, source, reason and what the method wrote.
     """
 
     def __init__(self, methods: Sequence[Method], filters: Filters, *, person_tags: PersonTags) -> None:
@@ -51,6 +53,7 @@ class Augmentation:
         self.methods, self.filters, self.person_tags = methods, filters, person_tags
         self.counts = {method.name: Counts() for method in methods}
         self.replaced: list[str] = []
+        self.rejected: list[dict[str, Any]] = []
 
     @classmethod
     def build(cls, names: Sequence[str], workspace: Workspace, evaluation: Iterable[Row]) -> Self:
@@ -136,7 +139,7 @@ class Augmentation:
         counts = self.counts[method.name]
         counts.tried += 1
         if isinstance(candidate, Refusal):
-            counts.rejected[candidate.reason] += 1
+            self._reject(method, task, candidate.reason)
             return None
         verdict = self.filters.check(candidate, task.sources, method.filters)
         reason = verdict.reason
@@ -154,7 +157,7 @@ class Augmentation:
             except BadDialogueError as error:
                 reason = str(error)
         if reason:
-            counts.rejected[reason] += 1
+            self._reject(method, task, reason, {"dialogue": candidate.dialogue, "summary": candidate.summary})
             return None
         seen.add(digest)
         counts.kept += 1
@@ -163,3 +166,10 @@ class Augmentation:
         row |= {"source": task.source["fname"]}
         row |= {"further_sources": [row["fname"] for row in task.sources[1:]]} if len(task.sources) > 1 else {}
         return row | {"method": method.name, "filters": verdict.scores, "details": dict(candidate.details)}
+
+    def _reject(self, method: Method, task: Task, reason: str, texts: Mapping[str, str] | None = None) -> None:
+        """Count a rejected row, and keep the first ones of each reason."""
+        counts = self.counts[method.name]
+        counts.rejected[reason] += 1
+        if counts.rejected[reason] <= MOST_REJECTED:
+            self.rejected.append({"method": method.name, "source": task.source["fname"], "reason": reason, **(texts or {})})

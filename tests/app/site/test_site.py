@@ -101,7 +101,7 @@ def test_the_board_has_runs_with_what_varies_and_hostile_names_as_text(app: App)
 
 def test_no_page_of_the_app_has_an_inline_script_or_style_or_loads_from_elsewhere(app: App) -> None:
     board_of(app)
-    for path in ("/", "/try", "/searches", "/logs", "/compare", "/runs/nothing-here"):
+    for path in ("/", "/try", "/searches", "/augmentation", "/logs", "/compare", "/runs/nothing-here"):
         page = app.client.get(path).text
         for script in re.findall(r"<script([^>]*)>", page):
             assert 'src="/static/' in script or 'type="application/json"' in script
@@ -349,3 +349,45 @@ def test_the_page_of_a_search_stands_in_a_sandbox(app: App, monkeypatch: pytest.
     assert 'class="app-bar"' in page and "Best trials" in page
     assert app.client.get("/searches/s").headers["content-security-policy"].startswith("sandbox allow-scripts")
     assert "no study gone" in app.get("/searches/gone", 404)
+
+
+def save_augmented(root: Path, *, rows: int) -> None:
+    """Files as the stages preprocess and augment leave them."""
+    for folder in ("data/processed", "data/augmented", "metrics"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+
+    def save(path: str, lines: list[dict[str, Any]]) -> None:
+        (root / path).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+    train = [
+        {"fname": f"train_{n}", "dialogue": f"{DIALOGUE}\n{n}번", "summary": "점심 약속.", "topic": ""} for n in range(rows)
+    ]
+    save("data/processed/train.jsonl", train)
+    new = [{**row, "fname": f"{row['fname']}+noise", "source": row["fname"], "method": "noise"} for row in train]
+    new[0]["dialogue"] = new[0]["dialogue"].replace("아직", HOSTILE)
+    save("data/augmented/train.jsonl", new)
+    refused = {"method": "templates", "source": "train_1", "reason": "one_speaker"}
+    repeated = {"method": "noise", "source": "train_2", "reason": "repeated", "dialogue": "버린 대화", "summary": "버린 요약"}
+    save("data/augmented/rejected.jsonl", [refused, repeated])
+    counts = {"noise": {"tried": rows + 1, "kept": rows, "rejected": {"repeated": 1}}}
+    counts["templates"] = {"tried": 1, "kept": 0, "rejected": {"one_speaker": 1}}
+    (root / "metrics/augment.json").write_text(json.dumps({"added": rows, "methods": counts}), encoding="utf-8")
+
+
+def test_augmented_rows_stand_beside_their_sources_and_rejected_ones_under_their_reason(app: App) -> None:
+    assert "has not run here yet" in app.get("/augmentation")
+    save_augmented(app.root, rows=45)
+    page = app.get("/augmentation")
+    assert "1–20 of 45" in page and page.count('<section class="panel">') == 22
+    assert "<mark>" in page and "&lt;script&gt;alert(1)" in page and "<script>alert" not in page  # only what differs is marked
+    assert page.partition("Why rows were rejected")[0].count("<mark>") == 2
+    assert "templates: one_speaker (1)" in page and "noise: repeated (1)" in page and "버린 대화" in page
+    last = app.get("/augmentation?method=noise&page=99")
+    assert "41–45 of 45" in last and "train_44+noise" in last and "one_speaker (1)" not in last
+    assert "0–0 of 0" in app.get("/augmentation?method=templates&page=%EF%BC%91")
+    assert "1–20 of 45" in app.get("/augmentation?method=%3Cscript%3E&page=-1")
+    (app.root / "metrics/augment.json").write_text(json.dumps({"added": 0}), encoding="utf-8")
+    assert "adds nothing here" in app.get("/augmentation")
+    save_augmented(app.root, rows=2)
+    (app.root / "data/augmented/train.jsonl").write_text("{", encoding="utf-8")
+    assert "data/augmented cannot be read" in app.get("/augmentation")

@@ -9,7 +9,14 @@ from yoyak.config.yaml_files import parse_yaml
 from yoyak.reports.page.frame import WORDS, Language
 from yoyak.reports.page.markup import data_script, escape
 
-SECTIONS = {"board": "/", "try": "/try", "searches": "/searches", "explore": "/explore", "logs": "/logs"}
+SECTIONS = {
+    "board": "/",
+    "try": "/try",
+    "searches": "/searches",
+    "explore": "/explore",
+    "augmentation": "/augmentation",
+    "logs": "/logs",
+}
 # Colours have a second value for pages without the style of yoyak's pages.
 BAR_STYLE = (
     ".app-bar{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;align-items:baseline;max-width:1180px;margin:0 auto;"

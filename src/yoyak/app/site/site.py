@@ -21,6 +21,7 @@ from yoyak.app.errors import invalid_request
 from yoyak.app.metrics import Metrics
 from yoyak.app.site import logs, report_pages
 from yoyak.app.site.access import COOKIE, cookie_value
+from yoyak.app.site.augmentation_page import augmentation_body
 from yoyak.app.site.board import Board, has_searches
 from yoyak.app.site.bodies import board_body, compare_body, login_body, logs_body, searches_body, try_body
 from yoyak.app.site.model_pool import ModelPool
@@ -189,7 +190,14 @@ def _report_routes(site: Site) -> Sequence[Route]:
         make = partial(report_pages.make_explore_page, root, language)
         return await site.made("explore", partial(report_pages.data_key, root), "explore", make)
 
+    async def augmentation(request: Request) -> Response:
+        method, number = request.query_params.get("method", ""), request.query_params.get("page", "")
+        page = int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0
+        body = await run_in_threadpool(partial(augmentation_body, root, language, method=method, page=page))
+        return site.html(app_page("augmentation", body, language))
+
     return [
+        Route("/augmentation", augmentation),
         Route("/runs/{name:path}", run),
         Route("/compare", compare),
         Route("/searches", searches),

@@ -6,12 +6,16 @@
   const FAST = 3000, SLOW = 10000; // milliseconds between two questions
   const BEST = "rouge_sum";
   const FIRST_METRICS = 6, FIRST_AXES = 5;
+  const PAGE = 100, MOST_DRAWN = 500; // rows of the table at a time; runs in a plot
   const MAIN_METRICS = ["rouge_sum", "content.rouge_sum"];
   const kept = { sort: "", down: true, filter: "", group: "", hidden: [], shown: [], x: "", y: "", axes: null };
   try { Object.assign(kept, JSON.parse(localStorage.getItem("yoyak-board") || "{}")); } catch (error) { /* no storage */ }
   const keep = () => { try { localStorage.setItem("yoyak-board", JSON.stringify(kept)); } catch (error) { /* no storage */ } };
   let board = { rows: [], metrics: [], params: [], constant: {}, running: [], reading: true, error: "" };
   const chosen = []; // runs to compare, in the order of choice
+  let page = 0; // of the table
+  let textParams = new Set(); // params of which a value is a text
+  const texts = new Map(); // what the filter searches, by row
 
   const make = (name, attributes = {}, ...children) => {
     const element = document.createElement(name);
@@ -53,15 +57,16 @@
   };
   const visibleRows = () => {
     const parts = kept.filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = board.rows.filter((row) => {
-      const text = [row.name, row.baseline, row.search, stateOf(row), words[stateOf(row)] || "", ...Object.entries(row.params).map(([key, value]) => `${key}=${value}`)].join(" ").toLowerCase();
-      return parts.every((part) => text.includes(part));
-    });
+    const searched = (row) => {
+      if (!texts.has(row)) texts.set(row, [row.name, row.baseline, row.search, stateOf(row), words[stateOf(row)] || "", ...Object.entries(row.params).map(([key, value]) => `${key}=${value}`)].join(" ").toLowerCase());
+      return texts.get(row);
+    };
+    const rows = parts.length ? board.rows.filter((row) => parts.every((part) => searched(row).includes(part))) : board.rows;
     const column = allColumns().find((each) => each.name === kept.sort) || (kept.sort === "name" ? { kind: "", name: "name" } : null);
     return column ? [...rows].sort((one, other) => compare(valueOf(one, column), valueOf(other, column))) : rows;
   };
 
-  const isText = (column) => column.name === "state" || (column.kind === "params" && board.rows.some((row) => typeof row.params[column.name] === "string"));
+  const isText = (column) => column.name === "state" || (column.kind === "params" && textParams.has(column.name));
   const cell = (row, column, best) => {
     const value = valueOf(row, column);
     if (column.name === "state" && !column.kind) {
@@ -95,6 +100,7 @@
       if (kept.sort !== column.name) Object.assign(kept, { sort: column.name, down: column.kind === "metrics" });
       else if (kept.down === (column.kind === "metrics")) kept.down = !kept.down;
       else kept.sort = ""; // the third press brings the order of git back
+      page = 0;
       keep();
       drawTable();
       place.querySelector(`button[data-name="${CSS.escape(column.name)}"]`)?.focus();
@@ -105,16 +111,21 @@
   const parts = {};
   const drawTable = () => {
     const shown = columns(), rows = visibleRows();
-    const best = Math.max(...board.rows.map((row) => row.metrics[BEST] ?? -Infinity));
+    const best = board.rows.reduce((most, row) => Math.max(most, row.metrics[BEST] ?? -Infinity), -Infinity);
     const body = make("tbody");
-    const groups = new Map();
+    const groups = new Map(); // in which the rows stand
     for (const row of rows) {
       const key = kept.group === "search" ? row.search || words.other : kept.group === "baseline" ? row.baseline || (row.kind === "workspace" ? words.workspace : row.name) : "";
-      groups.set(key, [...(groups.get(key) || []), row]);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(row);
     }
-    for (const [key, members] of groups) {
-      if (kept.group) body.append(make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: shown.length + 1 }, `${key} (${members.length})`)));
-      body.append(...members.map((row) => line(row, shown, best)));
+    const ordered = [...groups].flatMap(([key, members]) => members.map((row) => [key, row]));
+    page = Math.max(0, Math.min(page, Math.ceil(ordered.length / PAGE) - 1));
+    let last = null;
+    for (const [key, row] of ordered.slice(page * PAGE, (page + 1) * PAGE)) {
+      if (kept.group && key !== last) body.append(make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: shown.length + 1 }, `${key} (${groups.get(key).length})`)));
+      last = key;
+      body.append(line(row, shown, best));
     }
     if (!rows.length) body.append(make("tr", {}, make("th", { colspan: shown.length + 1 }, board.rows.length ? words.no_rows : board.reading ? words.reading : words.empty)));
     const table = make("table", {}, make("thead", {}, make("tr", {}, head({ kind: "", name: "name" }), ...shown.map(head))), body);
@@ -122,7 +133,15 @@
     parts.table.replaceChildren(table);
     [parts.table.scrollLeft, parts.table.scrollTop] = at;
     parts.count.textContent = fill(words.rows, { shown: rows.length, all: board.rows.length });
+    drawPager(rows.length);
   };
+  const drawPager = (count) => {
+    parts.pager.hidden = count <= PAGE;
+    parts.earlier.disabled = page === 0;
+    parts.later.disabled = (page + 1) * PAGE >= count;
+    parts.page.textContent = fill(words.page, { from: page * PAGE + 1, to: Math.min(count, (page + 1) * PAGE), all: count });
+  };
+  const turn = (step) => () => { page += step; drawTable(); parts.table.scrollTop = 0; };
   const drawCompare = () => {
     for (const run of [...chosen]) if (!board.rows.some((row) => row.run === run)) chosen.splice(chosen.indexOf(run), 1);
     parts.compare.disabled = chosen.length < 2 || chosen.length > 6;
@@ -174,7 +193,10 @@
       input.checked = axes.includes(name);
       return make("label", {}, input, " ", name);
     })));
-    const rows = visibleRows().filter((row) => row.metrics[score] !== undefined && row.metrics[score] !== null);
+    const scored = visibleRows().filter((row) => row.metrics[score] !== undefined && row.metrics[score] !== null);
+    const rows = scored.length > MOST_DRAWN ? [...scored].sort((one, other) => other.metrics[score] - one.metrics[score]).slice(0, MOST_DRAWN) : scored;
+    parts.drawn.hidden = rows.length === scored.length;
+    parts.drawn.textContent = fill(words.drawn, { count: rows.length, all: scored.length, score: score || "" });
     const say = (element) => (label) => { element.textContent = label; };
     const label = (row) => (row.kind === "workspace" ? words.workspace : row.name);
     const few = () => make("p", { class: "about" }, words.few);
@@ -192,14 +214,19 @@
   };
 
   const build = () => {
-    const filter = make("input", { type: "search", placeholder: words.filter, "aria-label": words.filter, oninput: (event) => { kept.filter = event.target.value; keep(); drawTable(); drawPlots(); } });
+    const filter = make("input", { type: "search", placeholder: words.filter, "aria-label": words.filter, oninput: (event) => { kept.filter = event.target.value; page = 0; keep(); drawTable(); drawPlots(); } });
     filter.value = kept.filter;
-    const group = make("select", { onchange: (event) => { kept.group = event.target.value; keep(); drawTable(); } },
+    const group = make("select", { onchange: (event) => { kept.group = event.target.value; page = 0; keep(); drawTable(); } },
       ...[["", "group_none"], ["baseline", "group_baseline"], ["search", "group_search"]].map(([value, key]) => make("option", { value }, words[key])));
     group.value = kept.group;
     parts.compare = make("button", { type: "button", onclick: () => { location.href = "/compare?" + chosen.map((run) => "run=" + encodeURIComponent(run)).join("&"); } }, words.compare);
     parts.count = make("span", { class: "count", role: "status" });
     parts.reading = make("span", { class: "about" });
+    parts.drawn = make("p", { class: "about" });
+    parts.earlier = make("button", { type: "button", onclick: turn(-1) }, words.earlier);
+    parts.later = make("button", { type: "button", onclick: turn(1) }, words.later);
+    parts.page = make("span", { class: "about", role: "status" });
+    parts.pager = make("div", { class: "controls pager" }, parts.earlier, parts.page, parts.later);
     parts.now = make("div", { class: "now" });
     parts.fault = make("p", { class: "hint", role: "alert" });
     parts.table = make("div", { class: "scroll board", role: "region", tabindex: "0", "aria-label": words.name });
@@ -212,7 +239,7 @@
     place.replaceChildren(
       parts.now, parts.fault,
       make("div", { class: "controls" }, filter, make("label", {}, words.group, group), parts.compare, parts.reading, parts.count),
-      parts.table, parts.columns,
+      parts.table, parts.pager, parts.columns, parts.drawn,
       make("figure", { class: "panel figure" }, make("h3", {}, words.scatter),
         make("div", { class: "controls" }, make("label", {}, words.across, parts.x), make("label", {}, words.up, parts.y)), parts.scatter, parts.scatterSaid),
       make("figure", { class: "panel figure" }, make("h3", {}, words.parallel), make("p", { class: "about" }, words.parallel_about), parts.axes, parts.parallel, parts.parallelSaid),
@@ -228,9 +255,12 @@
         if (answer.status === 200) {
           etag = answer.headers.get("ETag") || "";
           board = await answer.json();
+          texts.clear();
+          textParams = new Set(board.params.filter((name) => board.rows.some((row) => typeof row.params[name] === "string")));
           const open = [parts.columns.open, parts.axes.open];
-          drawNews(); drawTable(); drawCompare(); drawColumns(); drawPlots();
-          [parts.columns.open, parts.axes.open] = open;
+          drawNews(); drawTable(); drawCompare(); drawColumns();
+          parts.columns.open = open[0];
+          setTimeout(() => { drawPlots(); parts.axes.open = open[1]; }); // the table is shown first
           const advice = document.getElementById("advice");
           if (advice && board.rows.some((row) => row.kind === "experiment")) advice.hidden = true;
         } else drawNews();
