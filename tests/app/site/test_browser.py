@@ -103,7 +103,7 @@ def test_a_board_of_thousands_of_runs_shows_a_page_of_them_soon(page: Any, addre
     seen = page.evaluate("performance.now()")
     paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     print(f"{RUNS} runs: first paint after {paint:.0f} ms, first rows after {seen:.0f} ms")
-    assert paint < 20_000 and seen < SECONDS  # a busy machine; the time of a quiet one is in docs/how-to/use-the-app.md
+    assert paint < 20_000 and seen < SECONDS  # the printed times say more, where the machine is not busy
     assert page.locator("#board tbody tr").count() == 100
     assert "1–100 of 3000" in page.inner_text(".pager")
     page.click(".pager button:last-child")
