@@ -30,7 +30,7 @@ def prompt_settings(**changes: Any) -> Prompt:
 
 
 def length_limits(prompt: int = 2000, answer: int = 100) -> Tokenizer:
-    return Tokenizer(max_input_length=prompt, max_target_length=answer, truncation="middle", special_tokens=[])
+    return Tokenizer(max_input_length=prompt, max_target_length=answer, truncation="middle", special_tokens=[], new_tokens=0)
 
 
 def rows(*more: str, topics: bool = True, summaries: bool = True) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from yoyak.data.prompts import PromptBuilder
 from yoyak.data.tokenized_data import encode_files
 from yoyak.system.text_files import write_jsonl
 
-LENGTHS = TokenizerSection(max_input_length=99, max_target_length=99, truncation="middle", special_tokens=[])
+LENGTHS = TokenizerSection(max_input_length=99, max_target_length=99, truncation="middle", special_tokens=[], new_tokens=0)
 CONTROL = ["<s>", "</s>", "<pad>", "<unk>", "[SEP]", "<|im_start|>"]
 
 

@@ -24,7 +24,11 @@ PROMPT = Prompt(style="structured", system=None, topic="auto", **WITHOUT_ADDITIO
 def length_limits(max_input_length: int = 64, max_target_length: int = 32) -> Tokenizer:
     """The section tokenizer with these limits."""
     return Tokenizer(
-        max_input_length=max_input_length, max_target_length=max_target_length, truncation="middle", special_tokens=[*TAGS]
+        max_input_length=max_input_length,
+        max_target_length=max_target_length,
+        truncation="middle",
+        special_tokens=[*TAGS],
+        new_tokens=0,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from yoyak.config.sections import Tokenizer
 from yoyak.models.length_proposals import LengthProposal, describe_proposals, propose_lengths, proposed_length, tokenize_advice
 
-SETTINGS = Tokenizer(max_input_length=512, max_target_length=100, truncation="middle", special_tokens=[])
+SETTINGS = Tokenizer(max_input_length=512, max_target_length=100, truncation="middle", special_tokens=[], new_tokens=0)
 LIMITS = {"tokenizer.max_input_length": 512, "tokenizer.max_target_length": 100}
 # 100 summaries: 90 of 80 tokens, 9 of 120, one of 400.
 SUMMARIES = [80] * 90 + [120] * 9 + [400]

@@ -33,7 +33,9 @@ def many_runs() -> list[Experiment]:
     """A search with thousands of trials, with ten params that vary and twelve metrics."""
     runs = [Experiment("workspace", True, params={"model.family": "kobart"}, metrics={"rouge_sum": 100.0})]
     for number in range(RUNS - 1):
-        params = {f"training.param_{place}": round((number * 37 + place) % 101 / 7, 4) for place in range(9)}
+        params: dict[str, float | str] = {
+            f"training.param_{place}": round((number * 37 + place) % 101 / 7, 4) for place in range(9)
+        }
         params["generation.source"] = ("samples", "beams", "dropout")[number % 3]
         metrics = {"rouge_sum": 100 + number % 997 / 10, "content.rouge_sum": 50 + number % 613 / 10}
         metrics |= {f"metric_{place}": float(number % (place + 3)) for place in range(10)}
