@@ -5,7 +5,8 @@ Importing this package prepares the process of a stage:
 - It puts the `src` folder next to this package first on the path. A queued experiment runs in a copy of the repository, but an
   editable installation points to the original. Without this line, the copy would run the original's code.
 - If DVC started the process, it ends the process when DVC is killed. Otherwise the stage would continue without DVC, in
-  parallel with the next run. This works on Linux and macOS.
+  parallel with the next run. This works on Linux and macOS. In the same way, processes that train together end with the stage
+  that started them.
 """
 
 import fcntl
@@ -107,11 +108,13 @@ def exit_of_stage() -> Iterator[None]:
 
 
 def _uncommitted_note() -> str:
+    if os.environ.get("RANK", "0") != "0":  # one of several processes; the first one says it
+        return ""
     from yoyak.config.uncommitted import uncommitted_note
 
     return uncommitted_note()
 
 
-if "DVC_STAGE" in os.environ:
+if "DVC_STAGE" in os.environ or "YOYAK_LAUNCHED" in os.environ:
     end_with_starter()
     os.register_at_fork(after_in_child=end_with_starter)  # a subprocess that tokenizes ends with its stage

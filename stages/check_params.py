@@ -10,12 +10,16 @@ from stages import exit_of_stage
 from yoyak.config.params import load_params
 from yoyak.config.sections import Checkpoint
 from yoyak.models.checkpoints import from_pretrained_arguments
+from yoyak.system import portable_kernels
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
+from yoyak.system.process_limits import check_process_count
 
 
 def main(output: Path) -> None:
     params = load_params()
+    portable_kernels.use_if(params.hardware.portable)  # it hides GPUs
+    check_process_count(params.hardware.processes)
     model = params.model
     chosen = getattr(model, model.family, None)  # a family without a checkpoint needs no section
     if isinstance(chosen, Checkpoint):

@@ -9,6 +9,7 @@ from yoyak.system.atomic import atomic_folder
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
 from yoyak.system.text_files import write_json
+from yoyak.training.launcher import launch, starts_processes
 
 SECTIONS = ("preprocess", "model", "tokenizer", "pretrain", "lora", "hardware")
 
@@ -33,6 +34,9 @@ def main(processed: Path, output: Path, metrics: Path) -> None:
         skip(f"nothing to do, the family {family.name} is not trained", output, metrics)
         return
     verify_checksums(processed)
+    if starts_processes(params.hardware):
+        launch("stages.pretrain", params.hardware)
+        return
     from yoyak.training.pretrain import pretrain
 
     pretrain(family, params, processed=processed, output=output, metrics=metrics)

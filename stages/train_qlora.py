@@ -7,6 +7,7 @@ from yoyak.config.params import load_params
 from yoyak.system import portable_kernels
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.skip_note import write_skip_note
+from yoyak.training.launcher import launch, starts_processes
 
 SECTIONS = ("preprocess", "model", "pretrain", "tokenizer", "training", "lora", "hardware", "search")
 
@@ -24,6 +25,9 @@ def main(processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
 
     verify_checksums(processed)  # before the slow imports
     verify_checksums(tokenized)
+    if starts_processes(params.hardware):
+        launch("stages.train_qlora", params.hardware)
+        return
     from yoyak.models.families.qlora import FAMILY
     from yoyak.training.train_family import train_family
 

@@ -37,6 +37,14 @@ def test_jobs_run_at_the_same_time_each_on_its_own_gpu(root: Path, clone: type[F
     assert len({name for name, *_ in clone.runs}) == 4
 
 
+@pytest.mark.parametrize(
+    ("gpus", "processes", "expected"),
+    [("01", 1, ["0", "1", "0"]), ("0123", 2, ["01", "23", "01"]), ("012", 2, ["01", "01", "01"]), ("0", 2, ["0", "0", "0"])],
+)
+def test_a_job_has_a_gpu_for_each_process(gpus: str, processes: int, expected: list[str]) -> None:
+    assert ["".join(trial_environment.gpus_of_job(list(gpus), job, processes)) for job in range(3)] == expected
+
+
 @pytest.mark.parametrize(("given", "listed"), [("2,3", ["2", "3"]), ("", []), (None, ["0", "1"])])
 def test_the_gpus_are_the_visible_ones(given: str | None, listed: list[str], monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -1,8 +1,11 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator  # type: ignore[import-untyped]
 from transformers import Trainer, TrainingArguments
 
 from tests.training.helpers import (
@@ -70,24 +73,32 @@ def test_parts_have_the_gradient_of_the_whole_step(
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-@pytest.mark.parametrize(("processes", "steps"), [(1, 16), (2, 1)])
-def test_processes_that_train_together_do_not_split_a_batch(
-    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int, steps: int
+def test_processes_that_train_together_exchange_gradients_after_the_last_part(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process with fewer parts would leave the others waiting for its gradients forever."""
     model, batch = padded_batch(params)
-    inner_steps: list[Any] = []
+    alone = 0
+    parts: list[bool] = []
     training_step = Trainer.training_step
 
+    @contextmanager
+    def no_sync(self: Any, model: Any) -> Iterator[None]:
+        nonlocal alone
+        alone += 1
+        yield
+        alone -= 1
+
     def counted(self: Any, *inputs: Any) -> Any:
-        inner_steps.append(inputs)
+        parts.append(alone == 0)
         return training_step(self, *inputs)
 
     monkeypatch.setattr(Trainer, "training_step", counted)
-    monkeypatch.setattr(TrainingArguments, "world_size", processes)
+    monkeypatch.setattr(Accelerator, "no_sync", no_sync)
+    monkeypatch.setattr(TrainingArguments, "world_size", 2)
     monkeypatch.setattr(batch_splitting, "PACKED_TOKENS", 1)
     trainer_of(model, params, tmp_path).training_step(model, dict(batch), (batch["labels"] != -100).sum())
-    assert len(inner_steps) == steps
+    assert parts == [False] * 15 + [True]
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from yoyak.config.augment_section import Augment
+from yoyak.config.batch_division import divide_batch
 from yoyak.config.data_section import Data
 from yoyak.config.endpoint_section import Endpoint
 from yoyak.config.ensemble_section import Ensemble
@@ -17,6 +18,7 @@ from yoyak.config.generation_section import Generation
 from yoyak.config.pretrain_section import PRETRAINED, Pretrain
 from yoyak.config.score_section import Score
 from yoyak.config.training_section import PORTABLE_OPTIMIZERS, Training
+from yoyak.system.cores import usable_cores
 
 FamilyName = Literal["kobart", "qlora", "endpoint", "ensemble"]
 Tag = Annotated[str, Field(pattern=r"^#[A-Za-z]+\d?#$")]
@@ -188,12 +190,23 @@ class Hardware(Section):
 
     cpu_threads: Count | None = Field(
         description="CPU threads of training and prediction; empty for one per core. The order of sums depends on the number, "
-        "so another number changes the last digits of a result."
+        "so another number changes the last digits of a result. Processes that train together share them."
     )
     portable: bool = Field(
         description="Give the same bytes on every x86-64 processor with AVX2. Libraries then take slower kernels that all of "
         "them have, and no GPU is used. It needs a number of threads, float32 and the optimizer adamw_torch_fused or sgd."
     )
+    processes: Count = Field(
+        description="Processes that train together, each on a GPU of its own, or on a CPU with its share of the "
+        "threads. They share the rows of a batch, so training means the same. The last digits of a result differ."
+    )
+
+    @property
+    def threads_of_process(self) -> int | None:
+        """CPU threads of each process that trains; None: torch's own choice."""
+        if self.processes == 1:
+            return self.cpu_threads
+        return max(1, (self.cpu_threads or usable_cores()) // self.processes)
 
 
 class SearchStatus(Section):
@@ -232,6 +245,17 @@ class Params(Section):
                 raise ValueError(f"hardware.portable: needs {name}.precision: auto or float32")
             if section.optim not in PORTABLE_OPTIMIZERS:
                 raise ValueError(f"hardware.portable: needs {name}.optim: {' or '.join(PORTABLE_OPTIMIZERS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        for name, section in (("training", self.training), ("pretrain", self.pretrain)):
+            rows, batches = section.per_device_train_batch_size, section.gradient_accumulation_steps
+            try:
+                divide_batch(2 if self.training.debug and name == "training" else rows, batches, self.hardware.processes)
+            except ValueError as error:
+                if name == "training" or self.pretrain.is_on:
+                    raise ValueError(f"{name}: {error}") from None
         return self
 
     def only(self, *sections: str) -> Self:

@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import Trial
 
+from yoyak.config.params import parse_params
 from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import trial_id
 from yoyak.search.workers import Worker
@@ -26,7 +28,7 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
     Args:
         opened: The study.
         worker: The worker of this process.
-        job: The index of the job. With several jobs, each one gets a GPU of its own as far as there are enough.
+        job: The index of the job. With several jobs, each one gets GPUs of its own as far as there are enough.
         trial: The trial to which training reports, so that the pruner can stop it; None: the run is not pruned.
     """
     environment = clone_environment(worker, group=opened.name)
@@ -41,8 +43,23 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
             }
         )
     if opened.plan.jobs > 1 and (gpus := visible_gpus()):
-        environment["CUDA_VISIBLE_DEVICES"] = gpus[job % len(gpus)]
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus_of_job(gpus, job, _processes(opened)))
     return environment
+
+
+def gpus_of_job(gpus: Sequence[str], job: int, processes: int) -> Sequence[str]:
+    """The GPUs of a job: as many as its training has processes. Jobs share GPUs if there are not enough for all.
+
+    If there are fewer GPUs than processes, the job gets all, and its training says what is missing.
+    """
+    groups = max(1, len(gpus) // processes)
+    start = job % groups * processes
+    return gpus[start : start + processes]
+
+
+def _processes(opened: OpenedStudy) -> int:
+    """`hardware.processes` of the trials, which no search varies."""
+    return parse_params(opened.base.with_fixed(), source="params.yaml").hardware.processes
 
 
 def clone_environment(worker: Worker, *, group: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import torch
 
 from yoyak.system import portable_kernels
 from yoyak.system.errors import YoyakError
+from yoyak.system.processes import local_rank
 
 # A CPU with bfloat16 gains little, or even loses, with a model of fewer parameters. Measured here: docs/log/speed.md.
 BF16_MIN_PARAMETERS = 50_000_000
@@ -29,7 +30,7 @@ class Memory(NamedTuple):
 
 def default_device() -> torch.device:
     """The GPU of this process, or the CPU if there is no GPU. With several processes, LOCAL_RANK is the GPU's number."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def configure_cpu(threads: int | None) -> None:

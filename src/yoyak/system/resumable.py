@@ -25,6 +25,7 @@ from yoyak.system.checksums import CHECKSUMS_FILE, file_checksums, sha256, write
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.locks import exclusive_lock
+from yoyak.system.processes import rank, world_size
 from yoyak.system.text_files import to_json
 
 SCHEMA = "1"  # version of the format of kept files; files of another version are not used
@@ -58,14 +59,28 @@ def work_key(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    content: dict[str, Any] = {"schema": SCHEMA, "python": platform.python_version()}
-    content["params"] = {name: section.model_dump() for name, section in params.items()}
-    content["inputs"] = [_input_content(path) for path in inputs]
-    content["code"] = [sha256(path) for folder in CODE_FOLDERS for path in sorted(folder.rglob("*.py"))]
-    content["packages"] = {name: version(name) for name in PACKAGES}
-    content["processor"] = _processor_name()
-    content["processes"] = os.environ.get("WORLD_SIZE", "1")  # several processes take larger optimizer steps
-    return hashlib.sha256(to_json(content).encode()).hexdigest()[:32]
+    return hashlib.sha256(to_json(_work_content(params, inputs)).encode()).hexdigest()[:32]
+
+
+def work_hashes(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> dict[str, str]:
+    """What the result of a stage depends on, each part as a hash: params, inputs, code, packages, python, processor.
+
+    Processes compare them before they train together. The arguments are those of `work_key`.
+    """
+    return {name: hashlib.sha256(to_json(part).encode()).hexdigest() for name, part in _work_content(params, inputs).items()}
+
+
+def _work_content(params: Mapping[str, BaseModel], inputs: Sequence[Path]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "python": platform.python_version(),
+        "params": {name: section.model_dump() for name, section in params.items()},
+        "inputs": [_input_content(path) for path in inputs],
+        "code": [sha256(path) for folder in CODE_FOLDERS for path in sorted(folder.rglob("*.py"))],
+        "packages": {name: version(name) for name in PACKAGES},
+        "processor": _processor_name(),
+        "processes": str(world_size()),  # the sums over rows have another order
+    }
 
 
 def _input_content(path: Path) -> object:
@@ -97,7 +112,8 @@ def work_folder(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Pa
         The folder. It contains what an earlier, killed run of the same work left.
     """
     folder = checkpoints_root() / f"{stage}-{work_key(params, inputs)}"
-    if os.environ.get("RANK", "0") != "0":  # with accelerate launch, the process of rank 0 holds the lock for all of them
+    if rank() != 0:  # the first of the processes that train together holds the lock for all of them
+        folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
     delete_old_work(keep=folder)

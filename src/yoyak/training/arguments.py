@@ -6,11 +6,16 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from yoyak.config.batch_division import divide_batch
 from yoyak.config.training_section import Training
 from yoyak.system import hardware
+from yoyak.system.processes import world_size
 
 # They say where a run took place, not what it computes. The record must be the same on every machine and hold no token.
 NOT_RECORDED = {"output_dir", "logging_dir", "run_name", "local_rank", "hub_token", "push_to_hub", "disable_tqdm"}
+
+# Of processes that train together. Each step uses all trained weights, and no buffer of the models changes.
+_TOGETHER = {"ddp_find_unused_parameters": False, "ddp_broadcast_buffers": False}
 
 
 def training_arguments(training: Training, *, folder: Path, precision: str) -> TrainingArguments:
@@ -22,14 +27,20 @@ def training_arguments(training: Training, *, folder: Path, precision: str) -> T
         training: the section of params.yaml.
         folder: where the trainer writes its checkpoints.
         precision: "float32", "bfloat16" or "float16"; `auto` is resolved before (`hardware.choose_precision`).
+
+    Raises:
+        ValueError: if the rows of a step cannot be divided among the processes; params are checked before (`sections.Params`).
     """
-    warmup = training.warmup_steps
+    warmup, processes = training.warmup_steps, world_size()
+    batch = divide_batch(
+        2 if training.debug else training.per_device_train_batch_size, training.gradient_accumulation_steps, processes
+    )
     args = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1 if training.debug else training.num_train_epochs,
-        per_device_train_batch_size=2 if training.debug else training.per_device_train_batch_size,
+        per_device_train_batch_size=batch.rows,
         per_device_eval_batch_size=training.per_device_eval_batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        gradient_accumulation_steps=batch.batches,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.lr_scheduler_type,
         lr_scheduler_kwargs=training.lr_scheduler_kwargs or None,
@@ -64,6 +75,7 @@ def training_arguments(training: Training, *, folder: Path, precision: str) -> T
         seed=training.seed,
         report_to="none",
         disable_tqdm=False,
+        **(_TOGETHER if processes > 1 else {}),
     )
     # One process uses one GPU. With more, transformers multiplies the batch by their number; `accelerate launch` uses all GPUs.
     if args.n_gpu > 1:

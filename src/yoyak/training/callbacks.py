@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 
 from yoyak.system.errors import YoyakError
 from yoyak.training.row_order import RowOrder
@@ -61,6 +61,8 @@ class ResumeExactly(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.best_global_step:  # the folder may have another path than when the checkpoint was written
             state.best_model_checkpoint = str(Path(args.output_dir, f"checkpoint-{state.best_global_step}"))
+        if args.process_index:  # each process draws its own dropout; a checkpoint has the state of each
+            set_seed(args.seed + args.process_index)
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.row_order.epoch = int(state.epoch or 0)

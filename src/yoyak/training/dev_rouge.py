@@ -15,6 +15,8 @@ from yoyak.evaluation.morphemes import Morphemes
 from yoyak.inference.backend_choice import choose_backend
 from yoyak.inference.decoding import generate
 from yoyak.models.families.base import LoadedModel
+from yoyak.system.processes import rank, world_size
+from yoyak.training.process_group import from_first, share
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def dev_rouge_function(
 ) -> Callable[[PreTrainedModel], dict[str, float]]:
     """A function that writes summaries for `dev` with a model, and gives their ROUGE (F1 x 100) by name.
 
-    It leaves the model and torch's random numbers as they are, so that the training does not depend on it.
+    It leaves the model and torch's random numbers as they are, so that the training does not depend on it. Processes that train
+    together each write a share of the rows, and all get the result of process 0.
 
     Args:
         dev: tokenized rows with input_ids and labels.
@@ -71,13 +74,17 @@ def dev_rouge_function(
             backend = "auto" if model.config.is_encoder_decoder else "transformers"
             chosen = settings.model_copy(update={"backend": backend})
             writer = choose_backend(LoadedModel("", model, tokenizer), chosen, threads=None).writer
-            outputs = generate(writer, inputs, [""] * len(inputs), settings=settings, progress="write dev")
+            own = inputs[rank() :: world_size()]
+            outputs = generate(writer, own, [""] * len(own), settings=settings, progress="write dev") if own else []
         model.generation_config = generation_config
-        rows = rouge.score_rows(
-            predictions=[restore_person_tags(output.text, references.person_tags) for output in outputs],
-            references=references.texts[: len(dev)],
-            tokenizer=morphemes,
+        shares = share([restore_person_tags(output.text, references.person_tags) for output in outputs])
+        texts = [shares[row % world_size()][row // world_size()] for row in range(len(inputs))]
+        scores: dict[str, float] = from_first(_scores(texts) if rank() == 0 else None)
+        return scores
+
+    def _scores(texts: list[str]) -> dict[str, float]:
+        return rouge.summarize(
+            rouge.score_rows(predictions=texts, references=references.texts[: len(dev)], tokenizer=morphemes)
         )
-        return rouge.summarize(rows)
 
     return dev_rouge

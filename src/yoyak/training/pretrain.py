@@ -26,12 +26,14 @@ from yoyak.models.checkpoints import fingerprint
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.new_tokens import choose_words
 from yoyak.system import hardware
-from yoyak.system.resumable import work_folder
+from yoyak.system.processes import is_launched, rank
+from yoyak.system.resumable import work_folder, work_hashes
 from yoyak.system.text_files import write_json
 from yoyak.system.timings import record_seconds
 from yoyak.training.dev_rouge import DevReferences
 from yoyak.training.fit import TrackedRun, TrainingData, fit
 from yoyak.training.pretraining_texts import Texts, choose_texts, hold_out, pieces
+from yoyak.training.process_group import processes_together
 from yoyak.training.trackers.base import RunDescription
 
 REPORT = "pretrain.json"  # in metrics/pretrain
@@ -150,21 +152,36 @@ def pretrain(family: Family, params: Params, *, processed: Path, output: Path, m
         YoyakError: if an input is damaged, there are too few dialogues, the checkpoint cannot be loaded or its tokenizer has
             no mask token, or the loss is not a number.
     """
-    training = params.pretrain.as_training()
-    set_seed(training.seed)
-    hardware.configure_cpu(params.hardware.cpu_threads)
+    set_seed(params.pretrain.seed)
+    hardware.configure_cpu(params.hardware.threads_of_process)
     texts = choose_texts(processed, params)
+    sections = _result_depends_on(family, params) | {"texts": TextsKey(sha256=texts.digest())}
+    depends_on = sections, [processed, Path(params.model.chosen.checkpoint)]
+    with processes_together(work_hashes(*depends_on) if is_launched() else {}):
+        _pretrain(family, params, texts, depends_on, output=output, metrics=metrics)
+
+
+def _pretrain(
+    family: Family,
+    params: Params,
+    texts: Texts,
+    depends_on: tuple[dict[str, Section], list[Path]],
+    *,
+    output: Path,
+    metrics: Path,
+) -> None:
+    training = params.pretrain.as_training()
     for message in texts.messages():
         print(f"pretrain: {message}", flush=True)
     is_extended = bool(params.tokenizer.new_tokens)
+    processed = depends_on[1][0]
     words = choose_words(params, family.load_tokenizer(params), processed / "train.jsonl") if is_extended else []
     setup = family.prepare_pretraining(params.model_copy(update={"training": training}), words)
     print(setup.description, flush=True)
     collator = TextCollator(encoder_of(setup, params), setup.collate, training.seed)
     progress, rows = Progress(collator), make_rows(texts, setup, params)
     data = TrainingData(rows, DevReferences([], "keep_original"), 0, ("text", "row", "held_out", "length"), (progress,))
-    sections = _result_depends_on(family, params) | {"texts": TextsKey(sha256=texts.digest())}
-    with work_folder("pretrain", sections, [processed, Path(params.model.chosen.checkpoint)]) as checkpoints:
+    with work_folder("pretrain", *depends_on) as checkpoints:
         is_new, start = not any(checkpoints.iterdir()), time.monotonic()
         fit(
             _with(setup, collator, record=_record(params, texts)),
@@ -177,7 +194,8 @@ def pretrain(family: Family, params: Params, *, processed: Path, output: Path, m
             is_trial=False,
             write_report=partial(_write_report, rows=rows, texts=texts, progress=progress),
         )
-    record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
+    if rank() == 0:
+        record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
 
 
 def _result_depends_on(family: Family, params: Params) -> dict[str, Section]:

@@ -18,11 +18,13 @@ from yoyak.models.portable import write_generation_defaults
 from yoyak.system import hardware
 from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
-from yoyak.system.resumable import work_folder
+from yoyak.system.processes import is_launched, rank
+from yoyak.system.resumable import work_folder, work_hashes
 from yoyak.system.text_files import read_jsonl
 from yoyak.system.timings import record_seconds
 from yoyak.training.dev_rouge import DevReferences
 from yoyak.training.fit import TrackedRun, TrainingData, fit
+from yoyak.training.process_group import processes_together
 from yoyak.training.trackers.description import describe_run, keep_description, run_folder
 from yoyak.training.trackers.lookup import further_trackers
 
@@ -41,8 +43,14 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     Raises:
         YoyakError: if an input is damaged, the checkpoint cannot be loaded, or the loss is not a number.
     """
+    depends_on = _result_depends_on(family, params), [processed, tokenized, Path(params.model.chosen.checkpoint)]
+    hardware.configure_cpu(params.hardware.threads_of_process)
+    with processes_together(work_hashes(*depends_on) if is_launched() else {}):
+        _train(family, params, processed=processed, tokenized=tokenized, output=output, metrics=metrics)
+
+
+def _train(family: Family, params: Params, *, processed: Path, tokenized: Path, output: Path, metrics: Path) -> None:
     set_seed(params.training.seed)
-    hardware.configure_cpu(params.hardware.cpu_threads)
     splits = load_tokenized(tokenized)
     references = _dev_references(processed / "dev.jsonl", splits["dev"]["fname"], params.preprocess.person_tags)
     data = TrainingData(splits, references, params.tokenizer.max_target_length)
@@ -53,16 +61,6 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
     print(setup.description, flush=True)
     if params.training.debug:
         print(f"WARNING: {DEBUG_WARNING}; -S training.debug=false ends this", flush=True)
-    chosen = params.model.chosen
-    result_depends_on: dict[str, Section] = {
-        "preprocess": params.preprocess,
-        "model": chosen,
-        "tokenizer": params.tokenizer,
-        "training": params.training,
-        "hardware": params.hardware,
-    }
-    if family.trains_adapter:
-        result_depends_on["lora"] = params.lora
 
     def save(folder: Path) -> None:
         setup.save(folder)
@@ -71,7 +69,8 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
         defaults = {"max_new_tokens": params.tokenizer.max_target_length, "num_beams": beams, "early_stopping": beams > 1}
         write_generation_defaults(folder, **defaults)
 
-    with work_folder(f"train_{family.name}", result_depends_on, [processed, tokenized, Path(chosen.checkpoint)]) as checkpoints:
+    inputs = [processed, tokenized, Path(params.model.chosen.checkpoint)]
+    with work_folder(f"train_{family.name}", _result_depends_on(family, params), inputs) as checkpoints:
         is_new, start = not any(checkpoints.iterdir()), time.monotonic()
         fit(
             replace(setup, save=save),
@@ -82,12 +81,18 @@ def train_family(family: Family, params: Params, *, processed: Path, tokenized: 
             output=output,
             tracked=_tracked_run(family, setup, processed),
         )
-    record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
+    if rank() == 0:
+        record_seconds(output, round(time.monotonic() - start, 2) if is_new else None)
+
+
+def _result_depends_on(family: Family, params: Params) -> dict[str, Section]:
+    names = ("preprocess", "tokenizer", "training", "hardware", *(["lora"] if family.trains_adapter else []))
+    return {name: getattr(params, name) for name in names} | {"model": params.model.chosen}
 
 
 def _tracked_run(family: Family, setup: TrainingSetup, processed: Path) -> TrackedRun | None:
     """What further trackers show about this run, or None if there are none. It has no influence on the result."""
-    if not further_trackers():
+    if rank() != 0 or not further_trackers():
         return None
     params = load_params()  # every section: the run of a tracker is the whole experiment
     parameters = setup.model.num_parameters()

@@ -16,6 +16,7 @@ from yoyak.training.batch_splitting import split_packed, split_padded
 from yoyak.training.callbacks import LossCheck
 from yoyak.training.objectives import ObjectiveLoss
 from yoyak.training.row_order import RowOrder
+from yoyak.training.row_sharing import Division, Order, SharedBatches, has_targets, shared_loader
 from yoyak.training.weight_averaging import FILE, MovingAverage, set_weights, steps_to_average
 
 
@@ -40,7 +41,7 @@ def smoothed_loss(
 
 
 class SummaryTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with eight changes.
+    """transformers' Trainer with nine changes.
 
     - The order of the rows depends on seed and epoch alone (`RowOrder`).
     - The loss of an evaluation is the mean over all targets of the split. transformers takes the mean of the means of batches,
@@ -52,6 +53,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
       `args.save_total_limit`, the Trainer would delete them before, and the last one at the end of the training.
     - Training can minimize another loss than cross-entropy (`ObjectiveLoss`). Evaluations measure the cross-entropy.
     - With a moving average of the weights, evaluations and the result have the averaged weights.
+    - Processes that train together read each row once, in the steps in which one process reads it (`row_sharing`).
     """
 
     def __init__(
@@ -83,17 +85,34 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         args, is_encoder_decoder = self.args, self.model.config.is_encoder_decoder
         if is_encoder_decoder:
             self.compute_loss_func = partial(smoothed_loss, label_smoothing=args.label_smoothing_factor)
-        # Processes that train together exchange gradients after each part. They would wait forever for one with fewer parts.
-        self.splits_batches = is_encoder_decoder and args.device.type == "cpu" and args.world_size == 1
+        self.splits_batches = is_encoder_decoder and args.device.type == "cpu"
+        rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.division = Division(rows_per_step, args.train_batch_size, args.world_size)
         self.row_order = RowOrder(
             self.train_dataset["length"][:],
-            rows_per_step=args.train_batch_size * args.gradient_accumulation_steps,
+            rows_per_step=rows_per_step,
             group_by_length=args.train_sampling_strategy == "group_by_length",
             seed=args.seed,
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> RowOrder:
         return self.row_order
+
+    def get_train_dataloader(self) -> Any:
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        return self._shared_loader(self.train_dataset, self.row_order, self.division)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        if self.args.world_size == 1:
+            return super().get_eval_dataloader(eval_dataset)
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        batch, processes = self.args.eval_batch_size, self.args.world_size
+        return self._shared_loader(rows, range(len(rows)), Division(batch * processes, batch, processes))
+
+    def _shared_loader(self, rows: Any, order: Order, division: Division) -> Any:
+        batches = SharedBatches(order, division, rank=self.args.process_index)
+        return shared_loader(rows, batches, self.data_collator, pin_memory=self.args.dataloader_pin_memory)
 
     def training_step(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         """Adds the gradients of one batch to the model's, and returns the share of the step's loss that the batch has."""
@@ -118,21 +137,24 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
             progress=self.state.global_step / max(self.state.max_steps, 1),
             inner=self.accelerator.unwrap_model(model),
         )
+        if self.args.world_size > 1 and not has_targets(inputs):
+            loss = loss * 0  # a reward does not depend on the targets, but this row does not count
         # Processes that train together take the mean of their gradients, but `num_items_in_batch` counts the targets of all.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
 
     def _train_on(self, model: PreTrainedModel, inputs: Batch, num_items_in_batch: Any) -> torch.Tensor:
         train_on: Callable[..., torch.Tensor] = super().training_step
-        if not self.splits_batches:
+        if not self.splits_batches or (self.args.world_size > 1 and not has_targets(inputs)):
             return train_on(model, inputs, num_items_in_batch)
-        losses: list[torch.Tensor] = []
         # Rewards need the rows of a batch one by one, as it is padded.
-        if packing.can_pack(self.model) and not (self.objective and self.objective.reward_loss):
-            for part in split_packed(inputs):
-                with packing.packed_attention(self.model, part["lengths"]):
-                    losses.append(train_on(model, part, num_items_in_batch))
-        else:
-            losses = [train_on(model, part, num_items_in_batch) for part in split_padded(inputs)]
+        packs = packing.can_pack(self.model) and not (self.objective and self.objective.reward_loss)
+        parts = list((split_packed if packs else split_padded)(inputs))
+        losses: list[torch.Tensor] = []
+        for number, part in enumerate(parts, 1):
+            # Processes exchange gradients once in a step. With each part, they would wait forever for one with fewer parts.
+            exchange = nullcontext() if number == len(parts) else self.accelerator.no_sync(model)
+            with exchange, packing.packed_attention(self.model, part["lengths"]) if packs else nullcontext():
+                losses.append(train_on(model, part, num_items_in_batch))
         return torch.stack(losses).sum()
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
@@ -172,10 +194,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         return step
 
     def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
-        """As the Trainer's, with a loss in which every target weighs the same, and with `dev_metrics`.
-
-        Several processes evaluate the first rows twice if their number does not divide the rows of the split.
-        """
+        """As the Trainer's, with a loss in which every target weighs the same, and with `dev_metrics`."""
         with self.moving_average.in_place_of(self.model) if self.moving_average else nullcontext():
             return self._evaluate_weights(*args, metric_key_prefix=metric_key_prefix, **kwargs)
 
