@@ -63,7 +63,7 @@ def both(model: Any, chosen: Generation) -> tuple[list[list[int]], list[list[int
     """The tokens of lean and of transformers, up to the end of each text."""
     rows, found = rows_of(), loaded(model)
     assert BACKEND.why_not(found, chosen) is None
-    lean, plain = (backend.open(found, chosen, threads=1) for backend in (BACKEND, PLAIN))
+    lean, plain = BACKEND.open(found, chosen, threads=1), PLAIN.open(found, chosen, threads=1)
     ours, theirs = (writer.generate(rows, [""] * len(rows), seed=3) for writer in (lean, plain))
     return ours, [lean._cut(row) for row in theirs]
 

@@ -163,7 +163,8 @@ class SharedModel:
         """
         converted = self.base.loaded.shared.get("ctranslate2")
         is_gone = converted is not None and converted.is_decoder_only
-        for name in (self.choice.backend, *(() if is_gone else ("lean", "transformers"))):
+        names: list[str] = [self.choice.backend, *([] if is_gone else ["lean", "transformers"])]
+        for name in names:
             if not backend_named(name).why_not(self.base.loaded, settings):
                 return name
         return None

@@ -357,7 +357,7 @@ def state_at_start(trainer: Any, model: Any, optimizer: Any, scheduler: Any) -> 
 def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
     """Record the trainer when it starts, and its batches, learning rates, clipping, evaluations, logs and checkpoints."""
     import torch
-    from accelerate import Accelerator  # type: ignore[import-untyped]
+    from accelerate import Accelerator
     from dvclive import Live
     from transformers import Trainer, TrainerCallback
 

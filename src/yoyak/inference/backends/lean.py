@@ -31,8 +31,9 @@ def model_reasons(model: Any) -> list[str]:
     if type(model) not in MODELS:
         kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
         return [f"lean does not know the layers of {kind}"]
+    device: Any = model.device
     reasons = {
-        "a GPU is there": model.device.type != "cpu",
+        "a GPU is there": device.type != "cpu",
         f"lean computes in float32, and the model has {model.dtype}": model.dtype != torch.float32,
         "the probabilities of several models are averaged": hasattr(model, "averaged_models"),
     }
@@ -121,7 +122,8 @@ class LeanWriter:
         if not self.blocked:
             return None
         size = len(self.steps.output_bias)
-        return self.blocked.processor(dialogues, vocabulary_size=size, device=torch.device("cpu")).mask
+        mask: torch.Tensor = self.blocked.processor(dialogues, vocabulary_size=size, device=torch.device("cpu")).mask
+        return mask
 
     def _cut(self, row: list[int]) -> list[int]:
         end = next((place for place, token in enumerate(row) if token in self.end_ids), len(row) - 1)

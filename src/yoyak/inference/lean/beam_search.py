@@ -149,7 +149,8 @@ class BeamSearch:
             return full
         use_longest = settings.early_stopping == "never" and settings.length_penalty > 0
         best = now.scores[:, 0] / (settings.max_new_tokens if use_longest else length) ** settings.length_penalty
-        return full & (best <= now.ended_scores.min(1).values)
+        unbeatable: Tensor = full & (best <= now.ended_scores.min(1).values)
+        return unbeatable
 
 
 def _of_beams(values: Tensor, index: Tensor) -> Tensor:
