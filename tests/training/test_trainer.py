@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator  # type: ignore[import-untyped]
+from accelerate import Accelerator
 from transformers import Trainer, TrainingArguments
 
 from tests.training.helpers import (
