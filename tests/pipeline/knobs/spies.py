@@ -105,7 +105,8 @@ def spy_on_chance(patch: pytest.MonkeyPatch, record: Record) -> None:
             record.setdefault("threads", []).append(count)
 
     def use_if(portable: bool) -> None:
-        record["portable"] = portable
+        if portable:
+            record["portable"] = True
 
     def default_rng(value: Any = None) -> Any:
         drawn = {"seed": value, "draws": 0}
