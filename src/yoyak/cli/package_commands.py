@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yoyak.cli.command import Command
 from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, SCORES
-from yoyak.config.sections import Params
-from yoyak.reports.experiments import WORKSPACE
 from yoyak.system.errors import YoyakError
+
+if TYPE_CHECKING:
+    from yoyak.config.sections import Params
+
+WORKSPACE = "workspace"  # as DVC calls it
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class _Trained:
     """A trained model, and the files of its run that a package needs."""
 
     model: Path
-    params: Params
+    params: "Params"
     predict_report: Path
     scores: Path
 
@@ -48,7 +52,7 @@ def _trained_model(run: str) -> Iterator[_Trained]:
         yield trained
 
 
-def _default_output(run: str, params: Params) -> Path:
+def _default_output(run: str, params: "Params") -> Path:
     from yoyak.reports.run_page.run_page import page_path
 
     return Path("packages") / (params.model.family if run == WORKSPACE else page_path(run).stem)
