@@ -137,7 +137,7 @@ def _add_summarize_arguments(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command(
         name="summarize",
-        summary="Summarize one dialogue, a CSV file or millions of dialogues.",
+        summary="Summarize one dialogue, a CSV file or a large folder.",
         description="Summarize with the trained model, as the predict stage does. A dialogue has one turn per line, such as "
         '"#Person1#: 안녕하세요." Run `dvc repro` first: it trains the model. A folder is read in parts; after a kill the '
         "same command goes on.",
