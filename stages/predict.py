@@ -38,8 +38,7 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
     print("\n".join(f"{split}: {summarizer.reader.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
-    settings, family = params.generation, summarizer.family
-    sections, checkpoints = summarizer.depends_on()
+    settings, family, (sections, checkpoints) = params.generation, summarizer.family, summarizer.depends_on()
     with work_folder("predict", sections, [processed, models / params.model.family, *checkpoints]) as kept:
         choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
         print(f"backend {choice.backend}: {choice.why}", flush=True)
@@ -50,18 +49,17 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     report |= choice.report() | debug_report(models / params.model.family) | declared.pretraining_report()
     report["decoding"] = describe_decoding(settings, choice.backend, unread=family.unread_params, postprocess=postprocess)
     with atomic_folder(output) as folder:
-        for split, split_rows in rows.items():
+        for split, dialogues in rows.items():
             texts = summarizer.finish(outputs[split], postprocess=postprocess)
-            dialogues = summarizer.restore_tags([row["dialogue"] for row in split_rows])
-            cuts = summarizer.reader.count_cuts(encoded[split])
-            report[split] = count_faults(outputs[split], texts, dialogues) | {"input": cuts}
+            report[split] = count_faults(outputs[split], texts, summarizer.restore_tags([row["dialogue"] for row in dialogues]))
+            report[split]["input"] = summarizer.reader.count_cuts(encoded[split])
             check_not_all_empty(report[split], split)
-            write_summaries(folder / f"{split}.csv", split_rows, texts)
+            write_summaries(folder / f"{split}.csv", dialogues, texts)
             if any(output.candidates for output in outputs[split]):
-                written = candidate_rows(split_rows, outputs[split], summarizer.restore_tags)
+                written = candidate_rows(dialogues, outputs[split], summarizer.restore_tags)
                 write_jsonl(folder / f"{split}.candidates.jsonl", written)
             if split == "test":
-                write_summaries(folder / "submission.csv", split_rows, restored.restore(texts) if restored else texts)
+                write_summaries(folder / "submission.csv", dialogues, restored.restore(texts) if restored else texts)
             print(f"{split}: {describe_faults(report[split])}", flush=True)
     write_json(metrics, report)
     record_seconds(output, summarizer.seconds_a_dialogue)

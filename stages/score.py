@@ -31,17 +31,15 @@ def main(processed: Path, predictions: Path, predict_metrics: Path, *, scores: P
         return
     verify_checksums(processed)
     verify_checksums(predictions)
-    strategy = params.preprocess.person_tags
+    strategy, tokenizer = params.preprocess.person_tags, Morphemes()
     rows = list(read_jsonl(processed / "dev.jsonl"))
-    tokenizer = Morphemes()
     train = [restore_person_tags(row["summary"], strategy) for row in read_jsonl(processed / "train.jsonl")]
     metrics = score_metrics(params.score, tokenizer=tokenizer, threads=params.hardware.cpu_threads)
     print(f"score: {len(rows)} rows, baselines (the medoid is one of {len(train)} train summaries)", flush=True)
     predicted = read_json(predict_metrics)
-    texts = read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows])
     dialogues = [restore_person_tags(row["dialogue"], strategy) for row in rows]
     result, per_row = score(
-        predictions=texts,
+        predictions=read_predictions(predictions / "dev.csv", fnames=[row["fname"] for row in rows]),
         references=[row["references"] for row in rows],
         dialogues=dialogues,
         baselines=baseline_predictions(dialogues, medoid=medoid(train, tokenizer=tokenizer)),
