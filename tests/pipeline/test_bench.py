@@ -25,7 +25,9 @@ def _in_the_root_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arguments(**values: Any) -> argparse.Namespace:
     """What the parsers of bench.kobart and bench.qlora give, for a few rows."""
-    return argparse.Namespace(**{"data": ROOT / "data/sample", "rows": 8, "dev": 4, "batch": 4, "seed": 42, "recommended": False, **values})
+    return argparse.Namespace(
+        **{"data": ROOT / "data/sample", "rows": 8, "dev": 4, "batch": 4, "seed": 42, "recommended": False, **values}
+    )
 
 
 def test_kobart_trains_and_writes(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The processes that train together start and end together, and the message names the one at fault."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from tests.conftest import ROOT
 from yoyak.config.sections import Hardware
@@ -34,6 +36,20 @@ def test_a_kill_of_one_process_ends_all(job: Any, tmp_path: Path) -> None:
     with pytest.raises(YoyakError, match=r"process 2 of 2 \(pid \d+\) was ended by the signal SIGKILL.*continues"):
         job("kill", 1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_gloo_aborts_is_not_named_as_the_cause(tmp_path: Path) -> None:
+    """Process 1 is seen first, because gloo aborts it when the connection to the killed process 2 breaks."""
+    failures = {
+        number: ProcessFailure(local_rank=number, pid=100 + number, exitcode=exitcode, error_file="none")
+        for number, exitcode in enumerate((-signal.SIGABRT, -signal.SIGKILL))
+    }
+    error = ChildFailedError("job", failures)
+    found = launcher._failure(error, Hardware.model_construct(cpu_threads=2, processes=2), tmp_path)
+    assert str(found).startswith("process 2 of 2 (pid 101) was ended by the signal SIGKILL")
+    del failures[1]
+    found = launcher._failure(error, Hardware.model_construct(cpu_threads=2, processes=2), tmp_path)
+    assert str(found).startswith("process 1 of 2 (pid 100) was ended by the signal SIGABRT")
 
 
 @pytest.mark.very_slow

@@ -93,7 +93,8 @@ def _run_agent(module: str, hardware: Hardware, logs: Path) -> None:
 
 def _failure(error: "ChildFailedError", hardware: Hardware, logs: Path) -> BaseException:
     """What the stage ends with, from the failure that came first. Processes that lost contact are no cause."""
-    failures = sorted(error.failures.items(), key=lambda item: (item[1].exitcode == LOST_CONTACT, item[1].timestamp))
+    consequences = (LOST_CONTACT, -signal.SIGABRT)  # gloo may abort a process whose connection to another one breaks
+    failures = sorted(error.failures.items(), key=lambda item: (item[1].exitcode in consequences, item[1].timestamp))
     number, failure = failures[0]
     name = f"process {number + 1} of {hardware.processes} (pid {failure.pid})"
     if failure.exitcode < 0:
