@@ -80,16 +80,14 @@ def whole_run(folder: Path) -> dict[str, str]:
     Args:
         folder: an empty folder, for a clone of the last commit.
     """
-    from yoyak.config.yaml_files import read_yaml
+    from yoyak.training.tracked_results import output_hashes
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "YOYAK_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     command = ["dvc", "exp", "run", "-S", "hardware.portable=true"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
-    lock: dict[str, Any] = read_yaml(folder / "dvc.lock")  # type: ignore[assignment]
-    hashes = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
-    return {path: hashes[path] for path in WHOLE}
+    return output_hashes(folder / "dvc.lock", WHOLE)
 
 
 def _hash(path: Path) -> str:
