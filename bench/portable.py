@@ -64,8 +64,7 @@ def small_run(family: str, folder: Path, *, prefix: str = "") -> dict[str, str]:
     values: dict[str, Any] = read_yaml(ROOT / "params.yaml")  # type: ignore[assignment]
     with open(folder / "params.yaml", "w", encoding="utf-8") as file:
         YAML().dump(apply_changes({**SMALL, "model.family": family}, values), file)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "YOYAK_"))}
-    environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'src'}"
+    environment = _environment(PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'src'}")
     for stage in STAGES:
         command = [*shlex.split(prefix), sys.executable, "-m", f"stages.{stage.replace('FAMILY', family)}"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -82,20 +81,26 @@ def whole_run(folder: Path) -> dict[str, str]:
     """
     from yoyak.training.tracked_results import output_hashes
 
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "YOYAK_"))}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment = _environment(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     command = ["dvc", "exp", "run", "-S", "hardware.portable=true"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
     return output_hashes(folder / "dvc.lock", WHOLE)
 
 
+def _environment(**changes: str) -> dict[str, str]:
+    """The environment without settings of a run of DVC or of yoyak around this one, with these changes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "YOYAK_"))} | changes
+
+
 def _hash(path: Path) -> str:
     """The SHA-256 of a file, or of the names and hashes of all files in a folder."""
     import hashlib
 
+    from yoyak.system.checksums import sha256
+
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     lines = (f"{file.relative_to(path)} {_hash(file)}\n" for file in sorted(path.rglob("*")) if file.is_file())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -4,13 +4,11 @@ import argparse
 import os
 import re
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yoyak.cli.command import whole_number
-from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, check_model
+from yoyak.cli.trained_model import model_to_use
 from yoyak.system import portable_kernels
-from yoyak.system.debug_note import DEBUG_WARNING, is_debug
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import counted
 
@@ -28,7 +26,6 @@ def summarize_in_bulk(args: argparse.Namespace) -> None:
     """
     from yoyak.config.params import load_params
     from yoyak.inference.bulk_input import input_files
-    from yoyak.inference.decisions import Decisions
 
     params = load_params(changes=args.set)
     portable_kernels.use_if(params.hardware.portable)
@@ -39,19 +36,13 @@ def summarize_in_bulk(args: argparse.Namespace) -> None:
     files = input_files(args.input)
     if args.input.is_dir() and args.output.resolve().is_relative_to(args.input.resolve()):
         raise YoyakError(f"{args.output}: is within {args.input}, whose files are the input; name another folder")
-    model = args.model or MODELS / params.model.family
-    check_model(model)
-    if is_debug(model):
-        print(f"WARNING: {DEBUG_WARNING}", file=sys.stderr)
+    model, decisions = model_to_use(args, params)
 
     from tqdm import tqdm
 
     from yoyak.inference.bulk import TrainedModel, run_job
     from yoyak.system.progress_bars import bars_hidden
 
-    decisions = Decisions.read(PREDICT_REPORT)
-    if args.model is not None:  # the backend was chosen for another model
-        decisions = replace(decisions, backend=None)
     trained, share = TrainedModel(model.resolve(), params, decisions), args.share or (1, 1)
     with tqdm(desc=f"{len(files)} files", unit=" dialogues", disable=bars_hidden(otherwise=None)) as bar:
         os.environ["TQDM_DISABLE"] = "1"  # no further bar for each part

@@ -2,14 +2,12 @@
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from yoyak.cli.bulk_summaries import add_bulk_arguments, summarize_in_bulk
 from yoyak.cli.command import Command, add_changes
-from yoyak.cli.trained_model import MODELS, PREDICT_REPORT, check_model
+from yoyak.cli.trained_model import model_to_use
 from yoyak.system import portable_kernels
-from yoyak.system.debug_note import DEBUG_WARNING, is_debug
 from yoyak.system.errors import YoyakError
 
 
@@ -33,18 +31,10 @@ def _summarize(args: argparse.Namespace) -> None:
         rows = read_dialogues(args.input, params.preprocess)
     else:
         rows = [prepare_row(_dialogue(args.input), params.preprocess, source=str(args.input or "standard input"))]
-    model = args.model or MODELS / params.model.family
-    check_model(model)
+    model, decisions = model_to_use(args, params)
 
-    if is_debug(model):
-        print(f"WARNING: {DEBUG_WARNING}", file=sys.stderr)
-
-    from yoyak.inference.decisions import Decisions
     from yoyak.inference.summarizer import Summarizer
 
-    decisions = Decisions.read(PREDICT_REPORT)
-    if args.model is not None:  # the backend was chosen for another model
-        decisions = replace(decisions, backend=None)
     summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows, tell=_tell)
     _write_summaries(rows, summaries, args.output, is_csv=is_csv, for_spreadsheet=args.spreadsheet_safe)
 

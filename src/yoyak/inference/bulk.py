@@ -140,7 +140,8 @@ def run_job(
     """
     files = input_files(source)
     output.mkdir(parents=True, exist_ok=True)
-    _check_job(output, {"key": key, "rows": rows}, {file.as_posix(): sha256(file) for file in files}, source)
+    inputs = {file.relative_to(source.parent).as_posix(): sha256(file) for file in files}
+    _check_job(output, {"key": key, "rows": rows}, inputs)
     progress, start = Progress(), time.monotonic()
 
     def missing_parts() -> Iterator[Part]:
@@ -169,13 +170,12 @@ def _part_file(output: Path, name: str) -> Path:
     return output / f"{name}.parquet"
 
 
-def _check_job(output: Path, job: dict[str, Any], hashes: dict[str, str], source: Path) -> None:
+def _check_job(output: Path, job: dict[str, Any], inputs: dict[str, str]) -> None:
     """Compare `output` with this job, or note this job there if the folder is new.
 
     Raises:
         YoyakError: if the model, a setting or a file of the input changed. Further files are allowed.
     """
-    inputs = {Path(name).relative_to(source.parent).as_posix(): value for name, value in hashes.items()}
     path, advice = output / JOB_FILE, "name another folder, or delete this one to begin anew"
     if not path.is_file():
         if any(not file.name.startswith(".") for file in output.iterdir()):
