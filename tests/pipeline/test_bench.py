@@ -48,6 +48,7 @@ def test_kobart_takes_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(kobart.write(args, "int8")["texts"]) == 4
 
 
+@pytest.mark.very_slow
 def test_qlora_trains_and_writes(tmp_path: Path) -> None:
     args = arguments(checkpoint="models/base/llama-tiny", adapter=tmp_path / "adapter")
     assert qlora.run("yoyak", args)["tokens_a_second"] > 0
@@ -70,6 +71,7 @@ def test_scoring_gives_the_same_scores_as_rouge_score(tmp_path: Path) -> None:
     assert ours == pytest.approx(theirs)
 
 
+@pytest.mark.very_slow
 def test_a_model_of_a_shape_is_measured() -> None:
     args = shape.parser().parse_args(
         ["llama-3.2-korean-3b", *["--layers", "1", "--batch", "1", "--input", "8", "--target", "4"]]
@@ -89,6 +91,7 @@ def test_the_contenders_of_a_benchmark_run_in_processes_of_their_own(tmp_path: P
     assert result["largest_difference"] < 1e-6 and result["setting"] == {"pairs": 20}
 
 
+@pytest.mark.very_slow
 def test_data_measures_the_stages(tmp_path: Path) -> None:
     output = tmp_path / "data.json"
     subprocess.run([sys.executable, "-m", "bench.data", "--rows", "8", "--json", str(output)], cwd=ROOT, check=True)

@@ -344,9 +344,13 @@ DAMAGE = {
     ("qlora", "predict"): ("models/qlora/adapter_model.safetensors", "models/qlora/base.json", "models/qlora/SHA256SUMS"),
     ("kobart", "score"): ("data/predictions/dev.csv", "data/processed/dev.jsonl"),
 }
+DAMAGE_VERY_SLOW = {("kobart", "train_kobart"), ("qlora", "predict")}  # the other cases run the same checks
 
 
-@pytest.mark.parametrize(("family", "stage"), DAMAGE)
+@pytest.mark.parametrize(
+    ("family", "stage"),
+    [pytest.param(*case, marks=pytest.mark.very_slow if case in DAMAGE_VERY_SLOW else ()) for case in DAMAGE],
+)
 def test_a_flipped_bit_or_a_cut_is_named_before_anything_is_made_of_it(
     family: str, stage: str, repository: Callable[[str], Path]
 ) -> None:

@@ -583,7 +583,7 @@ def slow_combinations(
     return slow
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_a_quadratic_search_is_found() -> None:
     """Else the two tests below would prove nothing."""
     slow = re.compile(r"\s*#$")

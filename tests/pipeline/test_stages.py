@@ -89,7 +89,7 @@ def test_stages_import_the_library_beside_them(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_importing_a_module_does_nothing_else(tmp_path: Path) -> None:
     """No file read or written below the working folder, no seed set."""
     code = """

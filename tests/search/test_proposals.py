@@ -38,7 +38,7 @@ def test_the_same_command_adds_nothing_to_a_finished_study(root: Path, clone: ty
     assert len(clone.runs) == 6
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.very_slow) for name in ("random", "gp"))])
 def test_a_search_in_parts_tries_the_params_of_a_search_in_one_part(sampler: str, root: Path, clone: type[FakeClone]) -> None:
     clone.score = staticmethod(lambda changes: 100.0 - abs(changes.get(LENGTH, 1.0) - 1.3))
     more = {"sampler": {"name": sampler, "n_startup_trials": 3}}

@@ -244,6 +244,7 @@ def test_the_precision_of_training_is_used_where_it_is_supported(
     assert hardware.supported_precision(saved) == used
 
 
+@pytest.mark.very_slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator has these settings")
 def test_memory_of_freed_tensors_is_used_for_the_next_ones() -> None:
     """Counts the page faults for 20 tensors of 64 MiB, one after the other, in a separate process."""

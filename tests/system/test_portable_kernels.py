@@ -91,8 +91,8 @@ def test_a_new_process_calculates_with_portable_kernels() -> None:
     assert done.stdout.strip() == "cfe29954f83ec075d9828fb1c05990d846339ddc7b9f836d5cb29962bc62c94d"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["kobart", pytest.param("qlora", marks=pytest.mark.very_slow)])
+@pytest.mark.very_slow
+@pytest.mark.parametrize("family", ["kobart", "qlora"])
 def test_this_processor_gives_the_bytes_of_the_others(tmp_path: Path, family: str) -> None:
     """If code, params or packages changed, run `python -m bench.portable --write`."""
     changed = {name: version(name) for name in portable.PACKAGES if version(name) != EXPECTED["packages"][name]}
