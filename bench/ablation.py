@@ -7,6 +7,7 @@
     python -m bench.ablation --methods none 'wide:generation.num_beams=8,generation.length_penalty=2'
     python -m bench.ablation --methods none 'pretrain:pretrain.num_train_epochs=5'
     python -m bench.ablation --set model.family=qlora generation.backend=transformers --methods none templates=4
+    python -m bench.ablation --random-model --seeds 42          # from random weights, ten times the size of kobart-tiny
 
 A technique is the name of augmentation methods with their rates, or "LABEL:KEY=VALUE,KEY=VALUE" with changes of params.yaml.
 
@@ -18,7 +19,9 @@ was stopped, also on another machine and after further params were added. A run 
 
 The table has the mean over the seeds and the dev dialogues, and yoyak's paired test on the dialogues' means over the seeds. Its
 p-values say what another sample of dialogues would show. The column "seeds" has the range of the means of single runs.
-"s" are the seconds of training and of prediction, the mean over the seeds.
+"s" are the mean seconds of pre-training and training, and of prediction. "facts_unsupported" is the number of
+names and numbers of a summary that its dialogue does not state (fewer are better), "facts_recalled" the number of those of the
+reference that it has. "better than medoid" counts the seeds whose run beats that baseline by the paired bootstrap.
 Writes bench/results/ablation-DATA.json or augmentation-DATA.json, and the table beside it as .md.
 """
 
@@ -37,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import ROOT
+from bench.ablation_table import METRICS, compared, markdown
 
 AUGMENTATION = ("none", "speaker_swap", "noise", "turn_dropout", "speaker_swap+noise+turn_dropout")
 CONSENSUS = "generation.num_beams=8,generation.consensus.candidates=8,generation.consensus.source=beams"
@@ -54,22 +58,7 @@ TECHNIQUES = (
     f"consensus of 8 beams:{CONSENSUS}",
     f"consensus, facts 10:{CONSENSUS},generation.consensus.facts=10",
 )
-METRICS = ("rouge_sum", "content_sum")
-FACTS = ("rows", "added", "steps", "train_seconds", "predict_seconds", "commit")  # of a run
 RUNS = ROOT / "bench/results/runs"
-COLUMNS = (
-    "Technique",
-    "rows + added",
-    "steps",
-    "s",
-    "metric",
-    "mean, 95 % interval",
-    "seeds",
-    "difference, 95 % interval",
-    "p",
-    "verdict",
-)
-SAMPLES = 1000  # for the intervals of the means
 TRAINED = "trained.json"
 
 
@@ -89,7 +78,8 @@ def changes_of(name: str) -> dict[str, Any]:
 
 def run_file(args: argparse.Namespace, name: str, seed: int) -> Path:
     """Where a run is kept."""
-    content = json.dumps([name, args.data.name, args.rows, args.dev, args.epochs, args.max_rejected, args.set])
+    settings = [name, args.data.name, args.rows, args.dev, args.epochs, args.max_rejected, args.set]
+    content = json.dumps(settings + ["random model"] * args.random_model)
     label = re.sub("[^A-Za-z0-9_.=+-]+", "_", name.partition(":")[0])
     return RUNS / f"{args.data.name}-{label}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:8]}.json"
 
@@ -141,6 +131,7 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         "training.average_checkpoints": 1,
         "training.average_choice": "last",
         "generation.backend": "ctranslate2",  # `auto` could choose int8 for some of the runs
+        **({"model.kobart.checkpoint": random_model(args.folder)} if args.random_model else {}),
         **dict(map(parse_change, args.set)),
         **changes_of(name),
     }
@@ -162,6 +153,8 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         per_dialogue=Path("metrics/per_dialogue.csv"),
     )
     columns = per_dialogue(Path("metrics/per_dialogue.csv"))
+    beaten = read_json(Path("metrics/scores.json"))["beaten"]["medoid"]
+    facts["medoid_beaten"] = {"rouge_sum": beaten["all"], "content_sum": beaten["content"]}
     os.chdir(ROOT)
     write_json(final, {**facts, "dialogues": columns, "params": flat(base_values())})
 
@@ -226,6 +219,26 @@ def commit() -> str:
     return name.stdout.strip() + ("+" if changed.returncode else "")
 
 
+def random_model(folder: Path) -> str:
+    """The folder of a BART with random weights, ten times the size of kobart-tiny and with its tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration
+
+    from yoyak.system.checksums import write_checksums
+
+    small, made = ROOT / "models/base/kobart-tiny", folder / "random-model"
+    if not (made / "SHA256SUMS").is_file():
+        config = BartConfig.from_pretrained(small)
+        config.d_model, config.encoder_layers, config.decoder_layers = 512, 4, 4
+        config.encoder_ffn_dim = config.decoder_ffn_dim = 2048
+        config.encoder_attention_heads = config.decoder_attention_heads = 8
+        torch.manual_seed(0)
+        BartForConditionalGeneration(config).save_pretrained(made)
+        AutoTokenizer.from_pretrained(small).save_pretrained(made)
+        write_checksums(made)
+    return str(made)
+
+
 def epochs_of(epochs: float, *, rows: int, added: int, batch: int) -> float:
     """The epochs over all rows that take as many steps as `epochs` over `rows` alone."""
     if not added:
@@ -258,64 +271,6 @@ def per_dialogue(path: Path) -> dict[str, list[float]]:
     return {metric: [float(row[metric]) for row in rows] for metric in METRICS}
 
 
-def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Each name against the first one, by the means of the dialogues over the seeds."""
-    import numpy as np
-
-    from yoyak.evaluation import bootstrap
-    from yoyak.evaluation.paired_tests import compare_systems
-
-    tables = {name: [run["dialogues"] for run in several] for name, several in runs.items()}
-    base, *others = tables
-    result: dict[str, Any] = {name: {} for name in tables}
-    for metric in METRICS:
-        by_seed = {name: np.array([table[metric] for table in several]) for name, several in tables.items()}
-        means = {name: table.mean(axis=0) for name, table in by_seed.items()}
-        tests = compare_systems({name: means[name] for name in others}, means[base])
-        for name, rows in means.items():
-            resampled = bootstrap.resampled_means(rows[:, None], samples=SAMPLES, seed=0)
-            singles = by_seed[name].mean(axis=1)
-            result[name][metric] = {
-                "mean": round(float(rows.mean()), 3),
-                "interval": bootstrap.interval(resampled[:, 0]),
-                "seeds": [round(float(value), 3) for value in singles],
-                **({"against": tests[name].to_json()} if name in tests else {}),
-            }
-    for name, several in runs.items():
-        result[name] |= {key: [run[key] for run in several] for key in FACTS}
-    return result
-
-
-def markdown(result: dict[str, Any], *, heading: str) -> str:
-    """The table of the results."""
-    lines = [
-        f"{heading}\n",
-        f"| {' | '.join(COLUMNS)} |",
-    ]
-    lines.append("| --- " * len(COLUMNS) + "|")
-    for name, found in result.items():
-        for metric in METRICS:
-            one_metric = found[metric]
-            low, high = one_metric["interval"]
-            seeds = f"{min(one_metric['seeds']):.2f} to {max(one_metric['seeds']):.2f}"
-            seconds = " + ".join(f"{sum(found[key]) / len(found[key]):.0f}" for key in ("train_seconds", "predict_seconds"))
-            cells = [
-                name.partition(":")[0],
-                f"{found['rows'][0]:,} + {found['added'][0]:,}",
-                f"{found['steps'][0]:,}",
-                seconds,
-                metric,
-            ]
-            cells += [f"{one_metric['mean']:.2f} ({low:.2f} to {high:.2f})", seeds]
-            if test := one_metric.get("against"):
-                ends = " to ".join(f"{end:+.2f}" for end in test["interval"])
-                cells += [f"{test['difference']:+.2f} ({ends})", f"{test['p_corrected']:.4f}", test["verdict"]]
-            else:
-                cells += ["", "", ""]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", type=Path, default=ROOT / "data/sample", help="folder with train.csv, dev.csv and test.csv")
@@ -325,6 +280,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=0, help="first rows of train; 0 takes all")
     parser.add_argument("--dev", type=int, default=0, help="first rows of dev; 0 takes all")
     parser.add_argument("--epochs", type=float, default=6.0, help="of the run without augmentation (default: 6)")
+    parser.add_argument("--random-model", action="store_true", help="random weights of ten times kobart-tiny's size")
     parser.add_argument("--max-rejected", type=int, default=0, help="preprocess.max_rejected")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further changes of params.yaml")
     parser.add_argument("--folder", type=Path, default=ROOT / ".checkpoints/bench-ablation", help="where unfinished runs work")
@@ -350,8 +306,11 @@ def main() -> None:
     result = compared(runs)
     rows = f"{args.rows:,} rows" if args.rows else "all rows"
     changes = f", {' '.join(args.set)}" if args.set else ""
-    heading = f"{args.data.name}, {rows} of train, {args.epochs:g} epochs{changes}, seeds {' '.join(map(str, args.seeds))}"
-    output = args.output or ROOT / f"bench/results/{kind}-{args.data.name}.json"
+    start = ", from random weights" if args.random_model else ""
+    heading = (
+        f"{args.data.name}{start}, {rows} of train, {args.epochs:g} epochs{changes}, seeds {' '.join(map(str, args.seeds))}"
+    )
+    output = args.output or ROOT / f"bench/results/{kind}-{args.data.name}{'-random-model' * args.random_model}.json"
     output.write_text(json.dumps({"about": heading, **result}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     table = markdown(result, heading=heading)
     output.with_suffix(".md").write_text(table, encoding="utf-8")

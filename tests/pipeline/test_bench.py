@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import ablation, contest, data, kobart, qlora, scoring, search, shape, startup, table
+from bench import ablation, ablation_table, contest, data, kobart, qlora, scoring, search, shape, startup, table
 from tests.conftest import ROOT
 from yoyak.config.params import leaf_keys
 from yoyak.system.text_files import write_json
@@ -150,16 +150,21 @@ def test_the_table_of_techniques_compares_with_the_first_one(tmp_path: Path) -> 
     for name, gain in (("none", 0), ("noise", 10)):
         for seed in (1, 2):
             scores = {"rouge_sum": [row % 7 + gain + seed for row in range(60)], "content_sum": [row % 5 for row in range(60)]}
+            scores["facts_unsupported"] = [row % 3 + gain for row in range(60)]
             facts = {"rows": 60, "added": gain, "steps": 30, "train_seconds": 5.4, "predict_seconds": seed, "commit": "abc"}
-            runs.setdefault(name, []).append({**facts, "dialogues": scores})
-    result = ablation.compared(runs)
+            beaten = {"medoid_beaten": {"rouge_sum": seed == 1, "content_sum": True}}
+            runs.setdefault(name, []).append({**facts, **beaten, "dialogues": scores})
+    result = ablation_table.compared(runs)
     first, second = result["none"]["rouge_sum"]["seeds"]
     assert second - first == pytest.approx(1) and result["none"]["rouge_sum"]["mean"] == pytest.approx((first + second) / 2)
     test = result["noise"]["rouge_sum"]["against"]
     assert test["difference"] == pytest.approx(10) and test["verdict"] == "better"
     assert result["noise"]["content_sum"]["against"]["verdict"] == "no difference shown"
-    table = ablation.markdown(result, heading="sample")
+    table = ablation_table.markdown(result, heading="sample")
     assert "| noise | 60 + 10 | 30 | 5 + 2 | rouge_sum | " in table and "| +10.00 (+10.00 to +10.00) | " in table
+    assert "| better | 1 of 2 |" in table, "one of two runs beats the medoid"
+    assert result["noise"]["facts_unsupported"]["against"]["verdict"] == "worse", "fewer are better"
+    assert "facts_recalled" not in result["none"], "a metric that no run kept"
 
 
 def test_runs_with_more_rows_take_as_many_steps() -> None:
@@ -177,9 +182,9 @@ def test_finished_runs_are_not_repeated(
     def finish(command: list[str], **_: Any) -> None:
         """Instead of a process: the file of its run."""
         started.append(command[-2:])
-        args = arguments(data=ROOT / "data/sample", rows=0, dev=0, epochs=6.0, max_rejected=0, set=[])
+        args = arguments(data=ROOT / "data/sample", rows=0, dev=0, epochs=6.0, max_rejected=0, set=[], random_model=False)
         scores = {"rouge_sum": [1.0, 3.0] * 20, "content_sum": [2.0, 4.0] * 20}
-        run = dict.fromkeys(ablation.FACTS, 30) | {"dialogues": scores, "params": dict(params)}
+        run = dict.fromkeys(ablation_table.FACTS, 30) | {"dialogues": scores, "params": dict(params)}
         write_json(ablation.run_file(args, command[-2], int(command[-1])), run)
 
     monkeypatch.setattr(subprocess, "run", finish)
