@@ -14,12 +14,14 @@ from yoyak.system import portable_kernels
 from yoyak.system.atomic import atomic_file
 from yoyak.system.errors import YoyakError
 from yoyak.system.process_limits import check_process_count
+from yoyak.system.rendezvous import read_rendezvous
 
 
 def main(output: Path) -> None:
     params = load_params()
     portable_kernels.use_if(params.hardware.portable)  # it hides GPUs
-    check_process_count(params.hardware.processes)
+    check_process_count(params.hardware.processes, hosts=params.hardware.hosts)
+    read_rendezvous(params.hardware.hosts)
     model = params.model
     chosen = getattr(model, model.family, None)  # a family without a checkpoint needs no section
     if isinstance(chosen, Checkpoint):

@@ -64,7 +64,7 @@ SECTIONS = {
         "long_dialogues window_overlap window_merge consensus.candidates consensus.source "
         "consensus.utility consensus.facts restore_speakers"
     ),
-    "hardware": "cpu_threads portable processes",
+    "hardware": "cpu_threads portable processes hosts",
     "score": (
         "references bootstrap_samples seed bert_score.checkpoint bert_score.revision bert_score.layer bert_score.idf "
         "embedding.checkpoint embedding.revision embedding.pooling judge.provider judge.base_url judge.model judge.tokenizer "

@@ -1,10 +1,6 @@
-"""A study on a PostgreSQL server that another host uses: network namespaces with a cable between them that is cut.
-
-The namespaces have network stacks of their own, so what is lost is lost as between two machines. They need root and iproute2.
-"""
+"""A study on a PostgreSQL server that another host uses, over a cable that is cut (`tests.network`)."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,18 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import pytest
 
 from tests.conftest import ROOT
+from tests.network import Cable, laid_cable, needs_namespaces
 from yoyak.training import study_storage
 
-pytestmark = [
-    pytest.mark.very_slow,
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="network namespaces need root and iproute2"),
-]
+pytestmark = [pytest.mark.very_slow, needs_namespaces]
 
 WORKER = """
 import sys, time
@@ -44,38 +38,10 @@ except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) 
 """
 
 
-class Cable(NamedTuple):
-    """A namespace for the other host, and the address of this one as it sees it."""
-
-    host: str
-    ours: str
-    interface: str
-
-    def cut(self) -> None:
-        run("ip", "link", "set", self.interface, "down")
-
-    def mend(self) -> None:
-        run("ip", "link", "set", self.interface, "up")
-
-
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
 @pytest.fixture
 def cable() -> Iterator[Cable]:
-    host, network = f"yoyak{os.getpid()}", f"10.{200 + os.getpid() % 50}.7"
-    ours, theirs = f"ya{os.getpid()}", f"yb{os.getpid()}"
-    run("ip", "netns", "add", host)
-    try:
-        run("ip", "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", host)
-        run("ip", "address", "add", f"{network}.1/24", "dev", ours)
-        run("ip", "link", "set", ours, "up")
-        run("ip", "-n", host, "address", "add", f"{network}.2/24", "dev", theirs)
-        run("ip", "-n", host, "link", "set", theirs, "up")
-        yield Cable(host, f"{network}.1", ours)
-    finally:
-        run("ip", "netns", "delete", host)
+    with laid_cable() as cable:
+        yield cable
 
 
 @pytest.fixture
@@ -110,7 +76,7 @@ def copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def start_worker(cable: Cable, address: str, *, silent: int, trials: int) -> "subprocess.Popen[str]":
-    command = ["ip", "netns", "exec", cable.host, sys.executable, "-c", WORKER, address, str(silent), str(trials)]
+    command = cable.on_other_host(sys.executable, "-c", WORKER, address, str(silent), str(trials))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

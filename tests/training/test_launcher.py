@@ -13,12 +13,14 @@ from yoyak.config.sections import Hardware
 from yoyak.system.errors import YoyakError
 from yoyak.training import launcher
 
+HARDWARE = Hardware.model_construct(cpu_threads=2, processes=2, hosts=1)
+
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that launches two processes in an empty folder, one of which has a fault."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launcher, "check_process_count", lambda _: None)  # also where there is a single core
+    monkeypatch.setattr(launcher, "check_process_count", lambda *_, **__: None)  # also where there is a single core
     for name in ("YOYAK_LAUNCHED", "OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME"):
         monkeypatch.setenv(name, "lo" if name.startswith("GLOO") else "1")  # restored after the test
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}/src:{ROOT}")
@@ -26,7 +28,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(what: str, victim: int, *, timeout: int = 60) -> None:
         for name, value in {"JOB": what, "VICTIM": victim, "YOYAK_PROCESS_TIMEOUT": timeout}.items():
             monkeypatch.setenv(name, str(value))
-        launcher.launch("tests.training.launched_job", Hardware.model_construct(cpu_threads=2, processes=2))
+        launcher.launch("tests.training.launched_job", HARDWARE)
 
     return run
 
@@ -45,10 +47,10 @@ def test_a_process_that_gloo_aborts_is_not_named_as_the_cause(tmp_path: Path) ->
         for number, exitcode in enumerate((-signal.SIGABRT, -signal.SIGKILL))
     }
     error = ChildFailedError("job", failures)
-    found = launcher._failure(error, Hardware.model_construct(cpu_threads=2, processes=2), tmp_path)
+    found = launcher._failure(error, HARDWARE, tmp_path, None)
     assert str(found).startswith("process 2 of 2 (pid 101) was ended by the signal SIGKILL")
     del failures[1]
-    found = launcher._failure(error, Hardware.model_construct(cpu_threads=2, processes=2), tmp_path)
+    found = launcher._failure(error, HARDWARE, tmp_path, None)
     assert str(found).startswith("process 1 of 2 (pid 100) was ended by the signal SIGABRT")
 
 

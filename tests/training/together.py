@@ -18,7 +18,9 @@ def free_port() -> int:
         return port
 
 
-def run_together(folder: Path, work: Callable[[], Any], *, processes: int = 2, timeout: float = 120) -> list[Any]:
+def run_together(
+    folder: Path, work: Callable[[], Any], *, processes: int = 2, timeout: float = 120, on_hosts: bool = False
+) -> list[Any]:
     """What `work` returns in each of the processes. What it raises is raised here.
 
     Args:
@@ -26,15 +28,17 @@ def run_together(folder: Path, work: Callable[[], Any], *, processes: int = 2, t
         work: is called with the processes connected (`processes_together`).
         processes: how many.
         timeout: YOYAK_PROCESS_TIMEOUT.
+        on_hosts: whether each process believes that it is alone on a host.
     """
     port, children = free_port(), []
     folder.mkdir(parents=True, exist_ok=True)
     for rank in range(processes):
         child = os.fork()
         if child == 0:
-            _work_in_child(
-                folder, work, {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}, timeout
-            )
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "MASTER_PORT": port}
+            if on_hosts:
+                place |= {"LOCAL_RANK": 0, "GROUP_RANK": rank, "GROUP_WORLD_SIZE": processes}
+            _work_in_child(folder, work, place, timeout)
         children.append(child)
     for child in children:
         os.waitpid(child, 0)

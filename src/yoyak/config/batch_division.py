@@ -18,7 +18,7 @@ def divide_batch(rows: int, batches: int, processes: int) -> Batches:
     Args:
         rows: rows of a batch of one process alone (`per_device_train_batch_size`).
         batches: batches of a step of one process alone (`gradient_accumulation_steps`).
-        processes: how many processes train together.
+        processes: how many processes train together, on all hosts.
 
     Raises:
         ValueError: if the rows of a step cannot be divided. The message has no name of a section.
@@ -28,7 +28,7 @@ def divide_batch(rows: int, batches: int, processes: int) -> Batches:
         raise ValueError(
             f"per_device_train_batch_size × gradient_accumulation_steps = {rows} × {batches}: the {total} rows of a step "
             f"cannot be divided among {processes} processes; choose a product that {processes} divides, or change "
-            "hardware.processes"
+            "hardware.processes or hardware.hosts"
         )
     own = total // processes
     largest = max(size for size in range(1, min(rows, own) + 1) if own % size == 0)

@@ -84,5 +84,5 @@ class ModelSettings(Section):
             tokenizer=self.tokenizer,
             prompt=self.prompt or UNREAD_PROMPT,
             generation=generation,
-            hardware=Hardware(cpu_threads=None, portable=False, processes=1),
+            hardware=Hardware(cpu_threads=None, portable=False, processes=1, hosts=1),
         )

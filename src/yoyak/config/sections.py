@@ -201,6 +201,16 @@ class Hardware(Section):
         "threads. They share the rows of a batch, so training means the same. The last digits of a result differ."
     )
 
+    hosts: Count = Field(
+        description="Hosts that train one model together, each with its processes. The same command runs on each, with "
+        "YOYAK_RENDEZVOUS=HOST:PORT and YOYAK_HOST_RANK in its environment. Every host gets the trained model."
+    )
+
+    @property
+    def all_processes(self) -> int:
+        """Processes that train together, on all hosts."""
+        return self.hosts * self.processes
+
     @property
     def threads_of_process(self) -> int | None:
         """CPU threads of each process that trains; None: torch's own choice."""
@@ -252,7 +262,7 @@ class Params(Section):
         for name, section in (("training", self.training), ("pretrain", self.pretrain)):
             rows, batches = section.per_device_train_batch_size, section.gradient_accumulation_steps
             try:
-                divide_batch(2 if self.training.debug and name == "training" else rows, batches, self.hardware.processes)
+                divide_batch(2 if self.training.debug and name == "training" else rows, batches, self.hardware.all_processes)
             except ValueError as error:
                 if name == "training" or self.pretrain.is_on:
                     raise ValueError(f"{name}: {error}") from None

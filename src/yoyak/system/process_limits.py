@@ -25,18 +25,22 @@ def process_timeout() -> float:
     return seconds
 
 
-def check_process_count(processes: int) -> None:
+def check_process_count(processes: int, *, hosts: int = 1) -> None:
     """Check that each process can have a GPU, or without GPUs a core, of its own.
+
+    Args:
+        processes: on this host.
+        hosts: how many hosts train together.
 
     Raises:
         YoyakError: if there are fewer, or if PyTorch cannot connect processes.
     """
-    if processes == 1:
+    if processes * hosts == 1:
         return
     import torch
 
     if not torch.distributed.is_available():
-        raise YoyakError("hardware.processes: this PyTorch is built without torch.distributed; set it to 1")
+        raise YoyakError("this PyTorch is built without torch.distributed; set hardware.processes and hardware.hosts to 1")
     if torch.cuda.is_available():
         if processes > (gpus := torch.cuda.device_count()):
             raise YoyakError(
@@ -44,6 +48,6 @@ def check_process_count(processes: int) -> None:
                 "(CUDA_VISIBLE_DEVICES may hide some); lower it"
             )
         if not torch.distributed.is_nccl_available():
-            raise YoyakError("hardware.processes: this PyTorch has no NCCL, which connects GPUs; set it to 1")
+            raise YoyakError("this PyTorch has no NCCL, which connects GPUs; set hardware.processes and hardware.hosts to 1")
     elif processes > (cores := usable_cores()):
         raise YoyakError(f"hardware.processes: {processes} processes, but this machine has {cores} cores and no GPU; lower it")

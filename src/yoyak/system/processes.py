@@ -1,6 +1,7 @@
 """Which of several processes that train together this process is. A launcher such as torchrun says so in the environment."""
 
 import os
+import socket
 
 LAUNCHED_VARIABLE = "YOYAK_LAUNCHED"  # set in a process that a stage has started to train together with others
 
@@ -25,6 +26,28 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def host() -> int:
+    """The number of this host among those that train together, from 0. Process 0 is on host 0."""
+    return int(os.environ.get("GROUP_RANK", "0"))
+
+
+def hosts() -> int:
+    """How many hosts train together."""
+    return int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+
+
 def process_name() -> str:
-    """How messages name this process, such as `process 2 of 4 (pid 4711)`; processes count from 1."""
-    return f"process {rank() + 1} of {world_size()} (pid {os.getpid()})"
+    """How messages name this process, such as `process 2 of 4 (pid 4711)`; processes and hosts count from 1."""
+    where = f" on {host_name(host(), hosts(), socket.gethostname())}" if hosts() > 1 else ""
+    return f"process {rank() + 1} of {world_size()} (pid {os.getpid()}){where}"
+
+
+def host_name(number: int, hosts: int, name: str) -> str:
+    """How messages name a host, such as `host 2 of 2 (node-b)`.
+
+    Args:
+        number: from 0.
+        hosts: how many there are.
+        name: its name in the network.
+    """
+    return f"host {number + 1} of {hosts} ({name})"

@@ -4,6 +4,7 @@ A stage keeps unfinished work in a folder whose name contains a key: a hash of i
 verified before they are used.
 
     .checkpoints/STAGE-KEY/         files of the stage (training: checkpoint-N; predict: finished batches)
+    .checkpoints/STAGE-KEY-host-2/  copies of the above on the second of several hosts that train together
     .checkpoints/STAGE-KEY.lock     locked while a process does this work; a kill releases the lock
 """
 
@@ -25,7 +26,7 @@ from yoyak.system.checksums import CHECKSUMS_FILE, file_checksums, sha256, write
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
 from yoyak.system.locks import exclusive_lock
-from yoyak.system.processes import rank, world_size
+from yoyak.system.processes import host, local_rank, world_size
 from yoyak.system.text_files import to_json
 
 SCHEMA = "1"  # version of the format of kept files; files of another version are not used
@@ -103,6 +104,9 @@ def work_folder(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Pa
     A second process with the same key waits, and then finds the finished work. The folder stays after the block, because DVC
     must still move the result into its cache and can be killed meanwhile. `delete_old_work` deletes it later.
 
+    Of several hosts that train together only the first keeps unfinished work. Each other one has a folder of its own, also if
+    they share a disk, which is empty at the start.
+
     Args:
         stage: name of the stage.
         params: as in `work_key`.
@@ -111,16 +115,27 @@ def work_folder(stage: str, params: Mapping[str, BaseModel], inputs: Sequence[Pa
     Yields:
         The folder. It contains what an earlier, killed run of the same work left.
     """
-    folder = checkpoints_root() / f"{stage}-{work_key(params, inputs)}"
-    if rank() != 0:  # the first of the processes that train together holds the lock for all of them
+    folder = checkpoints_root() / f"{stage}-{work_key(params, inputs)}{f'-host-{host() + 1}' if host() else ''}"
+    if local_rank() != 0:  # the first process of a host holds the lock for all of them
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    delete_old_work(keep=folder)
+    if host() == 0:
+        delete_old_work(keep=folder)
     with _work_lock(folder):
         folder.mkdir(exist_ok=True)
+        if host() > 0:
+            _empty(folder)
         yield folder
         (folder / FINISHED_MARKER).touch()
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _lock_file(folder: Path) -> Path:

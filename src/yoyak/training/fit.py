@@ -26,7 +26,10 @@ from yoyak.training import search_reporting
 from yoyak.training.arguments import recorded_arguments, training_arguments
 from yoyak.training.callbacks import ResumeExactly, StopOnInvalidLoss
 from yoyak.training.dev_rouge import DevReferences, dev_rouge_function
+from yoyak.training.folder_sharing import receive_outputs, send_outputs
+from yoyak.training.host_checkpoints import copy_to_hosts
 from yoyak.training.objectives import ObjectiveLoss
+from yoyak.training.process_group import from_first
 from yoyak.training.rewards import RewardLoss
 from yoyak.training.trackers.base import RunDescription
 from yoyak.training.trackers.lookup import further_trackers
@@ -79,7 +82,7 @@ def fit(
 ) -> None:
     """Train the model as a stage does, and write the outputs of the stage.
 
-    Under `accelerate launch` all processes train, and the first one writes.
+    Of several processes all train, and the first one writes. Other hosts get a copy of what it writes.
 
     Args:
         setup: the model, which is changed in place, and what belongs to it.
@@ -101,6 +104,7 @@ def fit(
 
     if args.process_index:
         train(setup, data, training, args, callbacks=[])
+        receive_outputs([output, metrics])
         return
     with atomic_folder(output) as model_folder, atomic_folder(metrics) as metrics_folder:
         tracked = tracked or TrackedRun(RunDescription("training"), checkpoints / "trackers")
@@ -120,6 +124,7 @@ def fit(
         write_json(metrics_folder / "arguments.json", {**result, **recorded_arguments(args)})
         if write_report:
             write_report(metrics_folder, result)
+        send_outputs([model_folder, metrics_folder])
 
 
 def train(
@@ -145,8 +150,7 @@ def train(
         YoyakError: if the dev loss is not a number.
     """
     trainer = _make_trainer(setup, data, training, args, callbacks)
-    with args.main_process_first(local=False):  # the first process deletes damaged checkpoints before the others look
-        checkpoint = checkpoint_to_resume(Path(args.output_dir), also_needed=trainer.steps_to_average)
+    checkpoint = _checkpoint_to_resume(trainer)
     if checkpoint and is_last_of_training(checkpoint):
         print(f"the training ended before at step {step_of(checkpoint)}; its best checkpoint is used", flush=True)
         _load_result(trainer, checkpoint)
@@ -162,6 +166,17 @@ def train(
         f"best_{training.metric_for_best_model}": None if best is None else round(best, 4),
     }
     return result | _average_checkpoints(trainer) if training.average_checkpoints else result
+
+
+def _checkpoint_to_resume(trainer: SummaryTrainer) -> Path | None:
+    """The checkpoint that the first process chooses, which each process can read."""
+    folder = Path(trainer.args.output_dir)
+    own = checkpoint_to_resume(folder, also_needed=trainer.steps_to_average) if trainer.args.process_index == 0 else None
+    step = from_first(step_of(own) if own else None)
+    if step is None:
+        return None
+    copy_to_hosts(folder, [step])
+    return folder / f"checkpoint-{step}"
 
 
 def _make_trainer(
@@ -223,6 +238,7 @@ def _average_checkpoints(trainer: SummaryTrainer) -> dict[str, Any]:
         averaged_steps, and if the evaluations write summaries, averaged_METRIC for each metric of the averaged model on dev.
     """
     mean, steps = MeanOfWeights(), trainer.steps_to_average(trainer.state.log_history)
+    copy_to_hosts(Path(trainer.args.output_dir), steps)
     for step in steps:
         trainer._load_from_checkpoint(str(Path(trainer.args.output_dir, f"checkpoint-{step}")))
         mean.add(trainer.model)

@@ -44,6 +44,8 @@ def processes_together(facts: Mapping[str, str]) -> Iterator[None]:
         _check_same(store)
         _connect(store, seconds)
         yield
+        if processes.hosts() > 1:
+            share(None)  # a host must not end with a result if another one fails while it writes its own
         distributed.destroy_process_group()
     except RuntimeError as error:
         if not _is_lost_contact(error):
@@ -88,8 +90,8 @@ def _check_same(store: Any) -> None:
             expected, found = json.loads(first), json.loads(own)
             names = ", ".join(name for name in expected | found if expected.get(name) != found.get(name))
             raise YoyakError(
-                f"{_name(store, rank)} and {_name(store, 0)} differ in: {names}; use the same commit, packages, params and "
-                "data for all"
+                f"{_name(store, rank)} and {_name(store, 0)} differ in: {names}; use the same commit, packages, params, "
+                "data and kind of processor for all"
             )
 
 

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, Trainer
 
 from yoyak.data.collation import IGNORED_LABEL, Batch
-from yoyak.training import packing, training_checkpoints
+from yoyak.training import host_checkpoints, packing, training_checkpoints
 from yoyak.training.batch_splitting import split_packed, split_padded
 from yoyak.training.callbacks import LossCheck
 from yoyak.training.objectives import ObjectiveLoss
@@ -159,6 +159,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        host_checkpoints.gather_at_first_host(self.args, self.state)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             if self.moving_average:
@@ -176,6 +177,7 @@ class SummaryTrainer(Trainer):  # type: ignore[misc]
         return steps_to_average(log_history, metric=self.args.metric_for_best_model, count=count, which=which)
 
     def _load_best_model(self) -> None:
+        host_checkpoints.copy_to_hosts(Path(self.args.output_dir), [self.state.best_global_step])
         super()._load_best_model()
         if self.moving_average:
             self.moving_average.load(Path(self.state.best_model_checkpoint, FILE), self.model)

@@ -282,6 +282,8 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "hardware.processes": Knob(
             2, {"train.launched": holds("stages.train_"), "train.steps_and_batches": None}, stages=("train",)
         ),
+        # YOYAK_RENDEZVOUS is missing. What several hosts do is in tests/training/test_hosts.py and test_host_checkpoints.py.
+        "hardware.hosts": Knob(2, {"train.error": holds("YOYAK_RENDEZVOUS=HOST:PORT")}, stages=("train",)),
         "search.pruned": Knob(
             "too slow",
             {"train": {"objective": {}}, **{f"predict.{x}": None for x in ("loaded", "generate")}, "score.drawn": None},
