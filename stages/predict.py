@@ -38,15 +38,15 @@ def main(processed: Path, models: Path, output: Path, metrics: Path) -> None:
     names_topic = uses_topic(params.prompt, rows["test"])
     encoded = {split: summarizer.encode(rows[split], names_topic=names_topic) for split in rows}
     print("\n".join(f"{split}: {summarizer.reader.describe_cuts(encoded[split]) or 'all fit'}" for split in rows), flush=True)
-    settings, family, (sections, checkpoints) = params.generation, summarizer.family, summarizer.depends_on()
-    with work_folder("predict", sections, [processed, models / params.model.family, *checkpoints]) as kept:
+    settings, family, trained = params.generation, summarizer.family, models / params.model.family
+    with work_folder("predict", *summarizer.depends_on(processed, trained)) as kept, summarizer.in_processes(trained):
         choice = summarizer.choose_backend(encoded["dev"], rows["dev"])
         print(f"backend {choice.backend}: {choice.why}", flush=True)
         stores = {split: BatchStore(kept / f"{split}.jsonl") for split in rows}
         outputs = {split: summarizer.write(encoded[split], rows[split], progress=split, kept=stores[split]) for split in rows}
     postprocess, report = decide(settings.postprocess, outputs["dev"], rows["dev"], params.preprocess.person_tags)
     report |= {"topic": names_topic} if "prompt." not in family.unread_params else {}
-    report |= choice.report() | debug_report(models / params.model.family) | declared.pretraining_report()
+    report |= choice.report() | debug_report(trained) | declared.pretraining_report()
     report["decoding"] = describe_decoding(settings, choice.backend, unread=family.unread_params, postprocess=postprocess)
     with atomic_folder(output) as folder:
         for split, dialogues in rows.items():

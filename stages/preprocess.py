@@ -1,4 +1,4 @@
-"""Clean the CSV files of the three splits and write them as JSON lines. Every change and every rejected row is counted."""
+"""Clean the files of the three splits and write them as JSON lines. Every change and every rejected row is counted."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from yoyak.data.speaker_maps import copy_speakers
 from yoyak.data.splits import SplitCleaner
 from yoyak.system import resumable
 from yoyak.system.atomic import atomic_file, atomic_folder
-from yoyak.system.text_files import ends_with_newline, write_json, write_jsonl
+from yoyak.system.text_files import write_json, write_jsonl
 
 
 def main(output: Path, rejects: Path, metrics: Path) -> None:
@@ -23,8 +23,8 @@ def main(output: Path, rejects: Path, metrics: Path) -> None:
                 print(f"{path}: {report.rows_in} rows, {report.rows_out} kept", flush=True)
                 for message in report.messages(str(path)):
                     print(message, flush=True)
-                if split not in cleaner.unreadable and not ends_with_newline(path):
-                    print(f"WARNING: {path}: the last line has no newline at its end; is the file complete?", flush=True)
+                for cut in cleaner.files[split].without_last_newline() if split not in cleaner.unreadable else ():
+                    print(f"WARNING: {cut}: the last line has no newline at its end; is the file complete?", flush=True)
         cleaner.check()
         copy_speakers(Path(params.data.dir), folder)
         for message in cleaner.near_duplicates():

@@ -11,6 +11,7 @@ from yoyak.config.data_section import Data
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Preprocess
 from yoyak.data.folds import fold_of_rows
+from yoyak.data.split_files import find_split
 from yoyak.data.splits import SplitCleaner
 from yoyak.system.errors import YoyakError
 
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_folds_have_the_same_size_and_keep_near_duplicates_together(folder: Path) -> None:
-    folds = fold_of_rows(folder / "train.csv", 5)
+    folds = fold_of_rows(find_split(folder, "train"), 5)
     assert set(folds) == {1, 2, 3, 4, 5}
     sizes = Counter(folds).values()
     assert max(sizes) - min(sizes) <= 2, sizes
@@ -46,10 +47,10 @@ def test_folds_have_the_same_size_and_keep_near_duplicates_together(folder: Path
 
 def test_the_fold_of_a_row_does_not_depend_on_the_order(folder: Path) -> None:
     rows = make_rows(60)
-    before = dict(zip([row["fname"] for row in rows], fold_of_rows(folder / "train.csv", 4), strict=True))
+    before = dict(zip([row["fname"] for row in rows], fold_of_rows(find_split(folder, "train"), 4), strict=True))
     random.Random(1).shuffle(rows)
     save_csv(folder / "train.csv", rows)
-    after = dict(zip([row["fname"] for row in rows], fold_of_rows(folder / "train.csv", 4), strict=True))
+    after = dict(zip([row["fname"] for row in rows], fold_of_rows(find_split(folder, "train"), 4), strict=True))
     assert after == before
 
 
@@ -73,13 +74,13 @@ def test_more_folds_than_groups_are_an_error(folder: Path) -> None:
     with pytest.raises(
         YoyakError, match=r"data\.folds: .*2 groups of dialogues.*too few for 3 folds; set data\.folds to at most 2"
     ):
-        fold_of_rows(folder / "train.csv", 3)
+        fold_of_rows(find_split(folder, "train"), 3)
 
 
 def test_an_fname_twice_is_an_error(folder: Path) -> None:
     save_csv(folder / "train.csv", [*make_rows(5), make_rows(1)[0]])
     with pytest.raises(YoyakError, match=r"train\.csv:7 \(fname train_0\): this fname occurs in line 2 too"):
-        fold_of_rows(folder / "train.csv", 2)
+        fold_of_rows(find_split(folder, "train"), 2)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ from yoyak.config.data_section import Data
 from yoyak.config.sections import Preprocess
 from yoyak.data.cleaning import REASONS
 from yoyak.data.noise import Noise
+from yoyak.data.split_files import FileRow
 from yoyak.data.split_report import Rejection
 from yoyak.data.splits import REQUIRED_COLUMNS, SplitCleaner
-from yoyak.system.csv_files import Row, write_csv
+from yoyak.system.csv_files import write_csv
 from yoyak.system.errors import YoyakError
 
 TALK = "#Person1#: 밥 먹었어?\n#Person2#: 응, 방금 먹었어."
+TRAIN = Path("d/train.csv")
 SUMMARY = "#Person2#는 밥을 먹었다고 합니다."
 
 
@@ -39,7 +41,7 @@ def cleaner_of(*, max_rejected: int = 0, noise: Noise = "moderate", **options: A
 
 def run(rows: list[dict[str, str]], *, cleaner: SplitCleaner | None = None, split: str = "train") -> list[dict[str, Any]]:
     """The cleaned rows; the first one is in line 10 of the file, the second in line 20 …"""
-    numbered = [Row(10 * number, row) for number, row in enumerate(rows, 1)]
+    numbered = [FileRow(10 * number, row, Path(f"d/{split}.csv")) for number, row in enumerate(rows, 1)]
     return list((cleaner or cleaner_of()).clean_rows(split, numbered))
 
 
@@ -161,7 +163,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
     def peak(count: int) -> int:
         rows = (
-            Row(n, {"fname": f"t_{n}", "dialogue": f"#Person1#: {n}번" if n % 2 else "말", "summary": SUMMARY})
+            FileRow(n, {"fname": f"t_{n}", "dialogue": f"#Person1#: {n}번" if n % 2 else "말", "summary": SUMMARY}, TRAIN)
             for n in range(count)
         )
         with open(os.devnull, "w", encoding="utf-8") as file:
@@ -264,7 +266,7 @@ def written(project: Path) -> dict[str, bytes]:
 def test_the_rows_are_the_same_whatever_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("yoyak.data.splits.CHUNK_ROWS", 7)
     table = [
-        Row(index + 2, {"fname": f"t{index}", "dialogue": f"#Person1#: {index}번 ㅋㅋ", "summary": "요약"})
+        FileRow(index + 2, {"fname": f"t{index}", "dialogue": f"#Person1#: {index}번 ㅋㅋ", "summary": "요약"}, TRAIN)
         for index in range(100)
     ]
     table[33][1]["dialogue"] = "no dialogue"

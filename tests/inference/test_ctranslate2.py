@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -170,6 +171,20 @@ def share_of_equal_rows(name: str, *, threads: int = 1, **changes: Any) -> float
     expected = transformers_tokens(copy.deepcopy(model), chosen, ids)
     actual = converted_writer(model, chosen, threads=threads).generate(ids)
     return sum(a == b for a, b in zip(expected, actual, strict=True)) / len(ids)
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "parts", "workers"), [(2, 1, 2, 2), (2, 2, 2, 1), (8, 2, 4, 2), (8, 8, 4, 1), (3, 2, 3, 1)]
+)
+def test_a_batch_has_the_same_parts_for_any_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, threads: int, processes: int, parts: int, workers: int
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr("ctranslate2.Translator", lambda *_, **options: made.update(options))
+    converted: Any = SimpleNamespace(folder="", is_decoder_only=False)
+    writer = CTranslate2Writer(converted, settings(), compute_type="int8", threads=threads, processes=processes)
+    assert (writer.parts, writer.workers, made["inter_threads"]) == (parts, workers, workers)
+    assert made["intra_threads"] * workers * processes <= max(threads, processes)
 
 
 @pytest.mark.parametrize("changes", [{}, {"min_new_tokens": 15}, {"max_new_tokens": 3}], ids=str)

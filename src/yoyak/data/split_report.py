@@ -51,11 +51,15 @@ class SplitReport:
     unmarked: UnmarkedLines = field(default_factory=UnmarkedLines)
     rejects_file: IO[str] | None = None
 
-    def reject(self, rejection: Rejection, *, split: str, where: str, line: int, cells: dict[str, str]) -> None:
-        """Count a row that cannot be used, and write it to `rejects_file`."""
+    def reject(self, rejection: Rejection, *, split: str, where: str, line: int, cells: dict[str, str], file: str = "") -> None:
+        """Count a row that cannot be used, and write it to `rejects_file`, with the name of its file if there are several."""
         self.rejected[rejection.reason] += 1
         if self.rejects_file:
-            row = {"split": split, "line": line, "reason": rejection.reason, "found": rejection.found, "cells": cells}
+            row = (
+                {"split": split}
+                | ({"file": file} if file else {})
+                | {"line": line, "reason": rejection.reason, "found": rejection.found, "cells": cells}
+            )
             self.rejects_file.write(to_json(row) + "\n")
         if len(self.rejects) < MAX_LISTED_ROWS:
             self.rejects.append((where, rejection))

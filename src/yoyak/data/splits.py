@@ -16,9 +16,9 @@ from yoyak.data.dialogue import BadDialogueError
 from yoyak.data.folds import fold_of_rows
 from yoyak.data.leak_guard import FirstValues, LeakGuard
 from yoyak.data.near_guard import NearDuplicateGuard, count_by_split
+from yoyak.data.split_files import FileRow, find_split
 from yoyak.data.split_report import Rejection, SplitReport
 from yoyak.system.cores import usable_cores
-from yoyak.system.csv_files import Row, read_csv
 from yoyak.system.errors import YoyakError
 from yoyak.system.invisible import is_blank
 from yoyak.system.process_pools import process_pool
@@ -28,7 +28,7 @@ REQUIRED_COLUMNS = {
     "train": ("fname", "dialogue", "summary"),
     "dev": ("fname", "dialogue", "summary"),
     "test": ("fname", "dialogue"),
-}  # of the CSV file of each split
+}  # of the files of each split
 PARALLEL_BYTES = 8 * 2**20  # from this file size on, several processes are faster than one
 CHUNK_ROWS = 200  # rows that a process cleans at a time
 
@@ -45,7 +45,8 @@ class SplitCleaner:
         cleaner.check()
 
     Attributes:
-        paths: the CSV file of each split, in the order in which the splits are cleaned.
+        files: of each split, in the order in which the splits are cleaned.
+        paths: how messages name them: the file, or a pattern for several.
         reports: counts and rejected rows of each split.
         guard: what it found in two splits.
         unreadable: messages about files that could not be read to their end.
@@ -55,14 +56,15 @@ class SplitCleaner:
         """Prepare the cleaning; no file is read yet.
 
         Args:
-            data: section data: where train.csv, dev.csv and test.csv are, and which fold of train.csv is dev.
+            data: section data: where the files are (`split_files.find_split`), and which fold of train is dev.
             settings: section preprocess.
             rejects_file: where all rejected rows are written as JSON lines, if anywhere.
             near: also look for dialogues that are almost the same in two splits (`near_duplicates`).
         """
         self.data, self.settings = data, settings
-        files = {"train": "train", "dev": "train" if data.folds else "dev", "test": "test"}
-        self.paths = {split: Path(data.dir, f"{name}.csv") for split, name in files.items()}
+        names = {"train": "train", "dev": "train" if data.folds else "dev", "test": "test"}
+        self.files = {split: find_split(Path(data.dir), name) for split, name in names.items()}
+        self.paths = {split: files.path for split, files in self.files.items()}
         self.reports = {split: SplitReport(rejects_file=rejects_file) for split in self.paths}
         self.guard = LeakGuard()
         self.unreadable: dict[str, str] = {}
@@ -71,16 +73,15 @@ class SplitCleaner:
     def clean(self, split: str) -> Iterator[dict[str, Any]]:
         """The usable rows of one split (see `clean_row`), one after another: memory does not grow with the file.
 
-        A file that cannot be read as a CSV with the required columns ends early. `check` tells it, so that the faults of all
-        files are told in one step.
+        A file that cannot be read, or lacks a required column, ends the split early. `check` tells it, so that the faults of
+        all files are told in one step.
         """
-        path = self.paths[split]
-        is_large = path.is_file() and path.stat().st_size >= PARALLEL_BYTES
+        is_large = self.files[split].bytes() >= PARALLEL_BYTES
         return self.clean_rows(split, self._readable_rows(split), processes=usable_cores() if is_large else 1)
 
-    def _readable_rows(self, split: str) -> Iterator[Row]:
+    def _readable_rows(self, split: str) -> Iterator[FileRow]:
         try:
-            rows = read_csv(self.paths[split], required=REQUIRED_COLUMNS[split])
+            rows = self.files[split].rows(REQUIRED_COLUMNS[split])
             if not self.data.folds or split == "test":
                 yield from rows
                 return
@@ -92,9 +93,9 @@ class SplitCleaner:
 
     @cached_property
     def _folds(self) -> list[int]:
-        return fold_of_rows(self.paths["train"], self.data.folds)
+        return fold_of_rows(self.files["train"], self.data.folds)
 
-    def clean_rows(self, split: str, rows: Iterable[Row], *, processes: int = 1) -> Iterator[dict[str, Any]]:
+    def clean_rows(self, split: str, rows: Iterable[FileRow], *, processes: int = 1) -> Iterator[dict[str, Any]]:
         """As `clean`, of rows that are already read. The result does not depend on the number of processes."""
         report, first_lines = self.reports[split], FirstValues()
         options = {
@@ -102,19 +103,18 @@ class SplitCleaner:
             "person_tags": self.settings.person_tags,
             "with_summary": "summary" in REQUIRED_COLUMNS[split],
         }
-        for (line, cells), cleaned in _clean_in_order(rows, processes=processes, **options):
+        for (line, cells, path), cleaned in _clean_in_order(rows, processes=processes, **options):
             report.rows_in += 1
             fname = cells["fname"]
-            where = place(self.paths[split], line, fname)
-            own = f"{line} {fname}"
+            where = place(path, line, fname)
+            own = f"{line} {path.name}/{fname}"
             first = own if is_blank(fname) else first_lines.setdefault(unicodedata.normalize("NFC", fname).encode(), own)
             if first != own:
-                first_line, _, first_fname = first.partition(" ")
-                form = "" if first_fname == fname else " in another Unicode form"
-                report.double(f"{where}: this fname occurs in line {first_line} too{form}; each row needs its own")
+                report.double(f"{where}: this fname occurs in {_other_place(first, path, fname)}; each row needs its own")
                 continue
             if isinstance(cleaned, Rejection):
-                report.reject(cleaned, split=split, where=where, line=line, cells=cells)
+                file = path.name if len(self.files[split].files) > 1 else ""
+                report.reject(cleaned, split=split, where=where, line=line, cells=cells, file=file)
                 continue
             row, changed = cleaned
             if repeat := self.guard.add(split=split, row=where, dialogue=row["dialogue"]):
@@ -190,17 +190,25 @@ class SplitCleaner:
         return f"{counted(count, 'row')} cannot be used; {rule}:{list_rows(lines, count=count)}"
 
 
-def _clean_chunk(rows: list[Row], **options: Any) -> list[CleanedRow]:
+def _other_place(first: str, path: Path, fname: str) -> str:
+    """Where an fname occurs for the first time, as `clean_rows` keeps it, for the message about a row of `path`."""
+    line, _, rest = first.partition(" ")
+    name, _, first_fname = rest.partition("/")
+    form = "" if first_fname == fname else " in another Unicode form"
+    return f"line {line} too{form}" if name == path.name else f"{name}:{line} too{form}"
+
+
+def _clean_chunk(rows: list[FileRow], **options: Any) -> list[CleanedRow]:
     cleaned: list[CleanedRow] = []
-    for _, cells in rows:
+    for row in rows:
         try:
-            cleaned.append(clean_row(cells, **options))
+            cleaned.append(clean_row(row.cells, **options))
         except BadDialogueError as error:
             cleaned.append(Rejection(str(error), error.found))
     return cleaned
 
 
-def _clean_in_order(rows: Iterable[Row], *, processes: int, **options: Any) -> Iterator[tuple[Row, CleanedRow]]:
+def _clean_in_order(rows: Iterable[FileRow], *, processes: int, **options: Any) -> Iterator[tuple[FileRow, CleanedRow]]:
     """Each row with its cleaned row, in order. With several processes, a few chunks are cleaned ahead."""
     if processes == 1:
         for row in rows:
@@ -208,7 +216,7 @@ def _clean_in_order(rows: Iterable[Row], *, processes: int, **options: Any) -> I
         return
     rows = iter(rows)
     chunks = iter(lambda: list(islice(rows, CHUNK_ROWS)), [])
-    pending: deque[tuple[list[Row], Future[list[CleanedRow]]]] = deque()
+    pending: deque[tuple[list[FileRow], Future[list[CleanedRow]]]] = deque()
     with process_pool(processes) as pool:
         for chunk in chunks:
             pending.append((chunk, pool.submit(_clean_chunk, chunk, **options)))

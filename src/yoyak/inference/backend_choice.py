@@ -21,6 +21,7 @@ BACKENDS: tuple[str, ...] = tuple(name for name in get_args(BackendName) if name
 # The number of dev rows on which an approximate backend is compared with an exact one. For a small model it is larger, because
 # a small model loses more in 8 bits (docs/log/speed.md) and writes fast.
 COMPARED_ROWS, COMPARED_ROWS_OF_SMALL_MODELS, SMALL_MODEL_PARAMETERS = 64, 256, 50_000_000
+OpenWriter = Callable[[Backend], Writer]
 LARGEST_LOSS = 0.01  # as a share of the rouge_sum of the exact backend
 
 
@@ -52,6 +53,7 @@ def choose_backend(
     threads: int | None,
     dev_scores: Callable[[Writer], rouge.Scores] | None = None,
     previous: str | None = None,
+    open_writer: OpenWriter | None = None,
 ) -> Choice:
     """Open the backend that `generation.backend` names, or for `auto` the first one that can be used.
 
@@ -66,16 +68,18 @@ def choose_backend(
         dev_scores: returns the ROUGE scores (rows, 3) of the summaries that a writer writes for some dev rows. Without it,
             nothing is compared.
         previous: the backend that predict chose for this model. It is taken if nothing is compared.
+        open_writer: opens a backend in place of `Backend.open`, such as in several processes.
 
     Raises:
         YoyakError: if the named backend cannot be used, or if no backend can.
     """
+    opened = open_writer or (lambda backend: backend.open(loaded, settings, threads=threads))
     requested = settings.backend
     if requested != "auto":
         backend = backend_named(requested)
         if reason := backend.why_not(loaded, settings):
             raise YoyakError(f"generation.backend: {requested}: {reason}; choose auto or transformers")
-        return Choice(backend.open(loaded, settings, threads=threads), requested, "generation.backend says so")
+        return Choice(opened(backend), requested, "generation.backend says so")
 
     usable: list[Backend] = []
     refused: str | None = None  # why the most preferred backend cannot be used
@@ -91,36 +95,35 @@ def choose_backend(
         raise YoyakError(f"no backend can write with this model: {refused}")
     *approximate, exact = usable
     if not approximate:
-        return Choice(exact.open(loaded, settings, threads=threads), exact.name, refused or "it is the first that can be used")
+        return Choice(opened(exact), exact.name, refused or "it is the first that can be used")
     if dev_scores:
-        return _compare(approximate[0], exact, loaded, settings, threads=threads, dev_scores=dev_scores)
+        return _compare(approximate[0], exact, opened, dev_scores=dev_scores, seed=settings.seed)
     chosen = next((backend for backend in approximate if backend.name == previous), exact)
     why = "as it was chosen for dev" if previous else "no dev to judge int8 by"
-    return Choice(chosen.open(loaded, settings, threads=threads), chosen.name, why)
+    return Choice(opened(chosen), chosen.name, why)
 
 
 def _compare(
     approximate: Backend,
     exact: Backend,
-    loaded: LoadedModel,
-    settings: Generation,
+    opened: OpenWriter,
     *,
-    threads: int | None,
     dev_scores: Callable[[Writer], rouge.Scores],
+    seed: int,
 ) -> Choice:
     """Return the approximate backend, or the exact one if the approximate one lowers the score on dev.
 
     With too few dev rows to say so, the exact one.
     """
     name = approximate.name.rpartition("-")[2]
-    exact_writer = exact.open(loaded, settings, threads=threads)
+    exact_writer = opened(exact)
     before = dev_scores(exact_writer).sum(axis=1)
     if len(before) < bootstrap.MIN_ROWS:
         few = f"too few dev rows to judge {name} by ({len(before)}, at least {bootstrap.MIN_ROWS} are needed)"
         return Choice(exact_writer, exact.name, few)
-    approximate_writer = approximate.open(loaded, settings, threads=threads)
+    approximate_writer = opened(approximate)
     change = dev_scores(approximate_writer).sum(axis=1) - before
-    means = bootstrap.resampled_means(change[:, None], samples=1000, seed=settings.seed)
+    means = bootstrap.resampled_means(change[:, None], samples=1000, seed=seed)
     low, high = np.percentile(means, [2.5, 97.5])
     is_worse = high < 0 or change.mean() < -LARGEST_LOSS * before.mean()
     why = f"{name} changes rouge_sum by {change.mean():+.2f} [{low:+.2f}, {high:+.2f}] on {len(change)} dev rows"

@@ -6,14 +6,11 @@ summaries depend on, so that parts of another model or with other settings are n
 """
 
 import hashlib
-import multiprocessing
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -26,7 +23,7 @@ from yoyak.inference.decisions import Decisions
 from yoyak.system.atomic import temporary_folder_next_to
 from yoyak.system.checksums import CHECKSUMS_FILE, file_checksums, sha256
 from yoyak.system.errors import YoyakError
-from yoyak.system.process_pools import process_pool
+from yoyak.system.model_pools import model_pool
 from yoyak.system.text_files import read_json, to_json, write_json
 
 if TYPE_CHECKING:
@@ -198,43 +195,14 @@ def _summarized(parts: Iterator[Part], summarize: PartSummarizer, processes: int
     if processes == 1:
         yield from map(summarize, parts)
         return
-    context = multiprocessing.get_context("spawn")
     pending: deque[Future[Summaries]] = deque()
-    try:
-        with process_pool(processes, context=context, initializer=_ProcessStart(context.Value("i", 0))) as pool:
-            for part in parts:
-                pending.append(pool.submit(summarize, part))
-                if len(pending) >= AHEAD * processes:
-                    yield pending.popleft().result()
-            while pending:
+    with model_pool(processes, advice="the same command goes on, with fewer --processes if need be") as pool:
+        for part in parts:
+            pending.append(pool.submit(summarize, part))
+            if len(pending) >= AHEAD * processes:
                 yield pending.popleft().result()
-    except BrokenProcessPool:
-        raise YoyakError(
-            "a process that summarizes was killed, perhaps because the memory was full; the same command goes on, with fewer "
-            "--processes if need be"
-        ) from None
-
-
-def _end_with_main_process() -> None:
-    main = multiprocessing.parent_process()
-    if main is not None:
-        main.join()
-        os._exit(1)
-
-
-class _ProcessStart:
-    """Starts a process of the pool: it gets a GPU of its own if there are several, and ends when the main process is killed."""
-
-    def __init__(self, started: Any) -> None:
-        self.started = started  # number of processes so far, shared by all
-
-    def __call__(self) -> None:
-        import torch
-
-        threading.Thread(target=_end_with_main_process, daemon=True).start()
-        with self.started.get_lock():
-            os.environ["LOCAL_RANK"] = str(self.started.value % max(1, torch.cuda.device_count()))
-            self.started.value += 1
+        while pending:
+            yield pending.popleft().result()
 
 
 def _write(path: Path, summaries: Summaries) -> None:

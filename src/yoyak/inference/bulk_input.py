@@ -1,17 +1,17 @@
 """The dialogues of a bulk job: Parquet, JSON lines and CSV files, read in parts that fit into memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from yoyak.system.csv_files import read_csv
 from yoyak.system.errors import YoyakError
+from yoyak.system.parquet_files import read_parquet
 from yoyak.system.text_files import read_jsonl
 
 SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv")
 REQUIRED = ("fname", "dialogue")
-_BATCH = 1024  # rows that are decoded from a Parquet file at once
 
 
 class Dialogue(NamedTuple):
@@ -86,28 +86,8 @@ def _from_jsonl(path: Path) -> Iterator[Dialogue]:
 
 
 def _from_parquet(path: Path) -> Iterator[Dialogue]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise YoyakError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    with file:
-        names: Sequence[str] = file.schema_arrow.names
-        if missing := [name for name in REQUIRED if name not in names]:
-            raise YoyakError(
-                f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}. `yoyak import --columns` renames them"
-            )
-        columns = [*REQUIRED, *(["topic"] if "topic" in names else [])]
-        read = 0
-        try:
-            for batch in file.iter_batches(_BATCH, columns=columns):
-                rows: list[dict[str, Any]] = batch.to_pylist()
-                read += len(rows)
-                yield from (Dialogue(str(row["fname"]), row["dialogue"] or "", row.get("topic") or "") for row in rows)
-        except (pyarrow.ArrowInvalid, OSError) as error:
-            raise YoyakError(f"{path}: damaged after row {read}: {str(error).splitlines()[0]}") from None
+    for _, cells in read_parquet(path, required=REQUIRED, columns=(*REQUIRED, "topic")):
+        yield Dialogue(cells["fname"], cells["dialogue"], cells.get("topic", ""))
 
 
 _READERS = {".csv": _from_csv, ".tsv": _from_csv, ".jsonl": _from_jsonl, ".parquet": _from_parquet}

@@ -1,8 +1,9 @@
 """Writing many summaries: in batches of similar length, in the order of the input, resumable after a kill."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -13,6 +14,31 @@ from yoyak.system.progress_bars import bars_hidden
 from yoyak.system.resumable import BatchStore
 
 WINDOW_PARAMS = ("long_dialogues", "window_overlap", "window_merge")
+
+
+class Batch(NamedTuple):
+    """Rows that are written at the same time.
+
+    Attributes:
+        number: of its first row, in the order from long to short.
+        encoded: what the model reads for each row.
+        dialogues: the text of each row's dialogue.
+        seed: each batch has its own, so that its result does not depend on earlier batches.
+    """
+
+    number: int
+    encoded: list[Any]
+    dialogues: list[str]
+    seed: int
+
+
+WriteBatches = Callable[[Iterable[Batch]], Iterator[tuple[int, list[Output]]]]  # numbers of batches, as they are finished
+
+
+def one_by_one(writer: Writer, batches: Iterable[Batch]) -> Iterator[tuple[int, list[Output]]]:
+    """Write batches one after another."""
+    for batch in batches:
+        yield batch.number, writer.write(batch.encoded, batch.dialogues, seed=batch.seed)
 
 
 def generate(
@@ -48,22 +74,26 @@ def generate(
     if rows_at_once:
         kept, offset = None, 0  # the seed is a part of each stored answer's request: it must not depend on other rows
     order = sorted(range(len(encoded)), key=lambda row: -len(encoded[row]))
+    rows_of = {offset + start: order[start : start + batch_size] for start in range(0, len(order), batch_size)}
     outputs: dict[int, Output] = {}
+    # A writer with several processes has its own way to write several batches.
+    write_batches: WriteBatches = getattr(writer, "write_batches", None) or partial(one_by_one, writer)
+    missing = (
+        Batch(number, [encoded[row] for row in rows], [dialogues[row] for row in rows], settings.seed + number)
+        for number, rows in rows_of.items()
+        if not kept or number not in kept.finished
+    )
     with tqdm(
         total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bars_hidden(bool(rows_at_once))
     ) as bar:
-        for start in range(0, len(order), batch_size):
-            batch, number = order[start : start + batch_size], offset + start
-            if kept and number in kept.finished:
-                written = [Output(*values) for values in kept.finished[number]]
-            else:
-                # Each batch has its own seed, so that its result does not depend on earlier batches.
-                seed = settings.seed + number
-                written = writer.write([encoded[row] for row in batch], [dialogues[row] for row in batch], seed=seed)
-                if kept:
-                    kept.add(number, [astuple(output) for output in written])
-            outputs.update(zip(batch, written, strict=True))
-            bar.update(len(batch))
+        for number in (number for number in rows_of if kept and number in kept.finished):
+            outputs.update(zip(rows_of[number], (Output(*values) for values in kept.finished[number]), strict=True))
+            bar.update(len(rows_of[number]))
+        for number, written in write_batches(missing):
+            if kept:
+                kept.add(number, [astuple(output) for output in written])
+            outputs.update(zip(rows_of[number], written, strict=True))
+            bar.update(len(written))
     return [outputs[row] for row in range(len(encoded))]
 
 

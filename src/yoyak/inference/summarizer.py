@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from yoyak.inference.decoding import generate
 from yoyak.inference.dialogue_reading import DialogueReader
 from yoyak.inference.member_choice import MembersWriter
 from yoyak.inference.model_folder import settings_of
+from yoyak.inference.model_processes import ModelProcesses, model_processes
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
 from yoyak.models.checkpoints import check_positions
@@ -68,6 +70,7 @@ class Summarizer:
         """
         self.loaded, self.family, self.params = loaded, family, params
         self.decisions = decisions or Decisions()
+        self.processes: ModelProcesses | None = None  # that write, in place of this one
         self._choice: Choice | None = None
         self._seconds: float | None = 0.0  # of all calls of `write`; None if one of them continued earlier work
         self._written = 0  # rows
@@ -221,11 +224,14 @@ class Summarizer:
             names_topic = prompts.uses_topic(self.params.prompt, rows)
         return self.reader.encode(rows, names_topic=names_topic)
 
-    def depends_on(self) -> tuple[dict[str, Section], list[Path]]:
-        """What the generated texts depend on besides the dialogues and the trained model, for `resumable.work_folder`.
+    def depends_on(self, *inputs: Path) -> tuple[dict[str, Section], list[Path]]:
+        """What the generated texts depend on, for `resumable.work_folder`.
+
+        Args:
+            inputs: the dialogues and the trained model.
 
         Returns:
-            Sections of params by name, and the checkpoint that the model was trained from, if there is one.
+            Sections of params by name, and `inputs` with the checkpoint that the model was trained from, if there is one.
         """
         params = self.params
         sections: dict[str, Section] = {
@@ -235,9 +241,21 @@ class Summarizer:
             "hardware": params.hardware,
         }
         if not self.family.is_trained:
-            return sections | {"model": params.model}, []
+            return sections | {"model": params.model}, [*inputs]
         base = getattr(params.model, self.family.name)  # of an ensemble, that of its members
-        return sections | {"model": base}, [Path(base.checkpoint)]
+        return sections | {"model": base}, [*inputs, Path(base.checkpoint)]
+
+    @contextmanager
+    def in_processes(self, folder: Path) -> Iterator[None]:
+        """Inside this context `hardware.processes` processes write, each with the model in `folder`; 1 changes nothing.
+
+        Enter it before a backend is chosen. The model of this process is given up if others load it.
+
+        Raises:
+            YoyakError: if one of the processes is killed.
+        """
+        with model_processes(folder, self.params, self.loaded) as self.processes:
+            yield
 
     def choose_backend(
         self, encoded_dev: Sequence[Any] | None = None, dev_rows: Sequence[Mapping[str, Any]] | None = None
@@ -251,7 +269,9 @@ class Summarizer:
             dev_rows: the processed rows of dev, with `references`.
         """
         if self._choice is None and isinstance(self.loaded.model, StoredSummaries):
-            self._choice = Choice(MembersWriter(self.loaded.model), "members", "the summaries are written already")
+            members = MembersWriter(self.loaded.model)
+            written_by = self.processes.around(members) if self.processes else members
+            self._choice = Choice(written_by, "members", "the summaries are written already")
         if self._choice is None:
             settings, scores = self.params.generation, None
             if encoded_dev is not None and dev_rows is not None:
@@ -268,11 +288,13 @@ class Summarizer:
                 threads=self.params.hardware.cpu_threads,
                 dev_scores=scores,
                 previous=self.decisions.backend,
+                open_writer=self.processes.open if self.processes else None,
             )
             if settings.consensus.candidates > 1:
-                self._choice = replace(
-                    self._choice, writer=ConsensusWriter(self._choice.writer, settings, self.params.preprocess.person_tags)
-                )
+                writer = self._choice.writer
+                tags = self.params.preprocess.person_tags
+                consensus = self.processes.with_consensus(writer) if self.processes else ConsensusWriter(writer, settings, tags)
+                self._choice = replace(self._choice, writer=consensus)
         return self._choice
 
     def write(

@@ -16,13 +16,13 @@ from yoyak.config.sections import Params
 from yoyak.config.uncommitted import uncommitted_note
 from yoyak.data import collation
 from yoyak.data.denoising import mask_token_of
+from yoyak.data.split_files import find_split
 from yoyak.data.splits import SplitCleaner
 from yoyak.inference.endpoint import client
 from yoyak.models import checkpoints
 from yoyak.models.families.base import Family, TrainingSetup
 from yoyak.models.families.lookup import family_named
 from yoyak.system import hardware
-from yoyak.system.csv_files import read_csv
 from yoyak.system.dvc_paths import check_dvc_paths
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import counted
@@ -213,7 +213,7 @@ def _loaded(subject: Subject) -> TrainingSetup:
 
 def _batch(subject: Subject) -> collation.Batch:
     params, setup = subject.params, _loaded(subject)
-    table = read_csv(Path(params.data.dir) / "train.csv", required=["dialogue", "summary"])
+    table = find_split(Path(params.data.dir), "train").rows(["dialogue", "summary"])
     cells = [row.cells for row in islice(table, 2)]
     columns = {key: [row.get(key, "") for row in cells] for key in ("fname", "dialogue", "summary", "topic")}
     encoded = subject.family.batch_encoders(setup.tokenizer, params, [])["train"](columns)

@@ -278,7 +278,8 @@ def knobs_of(family: str) -> dict[str, Knob]:
         "score.gates.dev_loss_falls": Knob(True, {"gate.reasons": holds("dev_loss_falls: ")}),
         "hardware.portable": Knob(True, {f"{stage}.portable": True for stage in ("augment", "train", "predict", "score")}),
         "hardware.cpu_threads": Knob(3, {"train.threads": [3], "predict.threads": [3]}),
-        # The stage starts others, which the spies do not see. What those do is in tests/training/test_together.py.
+        # The stages start others, which the spies do not see. What those do is in tests/training/test_together.py and
+        # tests/inference/test_model_processes.py.
         "hardware.processes": Knob(
             2, {"train.launched": holds("stages.train_"), "train.steps_and_batches": None}, stages=("train",)
         ),

@@ -39,13 +39,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> Writer:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> Writer:
         """Make the model ready to write.
 
         Args:
             loaded: a model for which `why_not` returns None. Afterwards, its weights may be unusable.
             settings: section generation of params.yaml.
             threads: the total number of CPU threads. None means as many as torch uses.
+            processes: how many processes share these threads and write with the same model, each of them other batches.
 
         Raises:
             YoyakError: if the model cannot be converted or opened.

@@ -155,7 +155,13 @@ class CTranslate2Writer:
     """A converted model, opened with one compute type."""
 
     def __init__(
-        self, converted: ConvertedModel, settings: Generation, *, compute_type: ComputeType, threads: int | None
+        self,
+        converted: ConvertedModel,
+        settings: Generation,
+        *,
+        compute_type: ComputeType,
+        threads: int | None,
+        processes: int = 1,
     ) -> None:
         """Open the model.
 
@@ -164,6 +170,7 @@ class CTranslate2Writer:
             settings: section generation of params.yaml.
             compute_type: "float32" is exact. "int8" quantizes the weights, row by row, and the inputs of matrix products.
             threads: the total number of CPU threads. None means as many as torch uses.
+            processes: how many processes share these threads.
         """
         import ctranslate2
 
@@ -171,14 +178,16 @@ class CTranslate2Writer:
         engine = ctranslate2.Generator if converted.is_decoder_only else ctranslate2.Translator
         # Several workers share the weights. The threads of one worker wait for each other; in int8 this takes most of the time.
         torch_threads = torch.get_num_threads()
-        threads = threads or torch_threads
-        self.workers = max(count for count in range(1, MAX_WORKERS + 1) if threads % count == 0)
+        threads = threads or torch_threads * processes
+        # A batch has the same parts for any number of processes. What is padded with what changes the last digits.
+        self.parts = max(count for count in range(1, MAX_WORKERS + 1) if threads % count == 0)
+        self.workers = max(1, self.parts // processes)
         self.engine = engine(
             converted.folder,
             device="cpu",
             compute_type=compute_type,
             inter_threads=self.workers,
-            intra_threads=threads // self.workers,
+            intra_threads=max(1, threads // processes // self.workers),
         )
         torch.set_num_threads(torch_threads)  # CTranslate2 changes OpenMP's number of threads, which torch uses too
 
@@ -209,7 +218,7 @@ class CTranslate2Writer:
             "length_penalty": self.settings.length_penalty,
             "end_token": self.converted.end_ids,
             "return_end_token": True,
-            "max_batch_size": math.ceil(len(rows) / self.workers),
+            "max_batch_size": math.ceil(len(rows) / self.parts),
             "num_hypotheses": count,
             "return_scores": count > 1,
         }
@@ -249,10 +258,12 @@ class CTranslate2Backend(Backend):
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
         return "; ".join([*model_reasons(loaded.model), *setting_reasons(settings)]) or None
 
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> CTranslate2Writer:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> CTranslate2Writer:
         if "ctranslate2" not in loaded.shared:  # float32 and int8 use the same files
             loaded.shared["ctranslate2"] = ConvertedModel(loaded.model, loaded.tokenizer)
-        return CTranslate2Writer(loaded.shared["ctranslate2"], settings, compute_type=self.compute_type, threads=threads)
+        return CTranslate2Writer(
+            loaded.shared["ctranslate2"], settings, compute_type=self.compute_type, threads=threads, processes=processes
+        )
 
 
 BACKEND = CTranslate2Backend()

@@ -109,7 +109,7 @@ class EndpointBackend(Backend):
             return f"generation.consensus.source: an API gives no {consensus.source}; set it to samples"
         return None
 
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> EndpointWriter:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> EndpointWriter:
         return EndpointWriter(loaded.model, settings)
 
 

@@ -137,7 +137,7 @@ class LeanBackend(Backend):
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
         return "; ".join([*model_reasons(loaded.model), *setting_reasons(settings)]) or None
 
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> LeanWriter:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> LeanWriter:
         if "lean" not in loaded.shared:
             loaded.shared["lean"] = BartSteps(loaded.model)
         return LeanWriter(loaded.shared["lean"], loaded.tokenizer, settings)

@@ -116,7 +116,7 @@ class TransformersBackend(Backend):
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
         return None if hasattr(loaded.model, "generate") else f"the family {loaded.family} has no transformers model"
 
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> TransformersWriter:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> TransformersWriter:
         return TransformersWriter(loaded, settings)
 
 

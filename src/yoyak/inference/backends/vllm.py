@@ -250,7 +250,7 @@ class VllmBackend(Backend):
         beams = several if settings.num_beams > 1 and isinstance(ends, list) and len(ends) > 1 else []
         return "; ".join([*model_reasons(loaded), *setting_reasons(settings), *beams]) or None
 
-    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None) -> VllmWriter:
+    def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> VllmWriter:
         if "vllm" not in loaded.shared:
             loaded.shared["vllm"] = ServedModel(loaded)
         return VllmWriter(loaded.shared["vllm"], settings)

@@ -1,0 +1,108 @@
+"""Several processes that write: the batches of one process, each once, in the order of the rows."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.conftest import DIALOGUES
+from yoyak.config.params import parse_params
+from yoyak.config.sections import Params
+from yoyak.inference import model_processes
+from yoyak.inference.decoding import generate
+from yoyak.inference.model_processes import ModelProcesses, SharedWriter, WriterPlan
+from yoyak.inference.outputs import Output
+from yoyak.inference.summarizer import Summarizer
+from yoyak.models.families.base import LoadedModel
+from yoyak.system.resumable import BatchStore
+
+ENCODED = [[1] * length for length in (3, 9, 1, 5, 7, 2, 8)]
+TEXTS = [str(number) for number in range(len(ENCODED))]
+
+
+class Noting:
+    """Writes what it reads."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[tuple[str, ...], int]] = []
+
+    def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
+        self.batches.append((tuple(dialogues), seed))
+        return [
+            Output(f"{text} of {len(ids)} with {seed}", hit_limit=False) for ids, text in zip(encoded, dialogues, strict=True)
+        ]
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, params: Params, tmp_path: Path) -> SharedWriter:
+    """A writer whose processes are threads of this one."""
+    plan = WriterPlan(tmp_path, "noting")
+    monkeypatch.setitem(model_processes._writers, plan, Noting())
+    return SharedWriter(ThreadPoolExecutor(3), plan, params)  # type: ignore[arg-type]
+
+
+def test_the_batches_are_those_of_one_process(shared: SharedWriter, params: Params) -> None:
+    settings, alone = params.generation.model_copy(update={"batch_size": 2}), Noting()
+    outputs = generate(shared, ENCODED, TEXTS, settings=settings, progress="test", offset=10)
+    assert outputs == generate(alone, ENCODED, TEXTS, settings=settings, progress="test", offset=10)
+    together = model_processes._writers[shared.plan]
+    assert isinstance(together, Noting)
+    assert sorted(together.batches) == sorted(alone.batches)
+    assert [output.text[0] for output in outputs] == TEXTS
+
+
+def test_kept_batches_are_not_written_again(shared: SharedWriter, params: Params, tmp_path: Path) -> None:
+    settings = params.generation.model_copy(update={"batch_size": 2})
+    expected = generate(shared, ENCODED, TEXTS, settings=settings, progress="test", kept=BatchStore(tmp_path / "kept"))
+    lines = (tmp_path / "kept").read_bytes().splitlines(keepends=True)
+    (tmp_path / "kept").write_bytes(b"".join(lines[1:3]))  # a kill lost the others
+    writer = model_processes._writers[shared.plan]
+    assert isinstance(writer, Noting)
+    writer.batches.clear()
+    store = BatchStore(tmp_path / "kept")
+    again = generate(shared, ENCODED, TEXTS, settings=settings, progress="test", kept=store)
+    assert [output.text for output in again] == [output.text for output in expected]
+    assert len(writer.batches) == len(lines) - 2 == 2
+
+
+def test_a_backend_with_requests_of_its_own_is_not_divided(params: Params, tmp_path: Path) -> None:
+    backend: Any = SimpleNamespace(name="endpoint", open=lambda *_, **__: "its own writer")
+    model = object()
+    processes = ModelProcesses(None, tmp_path, params, LoadedModel("endpoint", model, None))  # type: ignore[arg-type]
+    assert processes.open(backend) == "its own writer"
+    assert processes.loaded.model is model
+    backend.name = "transformers"
+    assert isinstance(processes.open(backend), SharedWriter)
+    assert processes.loaded.model is None, "its memory is needed by the processes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        pytest.param({"num_beams": 3, "consensus": {"candidates": 3, "source": "beams"}}, marks=pytest.mark.very_slow),
+        pytest.param({"long_dialogues": "windows", "window_merge": "summaries"}, marks=pytest.mark.very_slow),
+    ],
+    ids=lambda changes: "-".join(changes) or "default",
+)
+def test_two_processes_write_the_texts_of_one(values: dict[str, Any], tiny: Path, changes: dict[str, Any]) -> None:
+    values["model"]["kobart"] |= {"checkpoint": str(tiny), "revision": None}
+    values["tokenizer"]["max_input_length"] = 40
+    consensus = values["generation"]["consensus"] | changes.get("consensus", {})
+    values["generation"] |= changes | {"batch_size": 2, "consensus": consensus}
+    written = []
+    for processes in (1, 2):
+        values["hardware"] |= {"processes": processes, "cpu_threads": 2}
+        params = parse_params(values, source="test")
+        summarizer = Summarizer.load(tiny, params=params)
+        rows = [{"dialogue": dialogue, "topic": "", "fname": ""} for dialogue in DIALOGUES * 3]
+        with summarizer.in_processes(tiny):
+            outputs = summarizer.write(summarizer.encode(rows), rows, progress="test")
+        assert isinstance(summarizer.choose_backend().writer, SharedWriter) == (processes == 2)
+        written.append(outputs)
+    assert [output.text for output in written[0]] == [output.text for output in written[1]]
+    assert written[0] == written[1] and len(set(written[0])) > 1
