@@ -137,7 +137,7 @@ def test_searches_run_and_their_overhead_is_measured(tmp_path: Path, monkeypatch
 
 
 def test_data_writes_as_many_rows_as_asked(tmp_path: Path) -> None:
-    data.write_csv(tmp_path / "sample", 3000)
+    data.write_splits(tmp_path / "sample", 3000, shards=0, turns=None)
     assert (tmp_path / "sample/train.csv").read_text(encoding="utf-8").count("\ntrain_") == 3000
 
 

@@ -12,7 +12,8 @@ class Data(Section):
 
     dir: NonEmpty = Field(
         description="Folder with train.csv, dev.csv and test.csv. Put your own files into data/raw and write `data/raw` here. "
-        "data/sample is a small data set of our own text."
+        "data/sample is a small data set of our own text. A split may also be several numbered files, such as "
+        "train-00000-of-00004.parquet (or .jsonl, .csv)."
     )
     folds: CountOrZero = Field(
         description="Number of folds of train.csv for cross-validation; 0 takes train.csv and dev.csv as they are. With folds, "

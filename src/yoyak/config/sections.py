@@ -190,15 +190,16 @@ class Hardware(Section):
 
     cpu_threads: Count | None = Field(
         description="CPU threads of training and prediction; empty for one per core. The order of sums depends on the number, "
-        "so another number changes the last digits of a result. Processes that train together share them."
+        "so another number changes the last digits of a result. Processes that work together share them."
     )
     portable: bool = Field(
         description="Give the same bytes on every x86-64 processor with AVX2. Libraries then take slower kernels that all of "
         "them have, and no GPU is used. It needs a number of threads, float32 and the optimizer adamw_torch_fused or sgd."
     )
     processes: Count = Field(
-        description="Processes that train together, each on a GPU of its own, or on a CPU with its share of the "
-        "threads. They share the rows of a batch, so training means the same. The last digits of a result differ."
+        description="Processes that train and predict together, each with its own GPU or its share of the CPU threads. When "
+        "they train, they share the rows of a batch, so training means the same, and the last digits of a result differ. When "
+        "they predict, each writes whole batches. The family `endpoint` and the backend `vllm` use one process."
     )
 
     hosts: Count = Field(
@@ -213,7 +214,7 @@ class Hardware(Section):
 
     @property
     def threads_of_process(self) -> int | None:
-        """CPU threads of each process that trains; None: torch's own choice."""
+        """CPU threads of each process that trains or predicts; None: torch's own choice."""
         if self.processes == 1:
             return self.cpu_threads
         return max(1, (self.cpu_threads or usable_cores()) // self.processes)

@@ -78,16 +78,17 @@ def generate(
     outputs: dict[int, Output] = {}
     # A writer with several processes has its own way to write several batches.
     write_batches: WriteBatches = getattr(writer, "write_batches", None) or partial(one_by_one, writer)
+    finished = kept.finished if kept else {}
     missing = (
         Batch(number, [encoded[row] for row in rows], [dialogues[row] for row in rows], settings.seed + number)
         for number, rows in rows_of.items()
-        if not kept or number not in kept.finished
+        if number not in finished
     )
     with tqdm(
         total=len(encoded), desc=progress, unit="dialogue", mininterval=1, disable=bars_hidden(bool(rows_at_once))
     ) as bar:
-        for number in (number for number in rows_of if kept and number in kept.finished):
-            outputs.update(zip(rows_of[number], (Output(*values) for values in kept.finished[number]), strict=True))
+        for number in rows_of.keys() & finished.keys():
+            outputs.update(zip(rows_of[number], (Output(*values) for values in finished[number]), strict=True))
             bar.update(len(rows_of[number]))
         for number, written in write_batches(missing):
             if kept:

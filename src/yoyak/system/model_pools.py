@@ -34,7 +34,6 @@ def model_pool(processes: int, *, advice: str) -> Iterator[ProcessPoolExecutor]:
             try:
                 yield pool
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
                 for process in set(multiprocessing.active_children()) - before:
                     process.terminate()
                 raise

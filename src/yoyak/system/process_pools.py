@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 
@@ -25,7 +24,7 @@ def process_pool(
     with ProcessPoolExecutor(processes, mp_context=context, initializer=initializer) as pool:
         try:
             yield pool
-        except BrokenProcessPool:
+        except BaseException:  # also an error of this process, after which a caller may end the others
             if sys.version_info < (3, 11, 5):
                 _end_writing(pool)
             raise
