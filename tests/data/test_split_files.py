@@ -1,6 +1,7 @@
 """The files of the raw data: shards are read in their order, and a fault names the file."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def save_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-SAVE = {"csv": save_csv, "parquet": save_parquet, "jsonl": save_jsonl}
+SAVE: dict[str, Callable[..., Any]] = {"csv": save_csv, "parquet": save_parquet, "jsonl": save_jsonl}
 
 
 @pytest.fixture
