@@ -69,10 +69,11 @@ def test_kept_batches_are_not_written_again(shared: SharedWriter, params: Params
 
 
 def test_a_backend_with_requests_of_its_own_is_not_divided(params: Params, tmp_path: Path) -> None:
-    backend: Any = SimpleNamespace(name="endpoint", open=lambda *_, **__: "its own writer")
+    own: Any = Noting()
+    backend: Any = SimpleNamespace(name="endpoint", open=lambda *_, **__: own)
     model = object()
     processes = ModelProcesses(None, tmp_path, params, LoadedModel("endpoint", model, None))  # type: ignore[arg-type]
-    assert processes.open(backend) == "its own writer"
+    assert processes.open(backend) is own
     assert processes.loaded.model is model
     backend.name = "transformers"
     assert isinstance(processes.open(backend), SharedWriter)
