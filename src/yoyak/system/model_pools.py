@@ -57,6 +57,7 @@ class _ProcessStart:
         self.started = started  # number of processes so far, shared by all
 
     def __call__(self) -> None:
+        os.environ["TQDM_DISABLE"] = "1"  # the main process shows the progress of all
         import torch
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the main process answers it
