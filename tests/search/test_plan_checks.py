@@ -27,6 +27,11 @@ def check(values: dict[str, Any], parameters: dict[str, Any], fixed: dict[str, A
     check_plan(plan_of(parameters, **more), base_of(values, fixed), source="file")
 
 
+def test_a_trial_trains_on_one_host(values: dict[str, Any]) -> None:
+    with pytest.raises(YoyakError, match=r"hardware\.hosts: a search trains each trial on one host"):
+        check(values, {RATE: {"low": 0.1, "high": 1}}, {"hardware.hosts": 2})
+
+
 @pytest.mark.parametrize(
     ("parameters", "more", "message"),
     [

@@ -14,6 +14,7 @@ from tests.search.fakes import (
     plan_of,
     run,
 )
+from yoyak.config.sections import Hardware
 from yoyak.search import trial_environment
 from yoyak.search.experiments import ExperimentOutcome
 
@@ -43,6 +44,17 @@ def test_jobs_run_at_the_same_time_each_on_its_own_gpu(root: Path, clone: type[F
 )
 def test_a_job_has_a_gpu_for_each_process(gpus: str, processes: int, expected: list[str]) -> None:
     assert ["".join(trial_environment.gpus_of_job(list(gpus), job, processes)) for job in range(3)] == expected
+
+
+@pytest.mark.parametrize(("threads", "processes", "expected"), [(None, 1, "4"), (2, 1, None), (None, 2, None)])
+def test_jobs_without_gpus_share_the_cores(
+    threads: int | None, processes: int, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless params.yaml says how many threads each process has."""
+    monkeypatch.setattr(trial_environment, "visible_gpus", list)
+    monkeypatch.setattr(trial_environment, "usable_cores", lambda: 8)
+    hardware = Hardware(cpu_threads=threads, portable=False, processes=processes, hosts=1)
+    assert trial_environment._share_of_job(0, 2, hardware).get("OMP_NUM_THREADS") == expected
 
 
 @pytest.mark.parametrize(("given", "listed"), [("2,3", ["2", "3"]), ("", []), (None, ["0", "1"])])

@@ -28,6 +28,11 @@ def check_plan(plan: SearchPlan, base: BaseParams, *, source: str) -> None:
     faults = [*_unknown_names(plan), *_unsearchable_parameters(plan)]
     if not faults and (fault := _fault_of({}, base)):
         faults.append(fault)
+    if not faults and base.params_of(base.fixed).hardware.hosts > 1:
+        faults.append(
+            "hardware.hosts: a search trains each trial on one host; set it to 1 (several hosts share a study if each runs the "
+            "search with the same OPTUNA_STORAGE)"
+        )
     if not faults:
         faults += [*_invalid_values(plan, base), *_parameters_without_effect(plan, base)]
     if faults:

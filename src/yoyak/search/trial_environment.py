@@ -10,9 +10,11 @@ from pathlib import Path
 from optuna.trial import Trial
 
 from yoyak.config.params import parse_params
+from yoyak.config.sections import Hardware
 from yoyak.search.study_setup import OpenedStudy
 from yoyak.search.trials import trial_id
 from yoyak.search.workers import Worker
+from yoyak.system.cores import usable_cores
 from yoyak.training.study_storage import TRIAL_VARIABLE
 from yoyak.training.trackers.description import GROUP_VARIABLE
 from yoyak.training.trackers.stores import FOLDER_VARIABLE, stores_folder
@@ -28,7 +30,8 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
     Args:
         opened: The study.
         worker: The worker of this process.
-        job: The index of the job. With several jobs, each one gets GPUs of its own as far as there are enough.
+        job: The index of the job. With several jobs, each one gets GPUs of its own as far as there are enough. Without GPUs
+            and a number in `hardware.cpu_threads` they share the cores.
         trial: The trial to which training reports, so that the pruner can stop it; None: the run is not pruned.
     """
     environment = clone_environment(worker, group=opened.name)
@@ -42,9 +45,18 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
                 "pruner": opened.plan.pruner.settings(),
             }
         )
-    if opened.plan.jobs > 1 and (gpus := visible_gpus()):
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus_of_job(gpus, job, _processes(opened)))
+    if opened.plan.jobs > 1:
+        environment |= _share_of_job(job, opened.plan.jobs, _hardware(opened))
     return environment
+
+
+def _share_of_job(job: int, jobs: int, hardware: Hardware) -> dict[str, str]:
+    """The variables that limit a job to its share of the GPUs or cores."""
+    if gpus := visible_gpus():
+        return {"CUDA_VISIBLE_DEVICES": ",".join(gpus_of_job(gpus, job, hardware.processes))}
+    if hardware.cpu_threads is None and hardware.processes == 1:  # else each process has a number of threads of its own
+        return {"OMP_NUM_THREADS": str(max(1, usable_cores() // jobs))}
+    return {}
 
 
 def gpus_of_job(gpus: Sequence[str], job: int, processes: int) -> Sequence[str]:
@@ -57,9 +69,9 @@ def gpus_of_job(gpus: Sequence[str], job: int, processes: int) -> Sequence[str]:
     return gpus[start : start + processes]
 
 
-def _processes(opened: OpenedStudy) -> int:
-    """`hardware.processes` of the trials, which no search varies."""
-    return parse_params(opened.base.with_fixed(), source="params.yaml").hardware.processes
+def _hardware(opened: OpenedStudy) -> Hardware:
+    """The section of the trials, which no search varies."""
+    return parse_params(opened.base.with_fixed(), source="params.yaml").hardware
 
 
 def clone_environment(worker: Worker, *, group: str) -> dict[str, str]:
