@@ -46,7 +46,7 @@ def test_predict_chooses_among_the_written_summaries(values: dict[str, Any], per
     method = ConsensusMethod(members(), OURS, params, tmp_path)
     folder = tmp_path / "ensemble"
     with atomic_folder(folder) as new:
-        write_json(new / DESCRIPTION_FILE, {"method": "consensus", **method.write((0, 1, 2), new)})
+        write_json(new / DESCRIPTION_FILE, {"method": "consensus", "members": ["a", "b", "c"], **method.write((0, 1, 2), new)})
     loaded = FAMILY.load_trained(folder)
     rows = [*OURS["dev"], *OURS["test"]]
     encoded = FAMILY.encode(rows, loaded, params, names_topic=False)

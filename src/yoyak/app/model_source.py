@@ -20,7 +20,7 @@ from yoyak.config.params import Params, load_params, parse_change, parse_params
 from yoyak.config.validation import validate
 from yoyak.config.yaml_files import parse_yaml, read_yaml
 from yoyak.inference.decisions import Decisions
-from yoyak.inference.model_folder import settings_of
+from yoyak.inference.model_folder import repository_of, settings_of
 from yoyak.system.checksums import CHECKSUMS_FILE
 from yoyak.system.errors import YoyakError
 from yoyak.system.integrity import verify_checksums
@@ -40,12 +40,14 @@ class ModelSource:
         folder: with its files.
         name: for clients.
         params, decisions: of an experiment; None for what belongs to the folder (`settings_of`).
+        root: the repository of an experiment; None for the nearest one above the folder.
     """
 
     folder: Path
     name: str
     params: Params | None = None
     decisions: Decisions | None = None
+    root: Path | None = None
 
     def check(self) -> None:
         """Refuse what cannot be served, before anything slow happens.
@@ -53,15 +55,9 @@ class ModelSource:
         Raises:
             YoyakError: if the folder has no trained model, a file is damaged, or the model is behind an API.
         """
-        from yoyak.models.families.ensemble import MEMBERS_FOLDER
         from yoyak.models.families.lookup import family_of_folder
 
         family = family_of_folder(self.folder)
-        if family.name == "ensemble" and not (self.folder / MEMBERS_FOLDER).is_dir():
-            raise YoyakError(
-                f"{self.folder}: an ensemble by consensus has only summaries of dev and test; serve one of its members, or an "
-                "ensemble by average_weights or average_probabilities"
-            )
         if family.name == "endpoint":
             raise YoyakError(
                 f"{self.folder}: this model is behind an API already; send requests there, or serve a trained model"
@@ -80,13 +76,21 @@ class ModelSource:
         """
         from transformers.utils import logging
 
+        from yoyak.ensembles.live_members import connect
         from yoyak.inference.shared_model import SharedModel
         from yoyak.inference.summarizer import Summarizer
 
         logging.disable_progress_bar()
         settings = settings_of(self.folder, self.params, self.decisions)
         params = change_params(settings.params, changes)
-        return SharedModel(Summarizer.load(self.folder, params=params, decisions=settings.decisions))
+        summarizer = Summarizer.load(self.folder, params=params, decisions=settings.decisions)
+        if members := connect(summarizer, self.root or repository_of(self.folder)):
+            if changes:
+                raise YoyakError(
+                    f"{changes[0]}: has no effect on a consensus; each member writes with the settings of its experiment"
+                )
+            _ = members.models  # now, so that no request waits for them
+        return SharedModel(summarizer)
 
 
 def change_params(params: Params, changes: Sequence[str]) -> Params:
@@ -172,7 +176,8 @@ def unpack(archive: Path, target: Path) -> Path:
                 _extract(tarred, target)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
         raise YoyakError(f"{archive}: cannot be unpacked ({error}); make the archive again") from None
-    folders = [path.parent for name in ("config.json", "adapter_config.json") for path in target.rglob(name)]
+    folders = [path.parent for path in target.rglob("ensemble.json")]  # the models of its members are in folders below
+    folders = folders or [path.parent for name in ("config.json", "adapter_config.json") for path in target.rglob(name)]
     if len(set(folders)) != 1:
         raise YoyakError(f"{archive}: has {len(set(folders))} models; expected the folder of one package")
     return folders[0]
@@ -228,4 +233,4 @@ def fetch_experiment(name: str, root: Path, target: Path) -> ModelSource:
         report = run.read("metrics/predict.json")
         (target / "predict.json").write_text(report, encoding="utf-8")
         decisions = Decisions.read(target / "predict.json")
-    return ModelSource(folder, name, params, decisions)
+    return ModelSource(folder, name, params, decisions, root)

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from yoyak.cli.command import whole_number
@@ -25,7 +26,9 @@ def summarize_in_bulk(args: argparse.Namespace) -> None:
         YoyakError: if there is no model or no input, or --output has summaries of another job.
     """
     from yoyak.config.params import load_params
+    from yoyak.ensembles.live_members import connect
     from yoyak.inference.bulk_input import input_files
+    from yoyak.inference.model_folder import repository_of
 
     params = load_params(changes=args.set)
     portable_kernels.use_if(params.hardware.portable)
@@ -43,7 +46,8 @@ def summarize_in_bulk(args: argparse.Namespace) -> None:
     from yoyak.inference.bulk import TrainedModel, run_job
     from yoyak.system.progress_bars import bars_hidden
 
-    trained, share = TrainedModel(model.resolve(), params, decisions), args.share or (1, 1)
+    trained = TrainedModel(model.resolve(), params, decisions, partial(connect, root=repository_of(model)))
+    share = args.share or (1, 1)
     with tqdm(desc=f"{len(files)} files", unit=" dialogues", disable=bars_hidden(otherwise=None)) as bar:
         os.environ["TQDM_DISABLE"] = "1"  # no further bar for each part
 

@@ -33,9 +33,13 @@ def _summarize(args: argparse.Namespace) -> None:
         rows = [prepare_row(_dialogue(args.input), params.preprocess, source=str(args.input or "standard input"))]
     model, decisions = model_to_use(args, params)
 
+    from yoyak.ensembles.live_members import connect
+    from yoyak.inference.model_folder import repository_of
     from yoyak.inference.summarizer import Summarizer
 
-    summaries = Summarizer.load(model, params=params, decisions=decisions).summarize_rows(rows, tell=_tell)
+    summarizer = Summarizer.load(model, params=params, decisions=decisions)
+    connect(summarizer, repository_of(model))
+    summaries = summarizer.summarize_rows(rows, tell=_tell)
     _write_summaries(rows, summaries, args.output, is_csv=is_csv, for_spreadsheet=args.spreadsheet_safe)
 
 

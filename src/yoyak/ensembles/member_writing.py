@@ -62,17 +62,33 @@ def write_dev(member: Member, rows: Sequence[Row], params: Params, kept: Path) -
             f"member {member.name}: its dev is another one, and the family {member.family} has no model here that could "
             "summarize the dev of the ensemble; use experiments with the same dev"
         )
-    folder = copy_once(member, kept)
-    own = settings_in(folder, member, params).params(folder)
-    own = own.model_copy(update={"generation": _generation_of(member), "hardware": params.hardware})
-    family = family_of_folder(folder)
-    decisions = Decisions.of_report(json.loads(member.run.read("metrics/predict.json")))
-    summarizer = Summarizer(family.load_trained(folder), family, own, decisions)
-    summarizer.use_examples(member.rows["train"])
+    summarizer = member_summarizer(member, params, kept)
     encoded = summarizer.encode(rows)
     store = BatchStore(kept / f"dev-{member.name}.jsonl")
     outputs = summarizer.write(encoded, rows, progress=f"dev by {member.name}", kept=store)
     return summarizer.finish(outputs, postprocess=summarizer.postprocesses)
+
+
+def member_summarizer(member: Member, params: Params, kept: Path) -> Summarizer:
+    """The member's model with its own settings.
+
+    Args:
+        member: one with a model.
+        params: sections preprocess and hardware of the ensemble.
+        kept: folder for the copy of the model.
+
+    Raises:
+        YoyakError: if it has no complete model here, or reads dialogues that are cleaned otherwise.
+    """
+    folder = copy_once(member, kept)
+    own = settings_in(folder, member, params).params(folder)
+    own = own.model_copy(update={"generation": _generation_of(member), "hardware": params.hardware})
+    decisions = Decisions.of_report(json.loads(member.run.read("metrics/predict.json")))
+    loaded = family_of_folder(folder).load_trained(folder)
+    summarizer = Summarizer(loaded, family_named(loaded.family), own, decisions)
+    if own.prompt.examples:
+        summarizer.use_examples(member.rows["train"])
+    return summarizer
 
 
 def _generation_of(member: Member) -> Generation:

@@ -59,13 +59,22 @@ class Progress:
     seconds: float = 0.0
 
 
+def _ignore(_: object) -> None:
+    """Each part would tell again that long dialogues are cut; and most models need no preparation."""
+
+
 @dataclass(frozen=True)
 class TrainedModel:
-    """Summarizes parts with a trained model. Each process loads it once."""
+    """Summarizes parts with a trained model. Each process loads it once.
+
+    Attributes:
+        prepare: what to do with the model when it is loaded (`ensembles.live_members.connect`).
+    """
 
     folder: Path
     params: Params
     decisions: Decisions
+    prepare: Callable[["Summarizer"], object] = _ignore
 
     def key(self) -> str:
         """The hash of everything but the dialogues that the summaries depend on."""
@@ -99,14 +108,11 @@ class TrainedModel:
 
         if self.folder not in _loaded:
             _loaded[self.folder] = Summarizer.load(self.folder, params=self.params, decisions=self.decisions)
+            self.prepare(_loaded[self.folder])
         return _loaded[self.folder]
 
 
 _loaded: dict[Path, "Summarizer"] = {}  # of this process
-
-
-def _ignore(message: str) -> None:
-    """Each part would tell again that long dialogues are cut."""
 
 
 def run_job(

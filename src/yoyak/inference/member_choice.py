@@ -18,10 +18,14 @@ class MembersWriter:
 
     def write(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[Output]:
         rows: Sequence[MemberSummaries] = encoded
-        weighted = [[Weighted(Output(text, hit_limit=False), 1 / len(row.texts)) for text in row.texts] for row in rows]
+        weighted = [[Weighted(output, 1 / len(row.texts)) for output in _outputs(row)] for row in rows]
         return choose(weighted, self.utility, lambda row, text: self.penalty.of(text, dialogues[row]))
 
     def report(self) -> dict[str, Any]:
         """For metrics/predict.json."""
-        members = len(next(iter(self.stored.by_dialogue.values())).texts)
-        return {"members": members, "utility": self.stored.utility, "facts": self.stored.facts}
+        return {"members": len(self.stored.commits), "utility": self.stored.utility, "facts": self.stored.facts}
+
+
+def _outputs(row: MemberSummaries) -> list[Output]:
+    cut_off = [one.cut_off for one in row.written] or [False] * len(row.texts)
+    return [Output(text, hit_limit=cut) for text, cut in zip(row.texts, cut_off, strict=True)]

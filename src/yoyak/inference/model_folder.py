@@ -25,6 +25,11 @@ class FolderSettings:
     repository: Path | None
 
 
+def repository_of(folder: Path) -> Path | None:
+    """The nearest folder above that has a params.yaml."""
+    return next((parent for parent in folder.absolute().parents if (parent / "params.yaml").is_file()), None)
+
+
 def settings_of(folder: Path, params: Params | None, decisions: Decisions | None) -> FolderSettings:
     """The settings of the model in `folder`. Arguments that are given are taken as they are.
 
@@ -34,7 +39,7 @@ def settings_of(folder: Path, params: Params | None, decisions: Decisions | None
     Raises:
         YoyakError: if a file is damaged, params are invalid, or there is neither a yoyak.json nor a params.yaml.
     """
-    root = next((parent for parent in folder.absolute().parents if (parent / "params.yaml").is_file()), None)
+    root = repository_of(folder)
     if params is None:
         own = ModelSettings.read(folder)
         if own is not None and (own.generation is not None or root is None):  # a package, or a copy of a model

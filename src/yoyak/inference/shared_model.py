@@ -9,15 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from yoyak.config.generation_section import Generation
-from yoyak.data.truncation import EncodedDialogue
+from yoyak.data.truncation import EncodedDialogue, count_turns
 from yoyak.inference import long_dialogues
 from yoyak.inference.backend_choice import Choice, backend_named
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.backends.ctranslate2 import CTranslate2Writer
 from yoyak.inference.backends.transformers import TransformersWriter, generation_config
 from yoyak.inference.consensus import ConsensusWriter
+from yoyak.inference.member_choice import MembersWriter
 from yoyak.inference.outputs import Output
 from yoyak.inference.summarizer import Summarizer
+from yoyak.models.families.ensemble import MemberSummaries
 from yoyak.system import hardware
 from yoyak.system.errors import YoyakError
 
@@ -33,7 +35,8 @@ class Written:
         cut_off: whether the model stopped at max_new_tokens.
         dialogue_tokens: of the whole dialogue.
         input_tokens: that the model read.
-        output_tokens: of the summary, as the model's tokenizer counts them, with the end of the text.
+        output_tokens: of the summary, as the model's tokenizer counts them, with the end of the text. Of a consensus all
+            counts are those of the member whose summary was chosen; where its summary was stored, nothing was read or written.
         turns, turns_left_out, turn_cut: of a dialogue that was too long (`truncation.EncodedDialogue`).
         windows: in which the dialogue was read; 1 if it was read at once.
         notes: sentences on what was left out, and on characters that the model does not know.
@@ -68,7 +71,7 @@ class SharedModel:
         """Open the backend.
 
         Args:
-            summarizer: a model of a family that is trained. Nobody else may write with it afterwards.
+            summarizer: a model of a family that is trained, or an ensemble. Nobody else may write with it afterwards.
 
         Raises:
             YoyakError: if no backend can write with it.
@@ -103,6 +106,8 @@ class SharedModel:
         """
         if not changes:
             return self.settings
+        if isinstance(self._writer, MembersWriter):
+            raise YoyakError("a consensus has no settings of its own: each member writes with those of its experiment")
         try:
             settings = Generation.model_validate(self.settings.model_dump() | dict(changes))
         except ValidationError as error:
@@ -130,6 +135,8 @@ class SharedModel:
         with self._lock:
             summarizer = self._summarizer(settings)
             encoded = [item for request in requests for item in summarizer.encode(request)]
+            if (chooser := self.base.loaded.examples) is not None:
+                chooser.forget()
             writer = self._open(settings)
             summarizer.use(replace(self.choice, writer=writer))
             if not isinstance(writer, CTranslate2Writer):
@@ -176,6 +183,8 @@ class SharedModel:
 
     def _open(self, settings: Generation) -> Writer:
         """A writer for these settings with the weights that are loaded already."""
+        if isinstance(self._writer, MembersWriter):  # a new one each time, because Mecab's results are kept in it
+            return MembersWriter(self.base.loaded.model)
         name = self._backend_of(settings) or self.choice.backend
         writer = self._writer
         if name != self.choice.backend:
@@ -197,6 +206,12 @@ class SharedModel:
         return max(1, int(settings.batch_size / beams))
 
     def _describe(self, summarizer: Summarizer, item: Any, row: Row, output: Output, summary: str) -> Written:
+        if isinstance(item, MemberSummaries):
+            if not item.written:
+                return Written(summary, False, 0, 0, 0, count_turns(row["dialogue"]))
+            place = item.texts.index(output.text) if output.text in item.texts else 0
+            chosen: Written = item.written[place]
+            return replace(chosen, summary=summary)
         tokenizer = self.base.loaded.tokenizer
         whole = item if isinstance(item, EncodedDialogue) else EncodedDialogue(list(item), len(item), 1)
         windows = len(item.parts) if isinstance(item, long_dialogues.WindowedDialogue) else 1

@@ -17,8 +17,8 @@ from yoyak.search.base_params import flatten
 from yoyak.search.git_dvc import dvc_cache_folder, git
 from yoyak.system.errors import YoyakError
 
-FAMILIES = ("kobart", "qlora")  # whose folders hold a trained model
-MODEL_FILES = ("config.json", "adapter_config.json")
+FAMILIES = ("kobart", "qlora", "ensemble")  # whose folders hold something that summarizes
+MODEL_FILES = ("config.json", "adapter_config.json", "ensemble.json")
 MOST_EXPERIMENTS = 500
 
 
@@ -62,7 +62,7 @@ class ModelList:
             folder = self.root / "models" / family
             if not any((folder / name).is_file() for name in MODEL_FILES):
                 continue
-            files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
             state = [f"{path.name} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
             settings = self.root / "params.yaml"
             text = settings.read_text(encoding="utf-8") if settings.is_file() else ""
