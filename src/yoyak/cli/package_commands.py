@@ -52,30 +52,43 @@ def _trained_model(run: str) -> Iterator[_Trained]:
         yield trained
 
 
-def _default_output(run: str, params: "Params") -> Path:
+def _default_output(run: str, params: "Params", form: str) -> Path:
     from yoyak.reports.run_page.run_page import page_path
 
-    return Path("packages") / (params.model.family if run == WORKSPACE else page_path(run).stem)
+    name = params.model.family if run == WORKSPACE else page_path(run).stem
+    return Path("packages") / (name if form == "transformers" else f"{name}-{form}")
 
 
 def _package(args: argparse.Namespace) -> None:
+    if args.format == "transformers" and (args.converter or args.type != "auto"):
+        raise YoyakError("--converter and --type are for --format gguf; leave them out")
+    if args.format == "gguf":
+        from yoyak.inference.gguf import find_converter
+
+        converter = find_converter(args.converter)  # before torch is imported and a model is copied
     with _trained_model(args.run) as trained:
-        output = args.output or _default_output(args.run, trained.params)
+        output = args.output or _default_output(args.run, trained.params, args.format)
         if output.exists() and not (output / "yoyak.json").is_file():
             raise YoyakError(f"{output}: exists and is no package; name another folder by --output")
 
-        from yoyak.inference.packaging import write_package
+        from functools import partial
+
+        from yoyak.inference.packaging import write_gguf_package, write_package
         from yoyak.system.atomic import atomic_folder
 
+        write = write_package
+        if args.format == "gguf":
+            write = partial(write_gguf_package, converter=converter, kind=args.type)
         with atomic_folder(output) as folder:
-            write_package(
+            write(
                 trained.model,
                 folder,
                 params=trained.params,
                 predict_report=trained.predict_report,
                 scores=trained.scores,
             )
-    print(f"{output}: package; {output / 'README.md'} has its scores and code that runs it with transformers alone")
+    use = "code that runs it with transformers alone" if args.format == "transformers" else "commands that run it with Ollama"
+    print(f"{output}: package; {output / 'README.md'} has its scores and {use}")
 
 
 def _add_package_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +105,25 @@ def _add_package_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder to write; an older package there is replaced (default: packages/ and model.family, or the name of RUN)",
     )
+    parser.add_argument(
+        "--format",
+        choices=("transformers", "gguf"),
+        default="transformers",
+        metavar="FORMAT",
+        help="transformers, or gguf for llama.cpp and Ollama, for decoder-only models (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--converter",
+        metavar="PATH",
+        help="llama.cpp's convert_hf_to_gguf.py, its folder, or a command that runs it (default: YOYAK_GGUF_CONVERTER)",
+    )
+    parser.add_argument(
+        "--type",
+        choices=("auto", "f32", "f16", "bf16", "q8_0"),
+        default="auto",
+        metavar="TYPE",
+        help="numbers of a gguf file: auto, f32, f16, bf16 or q8_0 (default: %(default)s, 16 bits)",
+    )
 
 
 COMMANDS = (
@@ -101,8 +133,14 @@ COMMANDS = (
         description="Write the trained model of the workspace, or of an experiment or commit, as a folder for others: weights "
         "(an adapter is merged into its base), tokenizer, decoding settings, the settings of its input (yoyak.json), hashes, "
         "and a model card with the scores and code that runs it with transformers alone. The model of an experiment comes from "
-        "DVC's cache; the workspace stays as it is. The same model gives the same bytes.",
-        examples=("yoyak package", "yoyak package beam1", "yoyak package HEAD~1 --output packages/submission-3"),
+        "DVC's cache; the workspace stays as it is. The same model gives the same bytes. With --format gguf llama.cpp's "
+        "converter writes model.gguf, and a Modelfile for Ollama comes with it.",
+        examples=(
+            "yoyak package",
+            "yoyak package beam1",
+            "yoyak package HEAD~1 --output packages/submission-3",
+            "yoyak package qlora1 --format gguf --converter llama.cpp",
+        ),
         run=_package,
         add_arguments=_add_package_arguments,
     ),

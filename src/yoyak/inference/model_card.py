@@ -1,5 +1,6 @@
 """The model card of a package: what the model is, how well it scores, and code that runs it with transformers alone."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,69 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         decoder_only: whether the model is decoder-only.
         name: of the package.
     """
+    tag = "text-generation" if decoder_only else "summarization"
+    lines = [
+        *_about(settings, params, scores, name, ("library_name: transformers", f"pipeline_tag: {tag}")),
+        "## Use it with transformers",
+        "",
+        "The code needs no yoyak. `generation_config.json` has the decoding settings.",
+        "",
+        "```python",
+        snippet(".", decoder_only=decoder_only).rstrip(),
+        "```",
+        "",
+        "`Summarizer.load` of yoyak does more than this code:",
+        "",
+        *[f"- {sentence}" for sentence in what_the_snippet_lacks(settings)],
+        "",
+        *_training_and_limits(params, decoder_only=decoder_only),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def gguf_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any], name: str, differs: Sequence[str]) -> str:
+    """The README.md of a package in the format GGUF.
+
+    Args:
+        settings, params, scores, name: as for `model_card`.
+        differs: what llama.cpp and Ollama do otherwise (`gguf.what_differs`).
+    """
+    lines = [
+        *_about(settings, params, scores, name, ("library_name: gguf", "pipeline_tag: text-generation")),
+        "The scores are those of yoyak before the conversion.",
+        "",
+        "## Use it with Ollama or llama.cpp",
+        "",
+        "`Modelfile` has the text around a dialogue and the decoding settings.",
+        "",
+        "```bash",
+        f"ollama create {name} -f Modelfile",
+        f'ollama run {name} "$(cat dialogue.txt)"',
+        "```",
+        "",
+        "With llama.cpp alone, put the text of `TEMPLATE` around the dialogue yourself, and turn its own chat template off:",
+        "",
+        "```bash",
+        "llama-completion -m model.gguf -f prompt.txt --temp 0 -no-cnv",
+        "```",
+        "",
+        "What differs from yoyak:",
+        "",
+        *[f"- {sentence}" for sentence in differs],
+        "",
+        *_training_and_limits(params, decoder_only=True),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _about(settings: ModelSettings, params: Params, scores: dict[str, Any], name: str, library: Sequence[str]) -> list[str]:
+    """The head of a card, up to the scores."""
     chosen = getattr(params.model, settings.family)  # of an ensemble, the family of its members
     base = _without_folders(chosen.checkpoint)
-    trained = params.training.model_dump() | ({"lora": params.lora.model_dump()} if decoder_only else {})
-    if params.pretrain.is_on:
-        texts = {"dialogues": _without_folders(params.pretrain.dialogues)}
-        trained |= {"pretrain": params.pretrain.model_dump() | texts}
-    lines = [
+    return [
         "---",
         "language: ko",
-        "library_name: transformers",
-        f"pipeline_tag: {'text-generation' if decoder_only else 'summarization'}",
+        *library,
         *([f"base_model: {chosen.checkpoint}"] if chosen.revision else []),
         "license: unknown # fill in: it follows from the licences of the base model and of the data",
         "---",
@@ -105,18 +158,15 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         score_table(scores),
         "```",
         "",
-        "## Use it with transformers",
-        "",
-        "The code needs no yoyak. `generation_config.json` has the decoding settings.",
-        "",
-        "```python",
-        snippet(".", decoder_only=decoder_only).rstrip(),
-        "```",
-        "",
-        "`Summarizer.load` of yoyak does more than this code:",
-        "",
-        *[f"- {sentence}" for sentence in what_the_snippet_lacks(settings)],
-        "",
+    ]
+
+
+def _training_and_limits(params: Params, *, decoder_only: bool) -> list[str]:
+    trained = params.training.model_dump() | ({"lora": params.lora.model_dump()} if decoder_only else {})
+    if params.pretrain.is_on:
+        texts = {"dialogues": _without_folders(params.pretrain.dialogues)}
+        trained |= {"pretrain": params.pretrain.model_dump() | texts}
+    return [
         "## Training",
         "",
         *[f"- `{key}`: {value}" for key, value in trained.items()],
@@ -127,7 +177,6 @@ def model_card(settings: ModelSettings, *, params: Params, scores: dict[str, Any
         "",
         "`sha256sum -c SHA256SUMS` checks the files.",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _pretraining_texts(params: Params) -> str:

@@ -1,6 +1,8 @@
 """A trained model as a folder that plain transformers loads, with its decoding, the settings of its input, and a model card."""
 
 import shutil
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ from transformers import GenerationConfig
 
 from yoyak.config.model_settings import SETTINGS_FILE, ModelSettings
 from yoyak.config.sections import Params
+from yoyak.inference import gguf
 from yoyak.inference.backends.transformers import decoding_arguments
 from yoyak.inference.decoding import describe_decoding
-from yoyak.inference.model_card import model_card
+from yoyak.inference.model_card import gguf_card, model_card
 from yoyak.models import adapters
 from yoyak.models.families.lookup import family_of_folder
 from yoyak.system.checksums import CHECKSUMS_FILE
@@ -63,6 +66,38 @@ def write_package(model: Path, folder: Path, *, params: Params, predict_report: 
     packed = settings.model_copy(update={"generation": params.generation, "backend": backend, "postprocess": postprocess})
     packed.write(folder)
     card = model_card(packed, params=params, scores=scored, decoder_only=family.trains_adapter, name=folder.name)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_gguf_package(
+    model: Path, folder: Path, *, params: Params, predict_report: Path, scores: Path, converter: Sequence[str], kind: str
+) -> None:
+    """Write a trained decoder-only model into an empty folder as GGUF, with Ollama's Modelfile and a card.
+
+    Args:
+        model, folder, params, predict_report, scores: as for `write_package`.
+        converter: of llama.cpp (`gguf.find_converter`).
+        kind: of numbers (`gguf.TYPES`).
+
+    Raises:
+        YoyakError: as `write_package` does; or if the model is an encoder-decoder, or cannot be converted.
+    """
+    if (family := family_of_folder(model)).is_trained and not family.trains_adapter:
+        raise YoyakError(
+            f"{model}: GGUF is for decoder-only models (model.family: qlora), this is an encoder-decoder; package it without "
+            "--format gguf"
+        )
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".transformers.") as temporary:
+        whole = Path(temporary) / folder.name  # the converter writes this name into the file
+        whole.mkdir()
+        write_package(model, whole, params=params, predict_report=predict_report, scores=scores)
+        packed = ModelSettings.read(whole)
+        assert packed is not None
+        text = gguf.modelfile(whole, packed)  # before the conversion, which takes long
+        gguf.convert(whole, folder / gguf.MODEL_FILE, converter, kind)
+    (folder / gguf.MODELFILE).write_text(text, encoding="utf-8")
+    packed.write(folder)
+    card = gguf_card(packed, params=params, scores=_read_report(scores), name=folder.name, differs=gguf.what_differs(packed))
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
