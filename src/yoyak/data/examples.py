@@ -57,11 +57,12 @@ class ExampleChooser:
 
     def choose(self, dialogue: str) -> list[Example]:
         """The examples for a dialogue, with `similar` the most similar first."""
-        if dialogue not in self._chosen:
+        places = self._chosen.get(dialogue)
+        if places is None:
             own = {spoken_words(dialogue), *self._sources.get(dialogue, ())}
             others = (place for place in self._ranked(dialogue) if self._words[place] not in own)
-            self._chosen[dialogue] = [place for place, _ in zip(others, range(self.count), strict=False)]
-        return [self.examples[place] for place in self._chosen[dialogue]]
+            places = self._chosen[dialogue] = [place for place, _ in zip(others, range(self.count), strict=False)]
+        return [self.examples[place] for place in places]
 
     def add_copy(self, dialogue: str, *, source: str) -> None:
         """Say that an added dialogue is made from one of train, which is then no example for it either."""
@@ -71,6 +72,10 @@ class ExampleChooser:
         """Choose for these dialogues now. Afterwards other processes can use this object for them."""
         for dialogue in dialogues:
             self.choose(dialogue)
+
+    def forget(self) -> None:
+        """Forget the choices for dialogues so far, so that a process that serves for long does not grow."""
+        self._chosen.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without Mecab and the index, which another process cannot get."""

@@ -47,6 +47,10 @@ class Morphemes:
             self._surfaces = list(self._ids)
         return [self._surfaces[ord(character)] for character in characters]
 
+    def surfaces(self, text: str) -> list[str]:
+        """The same as `tokenize`. Nothing is kept."""
+        return self._analyse(unicodedata.normalize("NFC", text))
+
     def as_characters(self, text: str) -> str:
         """`text` with one character for each morpheme: the code point is the index of the morpheme among all seen so far.
 

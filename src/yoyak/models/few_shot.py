@@ -28,7 +28,7 @@ def example_chooser(
     if params.prompt.example_choice == "similar":
         from yoyak.evaluation.morphemes import Morphemes
 
-        tokenize = Morphemes().tokenize
+        tokenize = Morphemes().surfaces
     return ExampleChooser(list(read_train()), params.prompt, tokenize)
 
 
