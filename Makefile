@@ -52,7 +52,7 @@ check: setup-dev ## lint, types and fast tests (two minutes)
 	$(PYTEST) -m "not slow and not very_slow"
 
 test-slow: setup-dev .venv/ready-slow ## the very slow tests, which make test leaves out
-	$(PYTEST) -m very_slow
+	$(PYTEST) -rs -m very_slow # -rs: what was skipped, and why
 
 faults: setup-dev ## 200 kills at random over all stages, full disks, damage; prints the result (an hour; YOYAK_KILLS=… YOYAK_SEED=…)
 	YOYAK_KILLS=$${YOYAK_KILLS:-200} pytest tests/pipeline/test_faults.py tests/pipeline/test_resume.py -s

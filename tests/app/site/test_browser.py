@@ -1,6 +1,6 @@
-"""The app in a real Chromium, driven by Playwright. Skipped where one of them is missing.
+"""The app in a real Chromium, driven by Playwright. Skipped where one of them is missing; `make test-slow` says so.
 
-    apt install chromium && pip install playwright && pytest -m very_slow tests/app/site/test_browser.py
+    apt install chromium && pip install -r requirements-slow.lock && pytest -rs -m very_slow tests/app/site/test_browser.py
 
 With YOYAK_TEST_SCREENSHOTS=FOLDER a picture of each page at each width is kept there.
 """
@@ -75,11 +75,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    how = "python -m pip install -r requirements-slow.lock, which `make test-slow` does"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=f"playwright is not installed: {how}")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium here: apt install chromium")
     with sync_api.sync_playwright() as playwright:
+        path = path or playwright.chromium.executable_path
+        if not Path(path).is_file():
+            pytest.skip("no Chromium for the tests of the app: apt install chromium, or playwright install chromium")
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
