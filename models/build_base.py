@@ -35,10 +35,10 @@ from transformers import (
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
+from yoyak.config.generation_section import INSTRUCTIONS  # noqa: E402
 from yoyak.data.cleaning import clean_row  # noqa: E402
 from yoyak.data.denoising import infill  # noqa: E402
 from yoyak.data.dialogue import LISTED_TAGS  # noqa: E402
-from yoyak.data.prompts import INSTRUCTIONS  # noqa: E402
 from yoyak.system.checksums import write_checksums  # noqa: E402
 from yoyak.system.csv_files import read_csv  # noqa: E402
 

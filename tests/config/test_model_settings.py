@@ -61,6 +61,11 @@ def test_a_package_without_the_newest_keys_is_read(settings: ModelSettings, valu
     assert read is not None and read.generation is not None
     assert (read.generation.consensus.candidates, read.generation.long_dialogues) == (1, "truncate")
     assert read.generation.num_beams == values["generation"]["num_beams"]
+    older = values["generation"] | {"consensus": {"candidates": 1, "source": "samples", "utility": "rouge", "facts": 0}}
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(settings.model_dump(mode="json") | {"generation": older}))
+    read = ModelSettings.read(tmp_path)
+    assert read is not None and read.generation is not None
+    assert (read.generation.consensus.weights, read.generation.consensus.instructions) == ("auto", [])
 
 
 def test_params_of_a_model_take_beams_and_length_from_its_generation_config(settings: ModelSettings, tmp_path: Path) -> None:

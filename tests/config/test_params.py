@@ -61,8 +61,8 @@ SECTIONS = {
     "generation": (
         "max_new_tokens min_new_tokens num_beams do_sample temperature top_p top_k repetition_penalty "
         "length_penalty no_repeat_ngram_size early_stopping blocked_scripts seed batch_size backend postprocess "
-        "long_dialogues window_overlap window_merge consensus.candidates consensus.source "
-        "consensus.utility consensus.facts restore_speakers"
+        "long_dialogues window_overlap window_merge consensus.candidates consensus.source consensus.instructions "
+        "consensus.weights consensus.weights_temperature consensus.utility consensus.facts restore_speakers"
     ),
     "hardware": "cpu_threads portable processes hosts",
     "score": (

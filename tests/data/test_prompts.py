@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import processors
 
 from tests.conftest import DIALOGUES, SHARED, SUMMARIES, WITHOUT_ADDITIONS
+from yoyak.config.generation_section import INSTRUCTIONS
 from yoyak.config.sections import Prompt
 from yoyak.data import chat_encoding, prompts
 from yoyak.data.truncation import EncodedDialogue
@@ -18,6 +19,7 @@ LLAMA = SHARED / "tokenizers" / "llama-3.2-korean-3b"
 SYSTEM = "당신은 대화를 요약합니다."
 Style = Literal["structured", "plain", "instruction"]
 STYLES: tuple[Style, ...] = ("structured", "plain", "instruction")
+CHOICES = (None, *INSTRUCTIONS[1:])  # the usual question and the four others
 
 DIALOGUE = "#Person1#: 안녕하세요, 방 있나요?\n#Person2#: 네, 몇 분이세요?"
 STRUCTURED = f"[Conversation]\n{DIALOGUE}\n\n[Question]\n위 숙소 예약 주제에 대한 대화를 요약해주세요."
@@ -40,7 +42,7 @@ def make_builder(
     )
 
 
-def ids_of(builder: prompts.PromptBuilder, dialogue: str, topic: str = "", instruction: int = 0) -> list[int]:
+def ids_of(builder: prompts.PromptBuilder, dialogue: str, topic: str = "", instruction: str | None = None) -> list[int]:
     """Return the token ids of the rendered prompt. A chat template contains <s>. For plain text the tokenizer adds <s>."""
     text = builder.render(dialogue, topic, instruction)
     ids: list[int] = builder.tokenizer(text, add_special_tokens=builder.settings.style == "instruction").input_ids
@@ -49,10 +51,10 @@ def ids_of(builder: prompts.PromptBuilder, dialogue: str, topic: str = "", instr
 
 def empty_prompt_tokens(builder: prompts.PromptBuilder, topic: str = "") -> list[int]:
     """The number of tokens of the prompt without a dialogue, for each instruction."""
-    return [len(ids_of(builder, "", topic, instruction)) for instruction in range(5)]
+    return [len(ids_of(builder, "", topic, instruction)) for instruction in CHOICES]
 
 
-def dialogue_of(builder: prompts.PromptBuilder, ids: list[int], topic: str = "", instruction: int = 0) -> str:
+def dialogue_of(builder: prompts.PromptBuilder, ids: list[int], topic: str = "", instruction: str | None = None) -> str:
     """The dialogue that a prompt contains. Fails if the text around it is not complete."""
     before, after = builder.render("\0", topic, instruction).split("\0")
     text = builder.tokenizer.decode(ids)
@@ -187,7 +189,7 @@ def test_the_topic_is_left_out_if_prompts_do_not_name_it(chat_tokenizer: Any) ->
 
 
 def test_there_are_five_different_instructions() -> None:
-    assert len(prompts.INSTRUCTIONS) == len(set(prompts.INSTRUCTIONS)) == 5
+    assert len(INSTRUCTIONS) == len(set(INSTRUCTIONS)) == 5
 
 
 @pytest.mark.parametrize(
@@ -200,17 +202,17 @@ def test_there_are_five_different_instructions() -> None:
 )
 def test_each_prompt_has_its_own_instruction(chat_tokenizer: Any, style: Style, expected: str) -> None:
     builder = make_builder(chat_tokenizer, style)
-    texts = [builder.render(DIALOGUE, "숙소 예약", instruction) for instruction in range(5)]
+    texts = [builder.render(DIALOGUE, "숙소 예약", instruction) for instruction in CHOICES]
     assert len(set(texts)) == 5
-    for text, instruction in zip(texts[1:], prompts.INSTRUCTIONS[1:], strict=True):
+    for text, instruction in zip(texts[1:], INSTRUCTIONS[1:], strict=True):
         assert expected.format(dialogue=DIALOGUE, instruction=instruction) in text
-        assert [other in text for other in prompts.INSTRUCTIONS].count(True) == 1
+        assert [other in text for other in INSTRUCTIONS].count(True) == 1
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_the_ids_are_those_of_the_rendered_text(tokenizer: Any, style: Style) -> None:
     builder = make_builder(tokenizer, style)
-    for instruction in range(5):
+    for instruction in CHOICES:
         (encoded,) = builder.encode([{"dialogue": DIALOGUE, "topic": "숙소 예약"}], instructions=[instruction])
         assert encoded.ids == ids_of(builder, DIALOGUE, "숙소 예약", instruction)
         assert (encoded.tokens, encoded.turns_left_out, encoded.turn_cut) == (len(encoded.ids), 0, False)
@@ -318,12 +320,12 @@ turn = st.builds("{}: {}".format, st.sampled_from(["#Person1#", "#Person2#", "�
     topic=st.sampled_from(["", "여행", "병원 예약"]),
     style=st.sampled_from(STYLES),
     system=st.sampled_from([None, SYSTEM]),
-    instruction=st.integers(0, 4),
+    instruction=st.sampled_from(CHOICES),
     room=st.integers(prompts.MIN_DIALOGUE_TOKENS, 250),
 )
 @settings(max_examples=150, deadline=None)
 def test_a_dialogue_that_is_too_long_keeps_its_first_and_last_turns(
-    chat_tokenizer: Any, *, turns: list[str], topic: str, style: Style, system: str | None, instruction: int, room: int
+    chat_tokenizer: Any, *, turns: list[str], topic: str, style: Style, system: str | None, instruction: str | None, room: int
 ) -> None:
     builder = make_builder(chat_tokenizer, style, system=system)
     limit = max(empty_prompt_tokens(builder, topic)) + room

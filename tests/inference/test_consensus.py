@@ -33,8 +33,8 @@ from yoyak.models.families.base import LoadedModel
 from yoyak.system.resumable import BatchStore
 
 
-def consensus(candidates: int = 3, source: Any = "samples", utility: Any = "rouge", facts: float = 0) -> Consensus:
-    return Consensus(candidates=candidates, source=source, utility=utility, facts=facts)
+def consensus(candidates: int = 3, source: Any = "samples", **changes: Any) -> Consensus:
+    return Consensus(**Consensus.off().model_dump() | {"candidates": candidates, "source": source} | changes)
 
 
 def table_utility(table: dict[tuple[str, str], float]) -> Any:

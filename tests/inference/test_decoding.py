@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from tests.conftest import DIALOGUES
-from yoyak.config.generation_section import Generation
+from yoyak.config.generation_section import Consensus, Generation
 from yoyak.data import pair_encoding
 from yoyak.data.dialogue import LISTED_TAGS
 from yoyak.inference import blocked_scripts, decoding
@@ -43,7 +43,7 @@ GREEDY: dict[str, Any] = {
     "long_dialogues": "truncate",
     "window_overlap": 2,
     "window_merge": "turns",
-    "consensus": {"candidates": 1, "source": "samples", "utility": "rouge", "facts": 0},
+    "consensus": Consensus.off().model_dump(),
     "restore_speakers": False,
 }
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.conftest import DIALOGUES, ROOT
-from yoyak.config.generation_section import Generation
+from yoyak.config.generation_section import Consensus, Generation
 from yoyak.config.sections import Lora, QuantizedCheckpoint
 from yoyak.inference.backend_choice import choose_backend
 from yoyak.inference.backends import vllm as backend
@@ -27,6 +27,7 @@ from yoyak.system.errors import YoyakError
 TINY = ROOT / "models/base/llama-tiny"
 PLAIN = Generation.plain(max_new_tokens=12, num_beams=1)
 BEAMS = PLAIN.model_copy(update={"num_beams": 3, "length_penalty": 0.0, "early_stopping": "never"})
+WEIGHTED = Consensus(**Consensus.off().model_dump() | {"candidates": 2, "weights": "probability"})
 
 
 def tuned_llama(quantization: Literal["none", "nf4"] = "none") -> LoadedModel:
@@ -168,6 +169,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
             {**BEAMS.model_dump(include={"num_beams", "length_penalty", "early_stopping"}), "min_new_tokens": 3},
             "min_new_tokens",
         ),
+        ({"consensus": WEIGHTED}, "generation.consensus.weights probability"),
+        (
+            {"consensus": WEIGHTED.model_copy(update={"source": "beams", "weights": "auto"})},
+            "generation.consensus.source beams",
+        ),
     ],
 )
 def test_a_setting_without_an_equivalent_is_named(changes: dict[str, Any], named: str) -> None:
@@ -186,6 +192,8 @@ def test_settings_with_an_equivalent_are_accepted() -> None:
     }
     assert not backend.setting_reasons(PLAIN.model_copy(update=sampling))
     assert not backend.setting_reasons(BEAMS)
+    prompts = WEIGHTED.model_copy(update={"source": "prompts", "weights": "auto"})
+    assert not backend.setting_reasons(PLAIN.model_copy(update={"consensus": prompts}))
 
 
 def test_it_refuses_an_encoder_decoder_and_says_if_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

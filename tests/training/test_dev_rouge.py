@@ -7,6 +7,7 @@ import torch
 
 from tests.conftest import DIALOGUES, SUMMARIES, generate_with_transformers
 from tests.training.helpers import REFERENCES, load_tiny_model, load_tiny_tokenizer, tokenized_splits, train_tiny
+from yoyak.config.generation_section import Consensus
 from yoyak.config.sections import Params
 from yoyak.data import pair_encoding
 from yoyak.data.person_tags import replace_person_tags
@@ -143,7 +144,7 @@ def test_the_settings_of_generation_come_from_the_section_training(
         "long_dialogues": "truncate",
         "window_overlap": 2,
         "window_merge": "turns",
-        "consensus": {"candidates": 1, "source": "samples", "utility": "rouge", "facts": 0},
+        "consensus": Consensus.off().model_dump(),
         "restore_speakers": False,
     }
     assert second["settings"] == first["settings"].model_copy(update={"num_beams": 3})

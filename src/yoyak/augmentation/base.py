@@ -42,7 +42,7 @@ class Candidate:
         dialogue: one turn on each line, as `dialogue.to_text` writes it.
         summary: on one line.
         topic: as in the source; may be empty.
-        instruction: index into `prompts.INSTRUCTIONS`; only the method `templates` sets another than 0.
+        instruction: index into INSTRUCTIONS; only the method `templates` sets another than 0.
         details: what the method did, for the field `details` of the row. JSON values.
     """
 

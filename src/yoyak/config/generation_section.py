@@ -1,6 +1,6 @@
 """The section `generation` of params.yaml."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,15 @@ from yoyak.config.fields import Count, CountOrZero, Float, LogitDivisor, NotNega
 
 BackendName = Literal["auto", "ctranslate2-int8", "ctranslate2", "lean", "endpoint", "transformers", "vllm"]
 Script = Literal["latin", "han", "kana", "other"]
+Instruction = Annotated[str, Field(pattern=r"\S")]  # not blank
+
+INSTRUCTIONS = (  # of prompts; the first one is the usual one, the others are those of augment.templates
+    "다음 대화를 간결하게 요약해주세요.",
+    "아래 대화의 핵심 내용을 한두 문장으로 정리해주세요.",
+    "다음 대화에서 누가 무엇을 하기로 했는지 짧게 써 주세요.",
+    "대화를 읽고 중요한 점만 간추려 주세요.",
+    "아래는 여러 사람의 대화입니다. 요점을 요약문으로 작성해주세요.",
+)
 
 
 class Consensus(Section):
@@ -20,10 +29,23 @@ class Consensus(Section):
         description="Summaries that are written for each dialogue, of which one is taken; 1 switches it off. The time grows "
         "with the number."
     )
-    source: Literal["samples", "beams", "dropout"] = Field(
+    source: Literal["samples", "beams", "dropout", "prompts"] = Field(
         description="Where the candidates come from. `samples` are drawn and need `do_sample: true`. `beams` are the best of "
-        "one beam search, weighted by their probability; they need as many `num_beams`. `dropout` writes each with another "
-        "dropout mask."
+        "one beam search; they need as many `num_beams`. `dropout` writes each with another dropout mask. `prompts` asks for "
+        "each with another instruction (qlora, endpoint)."
+    )
+    instructions: list[Instruction] = Field(
+        description="Instructions of `source: prompts`, in turn one for each candidate; with an empty list, the five of "
+        "augment.templates. More candidates than instructions need `do_sample: true` (arXiv:2407.15343)."
+    )
+    weights: Literal["auto", "uniform", "probability"] = Field(
+        description="How much the vote of a candidate counts. `auto` weights beams by the probability of their whole text, and "
+        "others equally. `probability` is the softmax of the mean logarithm of a token's probability by the model, each text "
+        "once (arXiv:2311.05263); an API and vllm do not give it."
+    )
+    weights_temperature: LogitDivisor = Field(
+        description="Divisor of these means before the softmax (`weights: probability`). Below 1, probable candidates count "
+        "more; 1 is the length-normalized MBR of arXiv:2311.05263."
     )
     utility: Literal["rouge", "chrf"] = Field(
         description="Measure of the agreement of two summaries. `rouge` is the mean F1 of ROUGE-1, -2 and -L on morphemes; "
@@ -34,17 +56,89 @@ class Consensus(Section):
         "the agreement counts, which is from 0 to 100."
     )
 
+    @classmethod
+    def off(cls) -> Self:
+        return cls(
+            candidates=1,
+            source="samples",
+            instructions=[],
+            weights="auto",
+            weights_temperature=1.0,
+            utility="rouge",
+            facts=0,
+        )
+
+    @property
+    def is_on(self) -> bool:
+        return self.candidates > 1
+
+    @property
+    def uses_probability(self) -> bool:
+        return self.is_on and self.weights == "probability"
+
+    @property
+    def uses_prompts(self) -> bool:
+        return self.is_on and self.source == "prompts"
+
     def why_not(self, *, num_beams: int, do_sample: bool) -> str | None:
         """What is wrong with these candidates, beginning with the key, or None."""
-        if self.candidates == 1:
-            return None
+        if not self.is_on:
+            return self._why_not_off()
         if self.source == "samples" and not do_sample:
             return "source: samples are all the same without generation.do_sample: true; set it, or choose beams or dropout"
         if self.source == "beams" and do_sample:
             return "source: beams need generation.do_sample: false"
         if self.source == "beams" and num_beams < self.candidates:
             return f"candidates: {self.candidates} are more than generation.num_beams ({num_beams}), of which they are taken"
+        return self._why_not_prompts(do_sample=do_sample) if self.source == "prompts" else None
+
+    def _why_not_off(self) -> str | None:
+        """One candidate is no consensus, so a setting of one is a mistake."""
+        without_effect = {
+            f"source: {self.source}": self.source != "samples",
+            f"weights: {self.weights}": self.weights != "auto",
+        }
+        names = [name for name, holds in without_effect.items() if holds]
+        if not names:
+            return None
+        return (
+            f"candidates: 1 switches the consensus off, so {' and '.join(names)} would have no effect; set candidates to 2 or "
+            "more, or set source: samples and weights: auto"
+        )
+
+    def _why_not_prompts(self, *, do_sample: bool) -> str | None:
+        count = len(self.instructions or INSTRUCTIONS)
+        if len(set(self.instructions)) < len(self.instructions):
+            return "instructions: one stands there twice; write each one once"
+        if self.instructions and self.candidates < count:
+            return (
+                f"candidates: {self.candidates} leave out the last of {count} instructions; set {count}, or remove instructions"
+            )
+        if self.candidates > count and not do_sample:
+            return (
+                f"candidates: {self.candidates} are more than the {count} instructions; without generation.do_sample: true an "
+                "instruction gives the same summary each time"
+            )
         return None
+
+    def why_not_by(self, writer: str) -> str | None:
+        """Why a family, a backend or a method of an ensemble cannot give these candidates, beginning with the key, or None."""
+        if not self.is_on:
+            return None
+        if writer in ("kobart", "average_probabilities") and self.source == "prompts":
+            return "source: prompts: an encoder-decoder has no prompts; choose samples, beams or dropout"
+        if writer == "endpoint" and self.source not in ("samples", "prompts"):
+            return f"source: an API gives no {self.source}; set it to samples or prompts"
+        if writer in ("endpoint", "vllm", "average_probabilities") and self.weights == "probability":
+            return f"weights: probability: {writer} gives no probability of a text; set auto or uniform"
+        return None
+
+    def instruction_of(self, number: int) -> str | None:
+        """The instruction of a candidate, counted from 0; None for the usual question of prompt.style."""
+        if self.instructions:
+            return self.instructions[number % len(self.instructions)]
+        place = number % len(INSTRUCTIONS)
+        return INSTRUCTIONS[place] if place else None
 
 
 class Generation(Section):
@@ -143,7 +237,7 @@ class Generation(Section):
             long_dialogues="truncate",
             window_overlap=2,
             window_merge="turns",
-            consensus=Consensus(candidates=1, source="samples", utility="rouge", facts=0),
+            consensus=Consensus.off(),
             restore_speakers=False,
         )
 

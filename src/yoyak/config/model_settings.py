@@ -64,7 +64,10 @@ class ModelSettings(Section):
         values = without_old_keys(values)
         if isinstance(values.get("generation"), dict):  # an older package does not have the newest keys, which are off then
             off = Generation.plain(max_new_tokens=1, num_beams=1).model_dump()
-            values = values | {"generation": off | values["generation"]}
+            stated = values["generation"]
+            if isinstance(stated.get("consensus"), dict):
+                stated = stated | {"consensus": off["consensus"] | stated["consensus"]}
+            values = values | {"generation": off | stated}
         if isinstance(values, dict) and isinstance(values.get("tokenizer"), dict):
             values = values | {"tokenizer": values["tokenizer"] | {"new_tokens": 0}}
         return validate(cls, values, source=str(path))

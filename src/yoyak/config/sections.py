@@ -259,6 +259,14 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_consensus(self) -> Self:
+        method = [self.model.ensemble.method] if self.model.family == "ensemble" else []
+        for writer in (self.model.family, self.generation.backend, *method):
+            if problem := self.generation.consensus.why_not_by(writer):
+                raise ValueError(f"generation.consensus.{problem}")
+        return self
+
+    @model_validator(mode="after")
     def _check_batch(self) -> Self:
         for name, section in (("training", self.training), ("pretrain", self.pretrain)):
             rows, batches = section.per_device_train_batch_size, section.gradient_accumulation_steps

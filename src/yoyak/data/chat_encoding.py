@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
+from yoyak.config.generation_section import INSTRUCTIONS
 from yoyak.data.encoding_checks import Columns, neutralize, require_targets, text_columns
 from yoyak.data.truncation import cut_columns, cut_summary_columns
 
@@ -26,7 +27,7 @@ def encode_chats(batch: Columns, prompt_builder: "PromptBuilder", max_target_len
 
     Args:
         batch: columns fname, dialogue, topic and, except for test, summary. Added rows of train may have the column
-            instruction: an index into `prompts.INSTRUCTIONS`, as text.
+            instruction: an index into INSTRUCTIONS, as text.
         prompt_builder: makes the prompts.
         max_target_length: tokens of a summary with its EOS.
 
@@ -41,7 +42,8 @@ def encode_chats(batch: Columns, prompt_builder: "PromptBuilder", max_target_len
     tokenizer = prompt_builder.tokenizer
     rows = [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
     columns: Columns = {"fname": batch["fname"]}
-    prompts = prompt_builder.encode(rows, instructions=[int(index) for index in batch.get("instruction", [])] or None)
+    instructions = [INSTRUCTIONS[int(index)] if int(index) else None for index in batch.get("instruction", [])]
+    prompts = prompt_builder.encode(rows, instructions=instructions or None)
     columns |= cut_columns("prompt", prompts)
     if prompt_builder.chooser is not None:
         columns["_prompt_examples"] = [prompt.examples for prompt in prompts]

@@ -7,19 +7,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from yoyak.config.generation_section import INSTRUCTIONS
 from yoyak.config.sections import Prompt
 from yoyak.data.encoding_checks import neutralize
 from yoyak.data.examples import Example, ExampleChooser
 from yoyak.data.truncation import EncodedDialogue, Truncation, count_turns, shorten
 from yoyak.system.errors import YoyakError
 
-INSTRUCTIONS = (  # the first one is always used; the others are those of augment.templates
-    "다음 대화를 간결하게 요약해주세요.",
-    "아래 대화의 핵심 내용을 한두 문장으로 정리해주세요.",
-    "다음 대화에서 누가 무엇을 하기로 했는지 짧게 써 주세요.",
-    "대화를 읽고 중요한 점만 간추려 주세요.",
-    "아래는 여러 사람의 대화입니다. 요점을 요약문으로 작성해주세요.",
-)
 MIN_DIALOGUE_TOKENS = 16  # that the rest of a prompt must leave for the dialogue
 
 
@@ -35,19 +29,18 @@ class PromptTexts:
     settings: Prompt
     names_topic: bool
 
-    def question(self, dialogue: str, topic: str = "", instruction: int = 0) -> str:
-        """The message with a dialogue. `instruction` is an index into INSTRUCTIONS."""
-        text = INSTRUCTIONS[instruction]
+    def question(self, dialogue: str, topic: str = "", instruction: str | None = None) -> str:
+        """The message with a dialogue, with the usual question of the style or another instruction."""
         if self.settings.style == "instruction":
-            return f"### Instruction:\n{text}\n\n### Input:\n{dialogue}\n\n### Response:\n"
+            return f"### Instruction:\n{instruction or INSTRUCTIONS[0]}\n\n### Input:\n{dialogue}\n\n### Response:\n"
         if self.settings.style == "structured":
             subject = topic if self.names_topic and topic else "대화"
-            question = text if instruction else f"위 {subject} 주제에 대한 대화를 요약해주세요."
+            question = instruction or f"위 {subject} 주제에 대한 대화를 요약해주세요."
             return f"[Conversation]\n{dialogue}\n\n[Question]\n{question}"
-        return f"{text if instruction else '다음 대화를 요약해주세요'}:\n{dialogue}"
+        return f"{instruction or '다음 대화를 요약해주세요'}:\n{dialogue}"
 
     def messages(
-        self, dialogue: str, topic: str = "", instruction: int = 0, examples: Sequence[Example] = ()
+        self, dialogue: str, topic: str = "", instruction: str | None = None, examples: Sequence[Example] = ()
     ) -> list[dict[str, str]]:
         """The messages of a chat. Examples are earlier turns of it; the first of `examples` stands next to the question."""
         messages = [{"role": "system", "content": self.settings.system}] if self.settings.system else []
@@ -113,8 +106,15 @@ class PromptBuilder:
     truncation: Truncation
     chooser: ExampleChooser | None = None
 
-    def render(self, dialogue: str, topic: str = "", instruction: int = 0, examples: Sequence[Example] = ()) -> str:
-        """The text of a prompt, up to the place where the model continues. `instruction` is an index into INSTRUCTIONS."""
+    def render(self, dialogue: str, topic: str = "", instruction: str | None = None, examples: Sequence[Example] = ()) -> str:
+        """The text of a prompt, up to the place where the model continues.
+
+        Args:
+            dialogue: one turn on each line.
+            topic: of the dialogue.
+            instruction: stands in place of the usual question.
+            examples: the best first.
+        """
         safe = partial(neutralize, self.tokenizer)
         dialogue, topic = safe(dialogue), safe(topic)
         examples = [Example(safe(item.dialogue), safe(item.summary), safe(item.topic)) for item in examples]
@@ -124,26 +124,28 @@ class PromptBuilder:
             return "\n\n".join([*shown, texts.question(dialogue, topic, instruction)])
         return render_chat(self.tokenizer, texts.messages(dialogue, topic, instruction, examples))
 
-    def encode(self, rows: Sequence[Mapping[str, str]], *, instructions: Sequence[int] | None = None) -> list[EncodedDialogue]:
+    def encode(
+        self, rows: Sequence[Mapping[str, str]], *, instructions: Sequence[str | None] | None = None
+    ) -> list[EncodedDialogue]:
         """The prompts of rows with dialogue and topic, each at most `max_length` tokens.
 
         A dialogue that is too long loses whole turns until its prompt fits (`fit_prompt`). The question always stays.
 
         Args:
             rows: processed rows.
-            instructions: for each row an index into INSTRUCTIONS; None for the first one.
+            instructions: for each row what stands in place of the usual question, or None.
 
         Raises:
             YoyakError: if a prompt without a dialogue leaves no room for one.
         """
-        self._check_room(rows)
-        indices = instructions or [0] * len(rows)
-        texts = [self.render(row["dialogue"], row.get("topic", ""), index) for row, index in zip(rows, indices, strict=True)]
+        asked = instructions or [None] * len(rows)
+        self._check_room(rows, asked)
+        texts = [self.render(row["dialogue"], row.get("topic", ""), one) for row, one in zip(rows, asked, strict=True)]
         return [
             EncodedDialogue(ids, len(ids), count_turns(row["dialogue"]))
             if len(ids) <= self.max_length and self.chooser is None
-            else self._fit(row, index)
-            for row, index, ids in zip(rows, indices, self._token_ids(texts), strict=True)
+            else self._fit(row, one)
+            for row, one, ids in zip(rows, asked, self._token_ids(texts), strict=True)
         ]
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -155,10 +157,10 @@ class PromptBuilder:
             return ids
         return [row if row[:1] == [bos] else [bos, *row] for row in ids]
 
-    def _check_room(self, rows: Sequence[Mapping[str, str]]) -> None:
+    def _check_room(self, rows: Sequence[Mapping[str, str]], asked: Sequence[str | None]) -> None:
         """Check the longest prompts without a dialogue: those with the longest topic and with the longest instruction."""
         topic = max((row.get("topic", "") for row in rows), key=len, default="")
-        longest = max(range(len(INSTRUCTIONS)), key=lambda index: len(INSTRUCTIONS[index]))
+        longest = max([*INSTRUCTIONS, *filter(None, asked)], key=len)
         empty_prompts = self._token_ids([self.render("", topic), self.render("", instruction=longest)])
         tokens = max(map(len, empty_prompts))
         if tokens + MIN_DIALOGUE_TOKENS > self.max_length:
@@ -167,7 +169,7 @@ class PromptBuilder:
                 f"tokens, and a dialogue needs at least {MIN_DIALOGUE_TOKENS} more"
             )
 
-    def _fit(self, row: Mapping[str, str], instruction: int) -> EncodedDialogue:
+    def _fit(self, row: Mapping[str, str], instruction: str | None) -> EncodedDialogue:
         def encode(dialogue: str, examples: Sequence[Example]) -> list[int]:
             return self._token_ids([self.render(dialogue, row.get("topic", ""), instruction, examples)])[0]
 

@@ -25,6 +25,8 @@ OFF_IN_CONSENSUS = {
     "generation.long_dialogues": "truncate",
     "generation.postprocess": "never",
     "generation.consensus.candidates": 1,
+    "generation.consensus.source": "samples",
+    "generation.consensus.weights": "auto",
 }
 
 

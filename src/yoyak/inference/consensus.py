@@ -20,6 +20,8 @@ from yoyak.evaluation.unsupported_facts import unsupported_facts
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Candidate, Output
 from yoyak.inference.postprocessing import without_artefacts
+from yoyak.inference.prompt_inputs import input_of
+from yoyak.inference.scoring import Scored
 from yoyak.system.errors import YoyakError
 
 SEED_STEP = 1_000_003  # between the seeds of two candidates; seeds of batches are near each other
@@ -41,6 +43,13 @@ class BeamWriter(Protocol):
         self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int
     ) -> list[list[tuple[Output, float]]]:
         """The `count` best results for each row with the logarithm of their probability, the best first."""
+
+
+class ScoringWriter(Protocol):
+    """A writer that knows how probable the model finds its texts."""
+
+    def write_scored(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int) -> list[list[Scored]]:
+        """For each row a text as `write` writes it, or the `count` best results of one beam search, with their probability."""
 
 
 @dataclass(frozen=True)
@@ -189,21 +198,72 @@ class ConsensusWriter:
         return choose(candidates, self.utility, lambda row, text: self.penalty.of(text, dialogues[row]))
 
     def _candidates(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[Weighted]]:
-        count = self.settings.consensus.candidates
-        if self.settings.consensus.source == "beams":
+        consensus = self.settings.consensus
+        if consensus.weights == "probability":
+            rows = self._scored(encoded, dialogues, seed=seed)
+            return [weights_by_probability(row, consensus.weights_temperature) for row in rows]
+        count = consensus.candidates
+        if consensus.source == "beams":
             writer: BeamWriter = self.writer  # type: ignore[assignment]
-            return [_weighted(beams) for beams in writer.write_beams(encoded, dialogues, seed=seed, count=count)]
+            beams = writer.write_beams(encoded, dialogues, seed=seed, count=count)
+            return [_weighted(row) if consensus.weights == "auto" else _equal([output for output, _ in row]) for row in beams]
         rounds = [
-            without_artefacts(self.writer.write(encoded, dialogues, seed=candidate_seed(seed, number)))
+            self.writer.write([input_of(item, number) for item in encoded], dialogues, seed=candidate_seed(seed, number))
             for number in range(count)
         ]
-        return [[Weighted(output, 1 / count) for output in outputs] for outputs in zip(*rounds, strict=True)]
+        return [_equal(outputs) for outputs in zip(*rounds, strict=True)]
+
+    def _scored(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[Scored]]:
+        """The candidates of each row with their probability, each by the input that it was written for."""
+        writer: ScoringWriter = self.writer  # type: ignore[assignment]
+        count = self.settings.consensus.candidates
+        if self.settings.consensus.source == "beams":
+            return writer.write_scored(encoded, dialogues, seed=seed, count=count)
+        rounds = [
+            writer.write_scored(
+                [input_of(item, number) for item in encoded], dialogues, seed=candidate_seed(seed, number), count=1
+            )
+            for number in range(count)
+        ]
+        return [[one for (one,) in row] for row in zip(*rounds, strict=True)]
+
+
+def _equal(outputs: Sequence[Output]) -> list[Weighted]:
+    return [Weighted(output, 1 / len(outputs)) for output in without_artefacts(outputs)]
+
+
+def weights_by_probability(row: Sequence[Scored], temperature: float) -> list[Weighted]:
+    """Candidates with the softmax of the mean logarithm of their tokens' probabilities as weights.
+
+    A text that was written several times weighs once, because its probability says already how often it is written: this is
+    the model-based estimate with length normalization (MBMBR_L) of Jinnai et al. 2024, arXiv:2311.05263, where the temperature
+    is 1. mbrs (github.com/naist-nlp/mbrs) takes the softmax of the log-probabilities that it is given, mbr (ZurichNLP) and
+    comet-mbr (Unbabel) weight all equally. An empty text is a candidate only if there is no other, as in `choose`.
+
+    Args:
+        row: the candidates of a dialogue.
+        temperature: divides the means.
+    """
+    outputs = without_artefacts([one.output for one in row])
+    means: dict[str, float] = {}
+    for output, one in zip(outputs, row, strict=True):
+        mean = one.log_probability / one.tokens
+        means[output.text] = max(mean, means.get(output.text, mean))
+    if any(text.strip() for text in means):
+        means = {text: mean for text, mean in means.items() if text.strip()}
+    weights = _softmax(np.array(list(means.values())) / temperature)
+    first = {output.text: output for output in reversed(outputs)}
+    return [Weighted(first[text], float(weight)) for text, weight in zip(means, weights, strict=True)]
+
+
+def _softmax(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = np.exp(logs - logs.max())
+    softmax: NDArray[np.float64] = weights / weights.sum()
+    return softmax
 
 
 def _weighted(beams: Sequence[tuple[Output, float]]) -> list[Weighted]:
     """Results of a beam search with the softmax of their log-probabilities as weights."""
-    logs = np.array([log for _, log in beams])
-    weights = np.exp(logs - logs.max())
-    weights /= weights.sum()
+    weights = _softmax(np.array([log for _, log in beams]))
     outputs = without_artefacts([output for output, _ in beams])
     return [Weighted(output, float(weight)) for output, weight in zip(outputs, weights, strict=True)]

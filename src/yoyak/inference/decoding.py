@@ -1,5 +1,6 @@
 """Writing many summaries: in batches of similar length, in the order of the input, resumable after a kill."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from functools import partial
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from yoyak.config.generation_section import Generation
+from yoyak.config.generation_section import Consensus, Generation
 from yoyak.inference.backends.base import Writer
 from yoyak.inference.outputs import Output
 from yoyak.system.progress_bars import bars_hidden
@@ -98,15 +99,27 @@ def generate(
     return [outputs[row] for row in range(len(encoded))]
 
 
+def _describe_consensus(consensus: Consensus) -> dict[str, Any]:
+    """The settings that have an effect. Instructions are long texts, so their hash stands for them."""
+    values = consensus.model_dump(exclude={"instructions", "weights", "weights_temperature"})
+    if consensus.weights != "auto":
+        values["weights"] = consensus.weights
+    if consensus.weights == "probability":
+        values["weights_temperature"] = consensus.weights_temperature
+    if consensus.instructions:
+        values["instructions"] = hashlib.sha256("\n".join(consensus.instructions).encode()).hexdigest()[:8]
+    return values
+
+
 def describe_decoding(settings: Generation, backend: str, *, unread: tuple[str, ...] = (), postprocess: bool = False) -> str:
     """The decoding settings on one line, for the signature of a score, without those that the family does not read."""
     not_decoding = {"batch_size", "backend", "postprocess", "restore_speakers"}
     values = settings.model_dump(exclude={*not_decoding, "seed", "temperature", "top_p", "top_k"})
     if settings.long_dialogues == "truncate":
         values = {name: value for name, value in values.items() if name not in WINDOW_PARAMS}
-    consensus = values.pop("consensus")
+    values.pop("consensus")
     if settings.consensus.candidates > 1:
-        values |= {f"consensus.{name}": value for name, value in consensus.items()}
+        values |= {f"consensus.{name}": value for name, value in _describe_consensus(settings.consensus).items()}
     values["blocked_scripts"] = "+".join(settings.blocked_scripts) or "none"
     if settings.do_sample:
         values |= settings.model_dump(include={"temperature", "top_p", "top_k", "seed"})

@@ -1,6 +1,6 @@
 """What a model reads of dialogues, and what is left out of those that are too long."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from yoyak.config.sections import Params
 from yoyak.data.encoding_checks import describe_dialogues
 from yoyak.data.truncation import EncodedDialogue, count_cuts, describe_cuts
 from yoyak.inference import long_dialogues
+from yoyak.inference.prompt_inputs import encode_each, input_of
 from yoyak.models.checkpoints import largest_length
 from yoyak.models.families.base import Family, LoadedModel
 
@@ -41,11 +42,18 @@ class DialogueReader:
             rows: with `dialogue` and `topic`.
             names_topic: whether prompts name the topic.
         """
+        encode: Callable[[Sequence[Mapping[str, str]]], list[Any]]
         encode = partial(self.family.encode, loaded=self.loaded, params=self.params, names_topic=names_topic)
+        if self.params.generation.consensus.uses_prompts:
+            encode = partial(self._encode_prompts, names_topic=names_topic)
         if not self.reads_windows:
             return encode(rows)
         overlap, length = self.params.generation.window_overlap, self.params.tokenizer.max_input_length
         return long_dialogues.WindowReader(encode, overlap, length).read(rows)
+
+    def _encode_prompts(self, rows: Sequence[Mapping[str, str]], *, names_topic: bool) -> list[EncodedDialogue]:
+        ask = partial(self.family.encode_asking, rows=rows, loaded=self.loaded, params=self.params, names_topic=names_topic)
+        return encode_each(self.params.generation.consensus, ask)
 
     def count_cuts(self, encoded: Sequence[Any]) -> dict[str, Any]:
         """How many of the encoded rows were too long, and what was left out of them (`truncation.count_cuts`)."""
@@ -74,4 +82,4 @@ class DialogueReader:
             yield cuts
         shortened = [row for row in encoded if isinstance(row, EncodedDialogue)]
         if self.family.is_trained and len(shortened) == len(dialogues):  # others have no tokenizer that could lose characters
-            yield from describe_dialogues(self.loaded.tokenizer, dialogues, [row.ids for row in shortened])
+            yield from describe_dialogues(self.loaded.tokenizer, dialogues, [input_of(row.ids, 0) for row in shortened])

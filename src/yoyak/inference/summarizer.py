@@ -26,6 +26,7 @@ from yoyak.inference.model_folder import settings_of
 from yoyak.inference.model_processes import ModelProcesses, model_processes
 from yoyak.inference.outputs import Output
 from yoyak.inference.postprocessing import complete_ending
+from yoyak.inference.prompt_inputs import input_of
 from yoyak.models.checkpoints import check_positions
 from yoyak.models.families.base import Family, LoadedModel
 from yoyak.models.families.ensemble import StoredSummaries
@@ -42,8 +43,8 @@ def _warn(message: str) -> None:
 
 
 def _inputs(encoded: Sequence[Any]) -> list[Any]:
-    """What a backend reads: token ids, or the items of a family that shortens nothing."""
-    return [row.ids if isinstance(row, EncodedDialogue) else row for row in encoded]
+    """What a backend reads: token ids, or the items of a family that shortens nothing. With several prompts, the first."""
+    return [input_of(row.ids, 0) if isinstance(row, EncodedDialogue) else row for row in encoded]
 
 
 class Summarizer:

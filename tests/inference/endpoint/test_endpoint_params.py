@@ -296,6 +296,9 @@ def test_the_cost_is_what_the_run_then_costs(server: Server, tmp_path: Path) -> 
     assert after.total.paid == pytest.approx(5 * (100 * 2 + 20 * 10) / 1e6)
     text = "\n".join(cost_table(after, params))
     assert "the stored answers cost 0.0020" in text and "budget 1: it is enough in any case" in text
+    prompts = {"generation__consensus__candidates": 3, "generation__consensus__source": "prompts"}
+    each = estimate_cost(params_with(server, data__dir=str(tmp_path / "csv"), **prices, **prompts))
+    assert (each.total.calls, each.total.stored) == (25, 5), "the first of three is the usual question, asked of dev already"
 
 
 def test_every_key_of_the_section_is_in_a_test_here() -> None:
@@ -353,3 +356,20 @@ def test_doctor_runs_the_checks_of_this_family(server: Server, capsys: pytest.Ca
     assert run_checks(params, step=True)
     printed = capsys.readouterr().out
     assert "ok    server:" in printed and "one step" not in printed and not server.calls
+
+
+def test_a_consensus_asks_with_each_instruction(server: Server) -> None:
+    """The estimate counts the same requests, and a second run asks nothing again."""
+    texts = ["누가 무엇을 하나요?", "한 문장으로 요약하세요."]
+    consensus = {
+        "generation__consensus__candidates": 2,
+        "generation__consensus__source": "prompts",
+        "generation__consensus__instructions": texts,
+    }
+    params = params_with(server, **consensus)
+    outputs = write(params, ROWS[:2])
+    asked = sorted(call.body["messages"][-1]["content"].rpartition("[Question]\n")[2] for call in server.calls)
+    assert asked == sorted(texts * 2)
+    assert [sum(one.weight for one in output.candidates) for output in outputs] == [1.0, 1.0]
+    assert write(params, ROWS[:2]) == outputs
+    assert len(server.calls) == 4

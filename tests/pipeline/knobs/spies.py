@@ -133,6 +133,7 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
     import torch
     from transformers import GenerationMixin, LogitsProcessorList, StoppingCriteriaList
 
+    from yoyak.data.prompts import PromptTexts
     from yoyak.evaluation.facts import Facts
     from yoyak.inference import consensus
 
@@ -194,6 +195,18 @@ def spy_on_writing(patch: pytest.MonkeyPatch, record: Record) -> None:
         }
         return choose(rows, utility, penalty)
 
+    def weights_by_probability(row: Any, temperature: float) -> Any:
+        record["by_probability"] = {"temperature": temperature}
+        return by_probability(row, temperature)
+
+    def question(self: Any, dialogue: str, topic: str = "", instruction: str | None = None) -> str:
+        if instruction and instruction not in record.setdefault("asked", []) and dialogue:
+            record["asked"].append(instruction)
+        return ask(self, dialogue, topic, instruction)
+
+    ask, by_probability = PromptTexts.question, consensus.weights_by_probability
+    patch.setattr(PromptTexts, "question", question)
+    patch.setattr(consensus, "weights_by_probability", weights_by_probability)
     choose = consensus.choose
     patch.setattr(consensus, "choose", chosen)
     patch.setattr(consensus, "unsupported_facts", lambda *_: Facts(frozenset({"x"}), frozenset(), frozenset()))

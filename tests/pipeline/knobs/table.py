@@ -490,6 +490,17 @@ def generation_knobs(family: str) -> dict[str, Knob]:
         "consensus.utility": Knob("chrf", {"predict.consensus.utility": "chrf_utility"}, base=TWO_SAMPLES),
         "consensus.facts": Knob(7, {"predict.consensus.penalty": 7}, base=TWO_SAMPLES),
         "consensus.source": Knob("dropout", {"predict.generate.0.dropout": True}, base=TWO_SAMPLES),
+        "consensus.weights": Knob("probability", {"predict.by_probability.temperature": 1.0}, base=TWO_SAMPLES),
+        "consensus.weights_temperature": Knob(
+            0.5,
+            {"predict.by_probability.temperature": 0.5},
+            base=TWO_SAMPLES | {"generation.consensus.weights": "probability"},
+        ),
+        "consensus.instructions": Knob(
+            ["짧게.", "길게."],
+            {"predict.asked": ["짧게.", "길게."]},
+            base={"generation.consensus.candidates": 2, "generation.consensus.source": "prompts"},
+        ),
         "long_dialogues": Knob("windows", {"predict.metrics.test.input.windowed.dialogues": 1}),
         "window_overlap": Knob(0, {"predict.metrics.test.input.windowed.turns_read_twice": 0}, base=WINDOWS),
         "window_merge": Knob("join", {"predict.metrics.test.input.windowed.merge": "join"}, base=WINDOWS),
@@ -509,7 +520,8 @@ def of_family(key: str) -> str | None:
         return "ensemble"
     if key.startswith(("model.endpoint.", "score.judge.")) or key == "prompt.mask":
         return "endpoint"
-    if key.startswith(("lora.", "prompt.", "model.qlora.", "augment.templates.", "pretrain.method")):
+    prompted = ("prompt.", "augment.templates.", "generation.consensus.instructions")
+    if key.startswith(("lora.", "model.qlora.", "pretrain.method", *prompted)):
         return "qlora"
     noise = tuple(f"pretrain.{name}" for name in ("mask_ratio", "poisson_lambda", "permute_turns", "mask_speakers"))
     return "kobart" if key.startswith(("model.kobart.", *noise)) else None
@@ -587,6 +599,7 @@ GROUPS: tuple[tuple[str, ...], ...] = (
         "generation.consensus.candidates",
         "generation.consensus.utility",
         "generation.consensus.source",
+        "generation.consensus.weights",
         "generation.consensus.facts",
     ),
     ("generation.temperature", "generation.top_p", "generation.top_k", "generation.seed"),

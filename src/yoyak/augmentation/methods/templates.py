@@ -6,7 +6,7 @@ from yoyak.augmentation.base import Candidate, Method, Refusal, Task
 
 
 class Templates(Method):
-    """Each copy of a row asks with the next one of `prompts.INSTRUCTIONS`; the row of train itself asks with the first."""
+    """Each copy of a row asks with the next one of INSTRUCTIONS; the row of train itself asks with the first."""
 
     name = "templates"
     filters = ()

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Backend
 from yoyak.inference.outputs import Output, outputs_from_tokens
+from yoyak.inference.scoring import Scored, rows_at_once, scored_rows
 from yoyak.models.checkpoints import one_line
 from yoyak.models.families.base import LoadedModel
 from yoyak.system import resumable
@@ -118,6 +119,7 @@ class ConvertedModel:
                 return vocabulary
 
         self.tokenizer = tokenizer
+        self.vocabulary: int = vocabulary.size
         self.is_decoder_only = not config.is_encoder_decoder
         ends = model.generation_config.eos_token_id
         self.end_ids: list[int] = ends if isinstance(ends, list) else [tokenizer.eos_token_id]
@@ -205,6 +207,28 @@ class CTranslate2Writer:
         # CTranslate2 divides the logarithm by the number of tokens to the power of length_penalty.
         penalty = self.settings.length_penalty
         return [[(next(outputs), score * len(ids) ** penalty) for ids, score in row] for row in results]
+
+    def write_scored(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int) -> list[list[Scored]]:
+        """As `write`, or with `count` above 1 as `write_beams`, each text with its probability by the model."""
+        texts = [ids for row in self._generate(encoded, count=count) for ids, _ in row]
+        outputs = outputs_from_tokens(self.converted.tokenizer, texts, end_ids=set(self.converted.end_ids))
+        sources = [row for row in encoded for _ in range(count)]
+        return scored_rows(outputs, texts, self._log_probabilities(sources, texts), count=count)
+
+    def _log_probabilities(self, sources: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]) -> list[float]:
+        """The logarithm of the probability of each text. `max_batch_size` limits the memory of the logits."""
+        longest = max(len(source) + len(text) for source, text in zip(sources, texts, strict=True))
+        size = rows_at_once(longest, self.converted.vocabulary)
+        read, written = ([list(map(str, row)) for row in rows] for rows in (sources, texts))
+        limits = {"max_batch_size": max(1, size // self.workers), "max_input_length": 0}
+        if self.converted.is_decoder_only:
+            results = self.engine.score_batch([one + other for one, other in zip(read, written, strict=True)], **limits)
+            return [sum(result.log_probs[-len(text) :]) for result, text in zip(results, texts, strict=True)]
+        # An encoder-decoder adds the end of the text itself; a text that was cut off at its longest has none.
+        ends = set(map(str, self.converted.end_ids))
+        bodies = [row[:-1] if row[-1] in ends else row for row in written]
+        results = self.engine.score_batch(read, bodies, **limits)
+        return [sum(result.log_probs[: len(text)]) for result, text in zip(results, texts, strict=True)]
 
     def generate(self, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Return the new token ids of each row, with the end-of-text token if there is one."""

@@ -105,9 +105,7 @@ class EndpointBackend(Backend):
         if not isinstance(loaded.model, Endpoint):
             return f"the family {loaded.family} has no API"
         consensus = settings.consensus
-        if consensus.candidates > 1 and consensus.source != "samples":
-            return f"generation.consensus.source: an API gives no {consensus.source}; set it to samples"
-        return None
+        return f"generation.consensus.{problem}" if (problem := consensus.why_not_by("endpoint")) else None
 
     def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> EndpointWriter:
         return EndpointWriter(loaded.model, settings)

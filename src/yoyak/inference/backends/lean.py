@@ -19,6 +19,7 @@ from yoyak.inference.lean.beam_search import BeamSearch, BeamSettings
 from yoyak.inference.lean.one_by_one import Sampling, write_one_by_one
 from yoyak.inference.lean.scores import TokenRules
 from yoyak.inference.outputs import Output, outputs_from_tokens
+from yoyak.inference.scoring import Scored, log_probabilities, scored_rows
 from yoyak.models.families.base import LoadedModel
 
 MODELS = (BartForConditionalGeneration, MBartForConditionalGeneration)
@@ -86,6 +87,17 @@ class LeanWriter:
         logs = [score * len(row) ** penalty for row, score in zip(rows, values, strict=True)]
         pairs = list(zip(outputs, logs, strict=True))
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
+
+    def write_scored(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int) -> list[list[Scored]]:
+        """As `write`, or with `count` above 1 as `write_beams`, each text with its probability by the model."""
+        if count > 1:
+            texts = [self._cut(row) for row in self._search(encoded, dialogues)[0][:, :count].flatten(0, 1).tolist()]
+        else:
+            texts = self.generate(encoded, dialogues, seed=seed)
+        outputs = outputs_from_tokens(self.tokenizer, texts, end_ids=self.end_ids)
+        sources = [row for row in encoded for _ in range(count)]
+        logs = log_probabilities(self.steps.model, self.tokenizer, sources, texts, start_id=self.start_id)
+        return scored_rows(outputs, texts, logs, count=count)
 
     def generate(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int) -> list[list[int]]:
         """Return the new token ids of each row, up to the token that ends the text."""

@@ -10,6 +10,7 @@ from yoyak.config.generation_section import Generation
 from yoyak.inference.backends.base import Backend
 from yoyak.inference.blocked_scripts import BlockedTokens
 from yoyak.inference.outputs import Output, outputs_from_tokens
+from yoyak.inference.scoring import Scored, log_probabilities, scored_rows
 from yoyak.models.families.base import LoadedModel
 
 
@@ -54,7 +55,7 @@ class TransformersWriter:
         self.model.generation_config = generation_config(settings, self.tokenizer, self.model)
         self.blocked = BlockedTokens(self.tokenizer, settings.blocked_scripts) if settings.blocked_scripts else None
         # With dropout, each candidate of a consensus is written by a part of the model.
-        self.model.train(settings.consensus.candidates > 1 and settings.consensus.source == "dropout")
+        self.model.train(settings.consensus.is_on and settings.consensus.source == "dropout")
         ends = self.model.generation_config.eos_token_id
         self.end_ids = set(ends if isinstance(ends, list) else [ends])
 
@@ -72,6 +73,16 @@ class TransformersWriter:
         logs = [score * self._count(row) ** penalty for row, score in zip(tokens, scores, strict=True)]
         pairs = list(zip(outputs, logs, strict=True))
         return [pairs[start : start + count] for start in range(0, len(pairs), count)]
+
+    def write_scored(self, encoded: Sequence[Any], dialogues: Sequence[str], *, seed: int, count: int) -> list[list[Scored]]:
+        """As `write`, or with `count` above 1 as `write_beams`, each text with its probability by the model."""
+        tokens = self._generate(encoded, dialogues, seed=seed, count=count)[0]
+        texts = [row[: self._count(row)] for row in tokens]
+        outputs = outputs_from_tokens(self.tokenizer, texts, end_ids=self.end_ids)
+        sources = [row for row in encoded for _ in range(count)]
+        start_id = self.model.generation_config.decoder_start_token_id
+        logs = log_probabilities(self.model, self.tokenizer, sources, texts, start_id=start_id)
+        return scored_rows(outputs, texts, logs, count=count)
 
     def _count(self, tokens: Sequence[int]) -> int:
         """Generated tokens, with the end of the text but without the padding after it."""
@@ -114,7 +125,13 @@ class TransformersBackend(Backend):
     is_exact = True
 
     def why_not(self, loaded: LoadedModel, settings: Generation) -> str | None:
-        return None if hasattr(loaded.model, "generate") else f"the family {loaded.family} has no transformers model"
+        if not hasattr(loaded.model, "generate"):
+            return f"the family {loaded.family} has no transformers model"
+        if settings.consensus.uses_probability and hasattr(loaded.model, "averaged_models"):
+            return (
+                "generation.consensus.weights: models whose probabilities are averaged give no probability of a text; set auto"
+            )
+        return None
 
     def open(self, loaded: LoadedModel, settings: Generation, *, threads: int | None, processes: int = 1) -> TransformersWriter:
         return TransformersWriter(loaded, settings)

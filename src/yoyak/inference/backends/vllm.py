@@ -75,8 +75,9 @@ def setting_reasons(settings: Generation) -> list[str]:
         "early_stopping other than never with num_beams": beams and settings.early_stopping != "never",
         "min_new_tokens with num_beams": beams and settings.min_new_tokens > 0,
         "repetition_penalty with num_beams": beams and settings.repetition_penalty != 1,
-        f"consensus.source {settings.consensus.source}": settings.consensus.candidates > 1
-        and settings.consensus.source != "samples",
+        f"consensus.source {settings.consensus.source}": settings.consensus.is_on
+        and settings.consensus.source in ("beams", "dropout"),
+        "consensus.weights probability": settings.consensus.uses_probability,
     }
     names = [f"generation.{name}" for name, used in in_use.items() if used]
     return [f"vLLM has no equivalent of {', '.join(names)}"] if names else []

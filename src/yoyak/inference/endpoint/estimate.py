@@ -16,6 +16,7 @@ from yoyak.inference.consensus import candidate_seed
 from yoyak.inference.endpoint.answer_store import AnswerStore
 from yoyak.inference.endpoint.budget import price_of
 from yoyak.inference.long_dialogues import count_windows, model_inputs
+from yoyak.inference.prompt_inputs import input_of
 from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.endpoint import FAMILY
 
@@ -87,11 +88,16 @@ def estimate_cost(params: Params, store: AnswerStore | None = None) -> Cost:
         found = cost.splits[split] = SplitCost(rows=len(encoded))
         _add_second_pass(found, encoded, params, expected)
         for item in inputs:
-            cost.masked.update(count_masked(item.originals))
+            cost.masked.update(count_masked(input_of(item, 0).originals))
         asked = [
             question
             for number in range(generation.consensus.candidates)
-            for question in questions(settings, generation, inputs, seed=candidate_seed(generation.seed, number))
+            for question in questions(
+                settings,
+                generation,
+                [input_of(item, number) for item in inputs],
+                seed=candidate_seed(generation.seed, number),
+            )
         ]
         for question in {question.request.hash: question for question in asked}.values():
             if answer := store.get(question.request.hash):

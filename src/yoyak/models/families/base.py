@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from yoyak.config.generation_section import Generation
 from yoyak.config.sections import Params, Tokenizer
 from yoyak.data.examples import ExampleChooser
+from yoyak.system.errors import YoyakError
 
 Row = Mapping[str, str]  # a processed row: fname, dialogue, topic, and summary where there is one
 Columns = dict[str, list[Any]]  # a batch of rows by column
@@ -82,6 +83,18 @@ class Family(ABC):
             params: sections tokenizer and prompt.
             names_topic: whether the prompt names the topic of a row (`prompts.uses_topic`); families without prompts ignore it.
         """
+
+    def encode_asking(
+        self, instruction: str | None, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool
+    ) -> list[Any]:
+        """What the model reads for each row, as `encode`, with `instruction` in place of the usual question of a prompt.
+
+        Raises:
+            YoyakError: if the family has no prompts.
+        """
+        raise YoyakError(
+            f"generation.consensus.source: prompts: the family {self.name} has no prompts; choose samples, beams or dropout"
+        )
 
     def token_limits(self, lengths: Tokenizer, generation: Generation | None) -> dict[str, int]:
         """The numbers of tokens that must fit into the model's positions, by the params that set them.

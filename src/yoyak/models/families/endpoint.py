@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class EndpointFamily(Family):
         *("tokenizer.max_target_length", "tokenizer.special_tokens", "tokenizer.new_tokens"),
         *("generation.min_new_tokens", "generation.num_beams", "generation.top_k", "generation.repetition_penalty"),
         *("generation.length_penalty", "generation.no_repeat_ngram_size", "generation.early_stopping"),
-        *("generation.blocked_scripts", "generation.batch_size"),
+        *("generation.blocked_scripts", "generation.batch_size", "generation.consensus.weights"),
     )
 
     def recognizes(self, folder: Path) -> bool:
@@ -78,13 +79,20 @@ class EndpointFamily(Family):
         return LoadedModel(self.name, settings, TokenCounter.load(settings.tokenizer))
 
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
-        texts = PromptTexts(params.prompt, names_topic)
+        return self.encode_asking(None, rows, loaded, params, names_topic=names_topic)
+
+    def encode_asking(
+        self, instruction: str | None, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool
+    ) -> list[EncodedDialogue]:
+        ask = partial(PromptTexts(params.prompt, names_topic).messages, instruction=instruction)
         return [
-            self._encode(row, texts, loaded, params, name=row.get("fname") or f"dialogue {number}")
+            self._encode(row, ask, loaded, params, name=row.get("fname") or f"dialogue {number}")
             for number, row in enumerate(rows, 1)
         ]
 
-    def _encode(self, row: Row, texts: PromptTexts, loaded: LoadedModel, params: Params, *, name: str) -> EncodedDialogue:
+    def _encode(
+        self, row: Row, ask: Callable[..., list[dict[str, str]]], loaded: LoadedModel, params: Params, *, name: str
+    ) -> EncodedDialogue:
         counter: TokenCounter = loaded.tokenizer
         masker = Masker()
         mask = _cleaner(masker, params)
@@ -93,7 +101,7 @@ class EndpointFamily(Family):
         examples = [Example(mask(item.dialogue), mask(item.summary), mask(item.topic)) for item in chosen]
 
         def encode(dialogue: str, shown: Sequence[Example]) -> ChatInput:
-            messages = texts.messages(dialogue, topic, examples=shown)
+            messages = ask(dialogue, topic, examples=shown)
             return ChatInput(name, messages, counter.count(messages), counter.at_most(messages), {})
 
         limit = params.tokenizer.max_input_length

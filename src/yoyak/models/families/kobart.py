@@ -20,7 +20,10 @@ from yoyak.system import hardware
 
 class KobartFamily(Family):
     name = "kobart"
-    unread_params = ("lora.", "prompt.", "model.qlora.", "model.endpoint.", "augment.templates.", "pretrain.method")
+    unread_params = (
+        *("lora.", "prompt.", "model.qlora.", "model.endpoint.", "augment.templates.", "pretrain.method"),
+        "generation.consensus.instructions",
+    )
 
     def recognizes(self, folder: Path) -> bool:
         if not (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():

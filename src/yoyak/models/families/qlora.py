@@ -62,7 +62,13 @@ class QloraFamily(Family):
         return dict.fromkeys(("train", "dev", "test"), encode)
 
     def encode(self, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool) -> list[EncodedDialogue]:
-        return self._prompt_builder(loaded.tokenizer, params, loaded.examples, names_topic=names_topic).encode(rows)
+        return self.encode_asking(None, rows, loaded, params, names_topic=names_topic)
+
+    def encode_asking(
+        self, instruction: str | None, rows: Sequence[Row], loaded: LoadedModel, params: Params, *, names_topic: bool
+    ) -> list[EncodedDialogue]:
+        builder = self._prompt_builder(loaded.tokenizer, params, loaded.examples, names_topic=names_topic)
+        return builder.encode(rows, instructions=[instruction] * len(rows))
 
     def _prompt_builder(
         self, tokenizer: PreTrainedTokenizerBase, params: Params, examples: ExampleChooser | None, *, names_topic: bool
