@@ -12,6 +12,8 @@ from tests.pipeline.knobs.table import GROUP_OF, GROUPS, fits, knobs_of, of_fami
 from yoyak.config.params import leaf_keys
 from yoyak.data.dialogue import LISTED_TAGS
 
+SAME_FOR_KOBART = ("training.", "pretrain.num", "generation.consensus.weights_temperature")
+
 
 def cases(family: str) -> list[Any]:
     """The groups of keys that a family reads."""
@@ -22,7 +24,7 @@ def cases(family: str) -> list[Any]:
             family,
             group,
             id=f"{family}-{group[0]}",
-            marks=[pytest.mark.very_slow] if family == "qlora" and group[0].startswith(("training.", "pretrain.num")) else [],
+            marks=[pytest.mark.very_slow] if family == "qlora" and group[0].startswith(SAME_FOR_KOBART) else [],
         )
         for group in groups
     ]

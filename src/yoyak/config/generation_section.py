@@ -35,7 +35,7 @@ class Consensus(Section):
         "each with another instruction (qlora, endpoint)."
     )
     instructions: list[Instruction] = Field(
-        description="Instructions of `source: prompts`, in turn one for each candidate; with an empty list, the five of "
+        description="Instructions of `source: prompts`, in turn one for each candidate. An empty list stands for the five of "
         "augment.templates. More candidates than instructions need `do_sample: true` (arXiv:2407.15343)."
     )
     weights: Literal["auto", "uniform", "probability"] = Field(
