@@ -106,7 +106,7 @@ def _describe_consensus(consensus: Consensus) -> dict[str, Any]:
         values["weights"] = consensus.weights
     if consensus.weights == "probability":
         values["weights_temperature"] = consensus.weights_temperature
-    if consensus.instructions:
+    if consensus.source == "prompts" and consensus.instructions:
         values["instructions"] = hashlib.sha256("\n".join(consensus.instructions).encode()).hexdigest()[:8]
     return values
 

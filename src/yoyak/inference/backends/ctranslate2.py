@@ -220,7 +220,7 @@ class CTranslate2Writer:
         longest = max(len(source) + len(text) for source, text in zip(sources, texts, strict=True))
         size = rows_at_once(longest, self.converted.vocabulary)
         read, written = ([list(map(str, row)) for row in rows] for rows in (sources, texts))
-        limits = {"max_batch_size": max(1, size // self.workers), "max_input_length": 0}
+        limits = {"max_batch_size": min(size, math.ceil(len(texts) / self.parts)), "max_input_length": 0}
         if self.converted.is_decoder_only:
             results = self.engine.score_batch([one + other for one, other in zip(read, written, strict=True)], **limits)
             return [sum(result.log_probs[-len(text) :]) for result, text in zip(results, texts, strict=True)]
