@@ -13,10 +13,12 @@ from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.inference import model_processes
 from yoyak.inference.decoding import generate
+from yoyak.inference.member_choice import MembersWriter
 from yoyak.inference.model_processes import ModelProcesses, SharedWriter, WriterPlan
 from yoyak.inference.outputs import Output
 from yoyak.inference.summarizer import Summarizer
 from yoyak.models.families.base import LoadedModel
+from yoyak.models.families.ensemble import MemberSummaries, StoredSummaries
 from yoyak.system.resumable import BatchStore
 
 ENCODED = [[1] * length for length in (3, 9, 1, 5, 7, 2, 8)]
@@ -78,6 +80,24 @@ def test_a_backend_with_requests_of_its_own_is_not_divided(params: Params, tmp_p
     backend.name = "transformers"
     assert isinstance(processes.open(backend), SharedWriter)
     assert processes.loaded.model is None, "its memory is needed by the processes"
+
+
+def test_the_choice_among_members_is_divided_too(monkeypatch: pytest.MonkeyPatch, params: Params, tmp_path: Path) -> None:
+    texts = [(f"버스가 {number}분 늦다.", "비가 온다.", f"버스가 {number}분 늦는다.") for number in range(9)]
+    rows = {str(number): MemberSummaries(three) for number, three in enumerate(texts)}
+    stored = StoredSummaries("rouge", 0, "keep_original", rows, tmp_path)
+    monkeypatch.setattr(model_processes, "_writers", {})
+    monkeypatch.setitem(model_processes._loaded, tmp_path, LoadedModel("ensemble", stored, None))
+    pool: Any = ThreadPoolExecutor(1)
+    processes = ModelProcesses(pool, tmp_path, params, LoadedModel("ensemble", stored, None))
+    members = MembersWriter(stored)
+    shared: Any = processes.around(members)
+    written = [
+        generate(writer, list(rows.values()), list(rows), settings=params.generation, progress="test")
+        for writer in (members, shared)
+    ]
+    assert written[0] == written[1] and "비가" not in written[0][0].text
+    assert shared.report() == members.report()
 
 
 @pytest.mark.slow

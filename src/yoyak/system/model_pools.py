@@ -59,7 +59,9 @@ class _ProcessStart:
     def __call__(self) -> None:
         os.environ["TQDM_DISABLE"] = "1"  # the main process shows the progress of all
         import torch
+        from tqdm import tqdm
 
+        tqdm.set_lock(threading.RLock())  # its default is a semaphore, which a killed process leaves behind with a warning
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the main process answers it
         threading.Thread(target=_end_with_main_process, daemon=True).start()
         with self.started.get_lock():
