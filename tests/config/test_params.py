@@ -489,3 +489,10 @@ def test_a_scheduler_accepts_only_its_own_kwargs(scheduler: str, kwargs: dict[st
     else:
         with pytest.raises(YoyakError, match=f"training.lr_scheduler_kwargs: {said}"):
             parse_params(values, source="it")
+
+
+@pytest.mark.parametrize("folder", ["data", "./data/", "."])
+def test_the_raw_data_needs_a_folder_of_its_own(values: dict[str, Any], folder: str) -> None:
+    values["data"]["dir"] = folder
+    with pytest.raises(YoyakError, match=r"data\.dir: .* also has the outputs of the stages"):
+        parse_params(values, source="test")

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import DIALOGUES
+from tests.conftest import DIALOGUES, ROOT
+from tests.models.test_lora import model_with_lora
+from tests.models.test_lora import settings as settings_of_base
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.inference import model_processes
@@ -17,6 +19,7 @@ from yoyak.inference.member_choice import MembersWriter
 from yoyak.inference.model_processes import ModelProcesses, SharedWriter, WriterPlan
 from yoyak.inference.outputs import Output
 from yoyak.inference.summarizer import Summarizer
+from yoyak.models import adapters
 from yoyak.models.families.base import LoadedModel
 from yoyak.models.families.ensemble import MemberSummaries, StoredSummaries
 from yoyak.system.resumable import BatchStore
@@ -100,6 +103,16 @@ def test_the_choice_among_members_is_divided_too(monkeypatch: pytest.MonkeyPatch
     assert shared.report() == members.report()
 
 
+def written_by(processes: int, values: dict[str, Any], folder: Path) -> list[Output]:
+    values["hardware"] |= {"processes": processes, "cpu_threads": 2}
+    summarizer = Summarizer.load(folder, params=parse_params(values, source="test"))
+    rows = [{"dialogue": dialogue, "topic": "", "fname": ""} for dialogue in DIALOGUES * 3]
+    with summarizer.in_processes(folder):
+        outputs = summarizer.write(summarizer.encode(rows), rows, progress="test")
+    assert isinstance(summarizer.choose_backend().writer, SharedWriter) == (processes > 1)
+    return outputs
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
@@ -115,15 +128,19 @@ def test_two_processes_write_the_texts_of_one(values: dict[str, Any], tiny: Path
     values["tokenizer"]["max_input_length"] = 40
     consensus = values["generation"]["consensus"] | changes.get("consensus", {})
     values["generation"] |= changes | {"batch_size": 2, "consensus": consensus}
-    written = []
-    for processes in (1, 2):
-        values["hardware"] |= {"processes": processes, "cpu_threads": 2}
-        params = parse_params(values, source="test")
-        summarizer = Summarizer.load(tiny, params=params)
-        rows = [{"dialogue": dialogue, "topic": "", "fname": ""} for dialogue in DIALOGUES * 3]
-        with summarizer.in_processes(tiny):
-            outputs = summarizer.write(summarizer.encode(rows), rows, progress="test")
-        assert isinstance(summarizer.choose_backend().writer, SharedWriter) == (processes == 2)
-        written.append(outputs)
-    assert [output.text for output in written[0]] == [output.text for output in written[1]]
-    assert written[0] == written[1] and len(set(written[0])) > 1
+    alone = written_by(1, values, tiny)
+    assert written_by(2, values, tiny) == alone
+    assert len(set(alone)) > 1
+
+
+@pytest.mark.very_slow
+def test_two_processes_write_the_texts_of_an_adapter(values: dict[str, Any], params: Params, tmp_path: Path) -> None:
+    base, folder = ROOT / "models/base/llama-tiny", tmp_path / "qlora"
+    folder.mkdir()
+    model, tokenizer = model_with_lora(base, params)
+    adapters.save(model, tokenizer, folder, settings=settings_of_base(base), precision="float32")
+    values["model"] |= {"family": "qlora", "qlora": settings_of_base(base).model_dump()}
+    values["generation"]["batch_size"] = 2
+    alone = written_by(1, values, folder)
+    assert written_by(2, values, folder) == alone
+    assert len(set(alone)) > 1

@@ -1,5 +1,6 @@
 """The section `data` of params.yaml."""
 
+import os
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -26,6 +27,8 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if os.path.normpath(self.dir) in (".", "data"):  # each run would change what preprocess depends on
+            raise ValueError(f"dir: {self.dir} also has the outputs of the stages; give the files a folder such as data/raw")
         if self.folds == 1:
             raise ValueError("folds: at least 2 folds are needed, or 0 for none")
         if self.folds and self.fold > self.folds:
