@@ -88,7 +88,7 @@ def test_a_backend_with_requests_of_its_own_is_not_divided(params: Params, tmp_p
 def test_the_choice_among_members_is_divided_too(monkeypatch: pytest.MonkeyPatch, params: Params, tmp_path: Path) -> None:
     texts = [(f"버스가 {number}분 늦다.", "비가 온다.", f"버스가 {number}분 늦는다.") for number in range(9)]
     rows = {str(number): MemberSummaries(three) for number, three in enumerate(texts)}
-    stored = StoredSummaries("rouge", 0, "keep_original", rows, tmp_path)
+    stored = StoredSummaries(("a", "b", "c"), "rouge", 0, "keep_original", rows, tmp_path)
     monkeypatch.setattr(model_processes, "_writers", {})
     monkeypatch.setitem(model_processes._loaded, tmp_path, LoadedModel("ensemble", stored, None))
     pool: Any = ThreadPoolExecutor(1)
