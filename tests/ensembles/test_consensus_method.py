@@ -10,8 +10,10 @@ from tests.ensembles.stubs import OURS, StubMember
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Params
 from yoyak.ensembles.consensus_method import ConsensusMethod
+from yoyak.ensembles.experiment import OFF_IN_CONSENSUS
 from yoyak.inference.member_choice import MembersWriter
 from yoyak.models.families.ensemble import DESCRIPTION_FILE, FAMILY
+from yoyak.search.base_params import apply_changes
 from yoyak.system.atomic import atomic_folder
 from yoyak.system.errors import YoyakError
 from yoyak.system.text_files import write_json
@@ -56,3 +58,13 @@ def test_predict_chooses_among_the_written_summaries(values: dict[str, Any], per
     assert [len(output.candidates) for output in outputs] == [3, 2, 3]
     with pytest.raises(YoyakError, match=r"dialogue 1: .* has no summaries of this dialogue"):
         FAMILY.encode([{"dialogue": "#Person1#: 처음 보는 말", "topic": ""}], loaded, params, names_topic=False)
+
+
+@pytest.mark.parametrize("source", ["beams", "dropout"])
+def test_a_consensus_of_the_first_member_is_switched_off(values: dict[str, Any], source: str) -> None:
+    """Its candidates chose the member's own summaries, which are written already."""
+    values["generation"] |= {"num_beams": 4}
+    values["generation"]["consensus"] |= {"candidates": 4, "source": source, "weights": "probability"}
+    assert parse_params(values, source="test").generation.consensus.is_on
+    off = apply_changes(OFF_IN_CONSENSUS, values)
+    assert not parse_params(off, source="test").generation.consensus.is_on
