@@ -47,7 +47,7 @@ def live(_tiny: Path, served_params: Params, tmp_path: Path, monkeypatch: pytest
         generation = served_params.generation.model_copy(update={"max_new_tokens": lengths[member.name]})
         return Summarizer.load(_tiny, params=served_params.model_copy(update={"generation": generation}))
 
-    written = {"dev": [], "test": []}
+    written: dict[str, list[str]] = {"dev": [], "test": []}
     members = [StubMember(name, written) for name in lengths]
     monkeypatch.setattr(live_members, "member_summarizer", summarizer)
     monkeypatch.setattr(live_members, "members_of", lambda stored, root: members)
