@@ -29,6 +29,7 @@ DOCUMENTS = sorted(
 NO_PARAMS = {
     "training.learnin_rate",
     "model.safetensors",
+    "model.gguf",
     "model.generate",
     "tokenizer.json",
     "prompt.augmentation",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.repository import command, commit, copy_repository, environment, reset
+from yoyak.system.checksums import write_checksums
 
 pytestmark = [pytest.mark.slow, pytest.mark.very_slow]
 
@@ -41,6 +42,15 @@ def experiments(folder: Path) -> str:
 
 def predictions(folder: Path) -> list[str]:
     return (folder / "data/predictions/dev.csv").read_text(encoding="utf-8").splitlines()
+
+
+def without_stored_summaries(folder: Path) -> None:
+    """Take the summaries of dev out of a consensus in the workspace, so that its members must write them."""
+    path = folder / "models/ensemble/summaries.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.chmod(0o644)
+    path.write_text("".join(line for line in lines if '"dev' not in line[:20]), encoding="utf-8")
+    write_checksums(path.parent)
 
 
 def test_a_killed_ensemble_leaves_nothing_and_the_same_command_makes_it(repository: Path) -> None:
@@ -76,12 +86,17 @@ def test_an_applied_ensemble_has_nothing_to_do(repository: Path) -> None:
         scores = json.loads((repository / "metrics/scores.json").read_text(encoding="utf-8"))
         assert report["rouge_sum"] == pytest.approx(scores["rouge_sum"], abs=1e-3), "predict chooses as the stage has scored"
         assert len(report["members"]) == 3 and report["held_out"]["optimism"] == pytest.approx(0, abs=1e-3)
-        refused = command(
-            repository, "sh", "-c", "echo '#Person1#: 처음 하는 말' | python -m yoyak summarize", fails=True, PYTHONPATH="src"
-        )
-        assert "has no summaries of this dialogue" in refused
+        new = "#Person1#: 처음 하는 말\\n#Person2#: 그래?"
+        by_members = command(repository, "sh", "-c", f"printf '{new}' | python -m yoyak summarize", PYTHONPATH="src")
+        assert by_members.strip()
+        written = predictions(repository)
+        without_stored_summaries(repository)
+        yoyak(repository, "summarize", "data/sample/dev.csv", "--output", "summaries.csv")
+        summaries = (repository / "summaries.csv").read_text(encoding="utf-8").splitlines()
+        assert summaries == written, "the members write again what they wrote in their own runs"
         assert "a package holds one model" in yoyak(repository, "package", fails=True)
     finally:
+        (repository / "summaries.csv").unlink(missing_ok=True)
         reset(repository)
 
 
