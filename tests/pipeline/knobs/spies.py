@@ -379,7 +379,7 @@ def spy_on_training(patch: pytest.MonkeyPatch, record: Record) -> None:
     from yoyak.training.trainer import SummaryTrainer
 
     patch.setattr(launcher, "_run_agent", lambda module, *_: record.update(launched=module))
-    patch.setattr(launcher, "check_process_count", lambda _: None)
+    patch.setattr(launcher, "check_process_count", lambda *_, **__: None)
     begin, step, evaluate = Trainer.__init__, SummaryTrainer.training_step, Trainer.prediction_step
     clip = Accelerator.clip_grad_norm_
     log_metric = Live.log_metric
