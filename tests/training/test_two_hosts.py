@@ -110,7 +110,7 @@ def test_two_hosts_train_as_two_processes_of_one(cable: Cable, repository: Calla
     assert results(folders[0]) == results(together)
     alone = repository("alone")
     command(alone, sys.executable, "-m", "stages.train_kobart")
-    assert losses(folders[0]) == pytest.approx(losses(alone), rel=0.05)  # each process draws its own dropout
+    assert losses(folders[0]) == pytest.approx(losses(alone), rel=0.15)  # each process draws its own dropout
 
 
 def test_a_cut_cable_ends_both_and_both_resume(cable: Cable, repository: Callable[..., Path], tmp_path: Path) -> None:

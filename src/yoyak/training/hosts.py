@@ -47,7 +47,8 @@ class Hosts:
         self.silent = min(SILENT_SECONDS, self.timeout)
         self.entry: dict[str, Any] = {"name": socket.gethostname(), "id": uuid.uuid4().hex, "beat": 0, "facts": facts}
         self.entry |= {"met": False, "failed": "", "ended": False}
-        self.seen: dict[int, tuple[dict[str, Any], float]] = {}  # the others' entries, and when they last changed
+        # The others' entries, and when they last changed. A thread adds to it, so it is copied before it is read.
+        self.seen: dict[int, tuple[dict[str, Any], float]] = {}
         self.contact = time.monotonic()  # when this host has read the table
         self.fault = ""  # why this host cannot talk to the others any more
         self.cause = ""  # why this host ends its processes
@@ -110,7 +111,7 @@ class Hosts:
         self.entry["ended"] = True
         deadline = time.monotonic() + self.silent
         while time.monotonic() < deadline and not self.fault and not self._find_silent():
-            if self.place.rank == 0 and all(entry["ended"] for entry, _ in self.seen.values()):
+            if self.place.rank == 0 and all(entry["ended"] for entry, _ in list(self.seen.values())):
                 break
             time.sleep(0.1)
         if self.place.rank == 0 and self.cause:
@@ -161,13 +162,12 @@ class Hosts:
 
     def _find_cause(self) -> str:
         """What is wrong with the other hosts; empty if nothing is."""
-        failed = [entry["failed"] for entry, _ in self.seen.values() if entry["failed"]]
+        failed = [entry["failed"] for entry, _ in list(self.seen.values()) if entry["failed"]]
         return failed[0] if failed else self.fault or self._find_silent()
 
     def _find_silent(self) -> str:
-        lost = [
-            rank for rank, (entry, changed) in self.seen.items() if not entry["ended"] and self.contact - changed > self.silent
-        ]
+        there = [(rank, changed) for rank, (entry, changed) in list(self.seen.items()) if not entry["ended"]]
+        lost = [rank for rank, changed in there if self.contact - changed > self.silent]
         if time.monotonic() - self.contact > self.silent:  # only the first host can be reached directly
             lost = [0]
         if not lost:

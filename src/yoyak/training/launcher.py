@@ -115,8 +115,7 @@ def _failure(error: "ChildFailedError", hardware: Hardware, logs: Path, place: R
     consequences = (LOST_CONTACT, -signal.SIGABRT)  # gloo may abort a process whose connection to another one breaks
     failures = sorted(error.failures.items(), key=lambda item: (item[1].exitcode in consequences, item[1].timestamp))
     number, failure = failures[0]
-    number += hardware.processes * (place.rank if place else 0)
-    name = f"process {number + 1} of {hardware.hosts * hardware.processes} (pid {failure.pid})"
+    name = f"process {number + 1} of {hardware.all_processes} (pid {failure.pid})"
     if failure.exitcode == LOST_CONTACT or (place and failure.exitcode in consequences):
         return LostContactError(f"{name} lost contact with another one; the same command continues from the last checkpoint")
     if failure.exitcode < 0:
