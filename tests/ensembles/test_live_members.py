@@ -74,7 +74,7 @@ def test_a_served_consensus_writes_the_same_and_counts_what_the_chosen_member_di
     assert [one.summary for one in written] == live.summarize_many([row["dialogue"] for row in rows])
     assert written[0].input_tokens > 0 and 0 < written[0].output_tokens <= 12
     assert (written[-1].input_tokens, written[-1].turns) == (0, 2), "a stored summary: nothing was read"
-    assert shared.parallel == 1
+    assert shared.parallel == 1 and shared.choice.why == "each member writes with its own backend"
     with pytest.raises(YoyakError, match="each member writes with those of its experiment"):
         shared.change({"num_beams": 3})
 

@@ -272,7 +272,9 @@ class Summarizer:
         if self._choice is None and isinstance(self.loaded.model, StoredSummaries):
             members = MembersWriter(self.loaded.model)
             written_by = self.processes.around(members) if self.processes else members
-            self._choice = Choice(written_by, "members", "the summaries are written already")
+            is_live = self.loaded.model.members is not None
+            why = "each member writes with its own backend" if is_live else "the summaries are written already"
+            self._choice = Choice(written_by, "members", why)
         if self._choice is None:
             settings, scores = self.params.generation, None
             if encoded_dev is not None and dev_rows is not None:
