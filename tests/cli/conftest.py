@@ -12,14 +12,14 @@ from yoyak.cli.main import main
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Path:
     """The current folder, with a small params.yaml and data."""
-    values["data"]["dir"] = "data"
+    values["data"]["dir"] = "data/raw"
     monkeypatch.chdir(tmp_path)
     for split in ("train", "dev", "test"):
         rows = [
             {"fname": f"{split}_{index}", "dialogue": text, "summary": summary}
             for index, (text, summary) in enumerate(zip(DIALOGUES, SUMMARIES, strict=True))
         ]
-        save_csv(tmp_path / "data" / f"{split}.csv", rows)
+        save_csv(tmp_path / "data/raw" / f"{split}.csv", rows)
     save_params(values)
     return tmp_path
 

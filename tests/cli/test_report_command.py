@@ -27,7 +27,7 @@ def test_an_unknown_run_is_named() -> None:
 
 def test_pages_of_files_of_predictions(root: Path) -> None:
     given = save_predictions([text.replace("#Person1#", "#Person2#") for text in SUMMARIES])
-    words = ["score", "--predictions", str(given), "--references", "data/dev.csv", "--language", "en"]
+    words = ["score", "--predictions", str(given), "--references", "data/raw/dev.csv", "--language", "en"]
     main([*words, "--html", "one.html", "--json", "scores.json"])
     found = Elements((root / "one.html").read_text(encoding="utf-8"))
     scores = json.loads((root / "scores.json").read_text(encoding="utf-8"))

@@ -34,7 +34,7 @@ def give_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 @pytest.mark.usefixtures("root")
 def test_show_prints_what_score_printed(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(list(SUMMARIES))
-    main(["score", "--predictions", "given.csv", "--references", "data/dev.csv", "--json", "metrics/scores.json"])
+    main(["score", "--predictions", "given.csv", "--references", "data/raw/dev.csv", "--json", "metrics/scores.json"])
     printed = capsys.readouterr().out
     main(["show"])
     assert capsys.readouterr().out == printed
@@ -91,7 +91,7 @@ def test_summarize_a_file_and_standard_input(monkeypatch: pytest.MonkeyPatch, ca
 
 @pytest.mark.usefixtures("model")
 def test_summarize_a_csv(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["summarize", "data/test.csv", "--output", "out.csv"])
+    main(["summarize", "data/raw/test.csv", "--output", "out.csv"])
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.endswith("out.csv: 8 summaries\n")
@@ -143,11 +143,13 @@ def test_standard_input_that_is_not_utf8(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("root", "no_model")
 def test_summarize_never_writes_over_its_input_or_a_folder() -> None:
-    assert "data/test.csv: --output is the input file" in error_of("summarize", "data/test.csv", "--output", "data/test.csv")
-    assert "data: --output is a folder" in error_of("summarize", "data/test.csv", "--output", "data")
+    assert "data/raw/test.csv: --output is the input file" in error_of(
+        "summarize", "data/raw/test.csv", "--output", "data/raw/test.csv"
+    )
+    assert "data: --output is a folder" in error_of("summarize", "data/raw/test.csv", "--output", "data")
 
 
-@pytest.mark.parametrize("words", [("summarize", "data/test.csv", "--output", "out.csv"), ("time",)])
+@pytest.mark.parametrize("words", [("summarize", "data/raw/test.csv", "--output", "out.csv"), ("time",)])
 @pytest.mark.usefixtures("root")
 def test_without_a_trained_model_a_command_says_how_to_train_one(words: tuple[str, ...]) -> None:
     assert "models/kobart: no trained model here; run `dvc repro`" in error_of(*words)

@@ -23,7 +23,7 @@ def scores(path: str = "scores.json") -> Any:
 @pytest.mark.usefixtures("root")
 def test_score_beside_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--json", "out/scores.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "out/scores.json"])
     printed = capsys.readouterr().out
     result = scores("out/scores.json")
     assert list(result["baselines"]) == ["lead1", "lead2", "lead3", "constant", "medoid"]
@@ -36,22 +36,22 @@ def test_score_beside_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_score_against_other_predictions(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(["모두가 기뻐합니다."] * len(SUMMARIES)).rename("other.csv")
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--against", "other.csv"])
+    main([*SCORE, "data/raw/dev.csv", "--against", "other.csv"])
     printed = capsys.readouterr().out
     assert "WARNING: only 8 dialogues; so few can hardly show a difference." in printed
     assert re.search(r"rouge_sum +other.csv +[0-9.]+\n +given.csv +[0-9.]+ +[+][0-9.]+ .* better\n", printed)
     assert re.search(r"given.csv +better in [67], worse in 0, equal in [12]\n", printed)
-    missing = error_of(*SCORE, "data/dev.csv", "--against", "nothing.csv")
+    missing = error_of(*SCORE, "data/raw/dev.csv", "--against", "nothing.csv")
     assert "nothing.csv" in missing
     save_predictions(["모두가 기뻐합니다."] * 3).rename("short.csv")
     save_predictions(PREDICTIONS)
-    assert "short.csv" in error_of(*SCORE, "data/dev.csv", "--against", "short.csv")
+    assert "short.csv" in error_of(*SCORE, "data/raw/dev.csv", "--against", "short.csv")
 
 
 @pytest.mark.usefixtures("root")
 def test_correlations_of_each_metric_with_rouge(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--correlations"])
+    main([*SCORE, "data/raw/dev.csv", "--correlations"])
     printed = capsys.readouterr().out
     assert re.search(r"surface_length_gap[*] +8 +-[01]\.[0-9]+ ", printed)
     assert re.search(r"surface_repetition[*] +8 +- \(all values equal\)", printed)
@@ -60,7 +60,7 @@ def test_correlations_of_each_metric_with_rouge(capsys: pytest.CaptureFixture[st
 @pytest.mark.usefixtures("root")
 def test_a_param_of_the_command_line_chooses_a_metric() -> None:
     save_predictions(PREDICTIONS)
-    said = error_of(*SCORE, "data/dev.csv", "-S", "score.embedding.checkpoint=no/such")
+    said = error_of(*SCORE, "data/raw/dev.csv", "-S", "score.embedding.checkpoint=no/such")
     assert "score.embedding: model checkpoint 'no/such'" in said
 
 
@@ -72,7 +72,7 @@ def test_score_is_that_of_the_library() -> None:
     from yoyak.evaluation.scoring import score
 
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--json", "scores.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "scores.json"])
     mecab = Morphemes()
     expected, _ = score(
         predictions=PREDICTIONS,
@@ -90,7 +90,7 @@ def test_score_is_that_of_the_library() -> None:
 def test_score_splits_turns_as_the_pipeline_does(root: Path) -> None:
     """A literal backslash-n and a lone carriage return in the raw file separate turns too."""
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--json", "clean.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "clean.json"])
     dirty = [
         {"fname": f"dev_{index}", "dialogue": text.replace("\n", "\\n" if index % 2 else "\r"), "summary": summary}
         for index, (text, summary) in enumerate(zip(DIALOGUES, SUMMARIES, strict=True))
@@ -120,16 +120,16 @@ def test_score_with_several_references(root: Path, how: str | None, best: bool) 
 def test_score_takes_the_medoid_from_another_train_file(root: Path) -> None:
     save_predictions(PREDICTIONS)
     save_csv(root / "other.csv", [{"summary": SUMMARIES[2]}])
-    main([*SCORE, "data/dev.csv", "--train", "other.csv", "--json", "scores.json"])
+    main([*SCORE, "data/raw/dev.csv", "--train", "other.csv", "--json", "scores.json"])
     save_predictions([SUMMARIES[2]] * len(SUMMARIES))
-    main([*SCORE, "data/dev.csv", "--json", "again.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "again.json"])
     assert scores("again.json")["rouge_sum"] == scores()["baselines"]["medoid"]["rouge_sum"]
 
 
 @pytest.mark.usefixtures("root")
 def test_score_warns_of_a_collapsed_model(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(["#Person1# #Person2#"] * len(SUMMARIES))
-    main([*SCORE, "data/dev.csv"])
+    main([*SCORE, "data/raw/dev.csv"])
     printed = capsys.readouterr().out
     assert "WARNING: nothing shows whether the model is better than a baseline: too few rows" in printed
     assert "only 1 distinct outputs in 8 rows" in printed
@@ -137,10 +137,10 @@ def test_score_warns_of_a_collapsed_model(capsys: pytest.CaptureFixture[str]) ->
 
 def test_score_matches_rows_by_fname(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(PREDICTIONS)
-    main([*SCORE, "data/dev.csv", "--json", "scores.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "scores.json"])
     capsys.readouterr()
     save_predictions(PREDICTIONS[::-1], fnames=[f"dev_{index}" for index in range(7, -1, -1)])
-    main([*SCORE, "data/dev.csv", "--json", "again.json"])
+    main([*SCORE, "data/raw/dev.csv", "--json", "again.json"])
     assert scores("again.json") == scores()
     assert "given.csv: the rows have another order than the references; they are matched by fname" in capsys.readouterr().err
 
@@ -162,7 +162,7 @@ def test_a_prediction_is_scored_byte_by_byte(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_spreadsheet_copy_is_another_file(root: Path) -> None:
-    assert "name another file" in error_of("spreadsheet-copy", "data/dev.csv", "data/dev.csv")
+    assert "name another file" in error_of("spreadsheet-copy", "data/raw/dev.csv", "data/raw/dev.csv")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_spreadsheet_copy_is_another_file(root: Path) -> None:
 @pytest.mark.usefixtures("root")
 def test_score_of_other_rows_is_refused(fnames: list[str], message: str) -> None:
     save_predictions((PREDICTIONS * 2)[: len(fnames)], fnames=fnames)
-    assert message in error_of(*SCORE, "data/dev.csv", "--json", "scores.json")
+    assert message in error_of(*SCORE, "data/raw/dev.csv", "--json", "scores.json")
     assert not Path("scores.json").exists()
 
 
@@ -199,7 +199,7 @@ def test_score_needs_references(root: Path) -> None:
 def test_score_without_mecab_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     save_predictions(PREDICTIONS)
     monkeypatch.setitem(sys.modules, "mecab", None)
-    assert "Mecab cannot load" in error_of(*SCORE, "data/dev.csv", "--json", "scores.json")
+    assert "Mecab cannot load" in error_of(*SCORE, "data/raw/dev.csv", "--json", "scores.json")
     assert not Path("scores.json").exists()
 
 
@@ -208,8 +208,8 @@ def test_check_submission(capsys: pytest.CaptureFixture[str]) -> None:
     save_predictions(list(SUMMARIES), split="test")
     main(["check-submission", "given.csv"])
     assert capsys.readouterr().out.endswith("given.csv: ready for submission\n")
-    main(["check-submission", "given.csv", "--test", "data/test.csv"])
-    assert "not ready for submission" in error_of("check-submission", "given.csv", "--test", "data/dev.csv")
+    main(["check-submission", "given.csv", "--test", "data/raw/test.csv"])
+    assert "not ready for submission" in error_of("check-submission", "given.csv", "--test", "data/raw/dev.csv")
 
 
 @pytest.mark.usefixtures("root")
