@@ -1,10 +1,11 @@
-"""Measure what a search costs: grid, random, TPE and TPE with pruning over the same space, and the overhead of a trial.
+"""Measure what a search costs: grid, random, TPE, pruning and freeze-thaw over the same space, and the overhead of a trial.
 
     python -m bench.search      # an hour on two cores; --skip overhead or --skip methods leaves a part out
 
 Methods: a search with the grid sampler runs every point of the space, on the first rows of the sample, and records ROUGE on dev
-after each epoch. Training gives the same bytes each time. So Optuna's samplers and pruners can replay the other methods on that
-table, often enough to give an average. A setting that is drawn again costs nothing, as in a search.
+after each epoch. Training gives the same bytes each time. So Optuna's samplers and pruners, and yoyak.search.freeze_thaw, can
+replay the other methods on that table, often enough to give an average. A setting that is drawn again costs nothing, as in a
+search. A search begins with the values of params.yaml if they are in its space; two methods begin with the point next to them.
 
 Overhead: a constraint ends the trials before training, so that only the time of the search, DVC and git is left. Ten trials run
 in a new study, and ten in a study with 190 more trials and experiments (copies of the tenth, each with a commit and a row).
@@ -24,9 +25,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from bench import ROOT
+from yoyak.search.freeze_thaw import Curve, ranking
+from yoyak.search.freeze_thaw_space import place_of
+from yoyak.search.plan import Parameter
 
 EPOCHS = 4
 SPACE: dict[str, list[float]] = {
@@ -34,6 +39,12 @@ SPACE: dict[str, list[float]] = {
     "training.per_device_train_batch_size": [8, 16, 32],
     "training.label_smoothing_factor": [0.0, 0.1],
 }
+START: dict[str, float] = {  # the point next to the values of params.yaml, of which the learning rate is not in the space
+    "training.learning_rate": 8e-4,
+    "training.per_device_train_batch_size": 16,
+    "training.label_smoothing_factor": 0.1,
+}
+FREEZE_THAW_STARTS = 3  # as in searches/freeze-thaw.yaml
 
 
 def command(folder: Path, *args: str) -> str:
@@ -83,10 +94,17 @@ def grid(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> list[float]:
+def replay(
+    table: list[dict[str, Any]],
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
+    first: dict[str, float] | None = None,
+) -> list[float]:
     """Return the best score after each trained epoch, for as many epochs as the grid takes."""
     points = {tuple(point["params"][name] for name in SPACE): point for point in table}
     study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    if first:
+        study.enqueue_trial({name: SPACE[name].index(value) for name, value in first.items()})
     best, curve = 0.0, list[float]()
     scores: dict[tuple[object, ...], float | None] = {}  # of the settings drawn so far; None: pruned
     top = max(point["value"] for point in table)
@@ -114,6 +132,37 @@ def replay(table: list[dict[str, Any]], sampler: optuna.samplers.BaseSampler, pr
     return curve + [best] * (EPOCHS * len(table) - len(curve))
 
 
+def replay_freeze_thaw(table: list[dict[str, Any]], seed: int, first: dict[str, float] | None = None) -> list[float]:
+    """As `replay`, by the choices of a search with the sampler freeze_thaw."""
+    parameters = {name: Parameter(choices=list(values)) for name, values in SPACE.items()}
+    places = [place_of(point["params"], parameters) for point in table]
+    order = [int(index) for index in np.random.default_rng(seed).permutation(len(table))]
+    if first:
+        order.sort(key=lambda index: table[index]["params"] != first)  # a stable sort: the others keep their order
+    begun: dict[int, int] = {}  # trained epochs by the index of the point
+    best, curve, total = 0.0, list[float](), EPOCHS * len(table)
+    top = max(point["value"] for point in table)
+    while best < top and len(curve) < total:
+        curves = [
+            Curve(
+                places[index],
+                dict(enumerate(table[index]["curve"][:epochs], 1)),
+                table[index]["value"] if epochs == EPOCHS else None,
+            )
+            for index, epochs in begun.items()
+        ]
+        new = [index for index in order if index not in begun]
+        chosen = new[0]
+        if len(begun) >= FREEZE_THAW_STARTS:
+            found = ranking(curves, [places[index] for index in new], epochs=EPOCHS, budget=total - len(curve))
+            chosen = [*begun, *new][found[0]]
+        begun[chosen] = begun.get(chosen, 0) + 1
+        if begun[chosen] == EPOCHS:
+            best = max(best, table[chosen]["value"])
+        curve.append(best)
+    return curve + [best] * (total - len(curve))
+
+
 def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
     """Yield the name of each method with its curves, one curve for each seed."""
     none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
@@ -133,6 +182,9 @@ def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, li
         ("tpe with hyperband", tpe, hyperband),
     ):
         yield name, [replay(table, make(seed), pruner) for seed in range(repeats)]
+    yield "tpe with median pruning, from params.yaml", [replay(table, tpe(seed), median, START) for seed in range(repeats)]
+    yield "freeze-thaw", [replay_freeze_thaw(table, seed) for seed in range(repeats)]
+    yield "freeze-thaw, from params.yaml", [replay_freeze_thaw(table, seed, START) for seed in range(repeats)]
 
 
 def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:

@@ -148,10 +148,12 @@ def test_old_work_is_deleted_and_locked_work_stays(repository: Path, monkeypatch
     add("new", 6)
     add("of-tomorrow", -1)
     (add("finished", 1) / resumable.FINISHED_MARKER).touch()
+    resumable.mark_paused(paused := add("paused", 9))
     with resumable.work_folder("train", {}, []) as folder:
         (folder / resumable.FINISHED_MARKER).touch()
         resumable.delete_old_work()
-        assert remaining() == {"new", "of-tomorrow", folder.name}
+        assert remaining() == {"new", "of-tomorrow", "paused", folder.name}
+    resumable.unmark_paused(paused)
     monkeypatch.setattr(resumable, "KEEP_BYTES", 15)
     resumable.delete_old_work()
     assert remaining() == {"of-tomorrow"}

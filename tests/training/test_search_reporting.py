@@ -7,6 +7,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tests.training.test_tracker_seam import fit_tiny
+from yoyak.config.sections import Params
+from yoyak.system import resumable
 from yoyak.system.errors import YoyakError
 from yoyak.training import search_reporting, study_storage
 
@@ -22,9 +25,9 @@ def evaluate(callback: Any, value: float, epoch: float, metric: str = "rouge_sum
 
 
 def callback_of(
-    monkeypatch: pytest.MonkeyPatch, url: str, trial: optuna.Trial, pruner: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, url: str, trial: optuna.Trial, pruner: dict[str, Any], until: int | None = None
 ) -> search_reporting.ReportToStudy:
-    about = {"storage": url, "study": "s", "trial": trial._trial_id, "pruner": pruner}
+    about = {"storage": url, "study": "s", "trial": trial._trial_id, "pruner": pruner, "until": until}
     monkeypatch.setenv(study_storage.TRIAL_VARIABLE, json.dumps(about))
     (callback,) = search_reporting.trial_callbacks()
     assert isinstance(callback, search_reporting.ReportToStudy)
@@ -101,3 +104,54 @@ def test_training_continues_when_the_database_is_gone(
     (tmp_path / "studies.db").write_bytes(b"this is no database any more, " * 400)
     evaluate(callback, 50.0, 1.0)
     assert "epoch 1 is not reported to the study, training continues" in capsys.readouterr().out
+
+
+def save(callback: Any, folder: Path, *, ends: bool = False) -> None:
+    args = SimpleNamespace(num_train_epochs=4, output_dir=str(folder))
+    callback.on_save(args, None, SimpleNamespace(should_training_stop=ends))
+
+
+def test_a_training_is_paused_when_the_checkpoint_of_its_epoch_is_complete(
+    monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path
+) -> None:
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    callback = callback_of(monkeypatch, url, study.ask(), {"name": "none"}, until=2)
+    for epoch in (1, 2):
+        save(callback, tmp_path)  # within the epoch
+        evaluate(callback, 50.0, float(epoch))
+    with pytest.raises(search_reporting.TrialPausedError, match="paused after epoch 2"):
+        save(callback, tmp_path)
+    (trial,) = study.trials
+    assert trial.state == TrialState.RUNNING and trial.user_attrs == {"checkpoints": tmp_path.name, "paused": 2}
+    assert (tmp_path / resumable.PAUSED_MARKER).is_file()
+
+
+def test_a_training_that_ends_is_not_paused(monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path) -> None:
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    callback = callback_of(monkeypatch, url, study.ask(), {"name": "none"}, until=3)
+    evaluate(callback, 50.0, 3.0)
+    save(callback, tmp_path, ends=True)  # early stopping
+    evaluate(callback, 50.0, 4.0)
+    save(callback, tmp_path)
+    assert study.trials[0].user_attrs == {}
+
+
+@pytest.mark.slow
+def test_a_training_that_was_paused_after_each_epoch_ends_with_the_same_bytes(
+    params: Params, monkeypatch: pytest.MonkeyPatch, url: str, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(study_storage.TRIAL_VARIABLE, raising=False)
+    whole = fit_tiny(params, tmp_path / "whole")
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    trial = study.ask()
+    callback_of(monkeypatch, url, trial, {"name": "none"}, until=1)
+    work = tmp_path / "paused/work"
+    for _ in range(2):  # the second time, its checkpoint is there already, as after a kill
+        with pytest.raises(search_reporting.TrialPausedError):
+            fit_tiny(params, tmp_path / "paused")
+        assert (work / resumable.PAUSED_MARKER).is_file() and (work / "checkpoint-4").is_dir()
+        assert sorted(study.trials[0].intermediate_values) == [1]
+    callback_of(monkeypatch, url, trial, {"name": "none"}, until=2)
+    assert fit_tiny(params, tmp_path / "paused") == whole
+    assert not (work / resumable.PAUSED_MARKER).exists(), "an ordinary work folder again"
+    assert sorted(study.trials[0].intermediate_values) == [1, 2]

@@ -41,9 +41,11 @@ def _plans(path: Path, args: argparse.Namespace) -> "dict[str, SearchPlan]":
     from yoyak.config.params import parse_change
     from yoyak.search.plan_files import load_search_file
 
-    budget = {name: value for name in ("trials", "hours") if (value := getattr(args, name)) is not None}
+    budget = {name: value for name in ("trials", "epochs", "hours") if (value := getattr(args, name)) is not None}
     plans = {}
     for stage, plan in load_search_file(path).items():
+        if args.epochs and not plan.is_freeze_thaw:
+            raise YoyakError(f"--epochs: {path} has the sampler {plan.sampler.name}, which counts trials; use --trials")
         changes: dict[str, object] = {
             "budget": plan.budget.model_copy(update=budget),
             "set": {**plan.set, **dict(map(parse_change, args.set))},
@@ -62,6 +64,12 @@ def _add_search_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trials", type=whole_number, metavar="N", help="number of trials (default: budget.trials in the file)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=whole_number,
+        metavar="N",
+        help="epochs of all trials together, for the sampler freeze_thaw (default: budget.epochs in the file)",
     )
     parser.add_argument(
         "--hours",

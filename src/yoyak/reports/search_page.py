@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from yoyak.search.progress import short_value
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.storage import ADDRESS_VARIABLE, find_study, storage_url
-from yoyak.search.trials import FAILED, PLAN, PRUNED, SCORES, finished_trials, trial_label, was_interrupted
+from yoyak.search.trials import FAILED, PAUSED, PLAN, PRUNED, SCORES, finished_trials, is_paused, trial_label, was_interrupted
 from yoyak.system.atomic import atomic_file
 from yoyak.system.debug_note import DEBUG_WARNING
 from yoyak.system.errors import YoyakError
@@ -58,7 +58,9 @@ def list_studies() -> list[str]:
 def count_states(study: optuna.Study) -> str:
     """How many trials are in each state. An interrupted trial counts once, in the state of its last attempt."""
     trials = study.get_trials(deepcopy=False)
-    states = Counter(trial.state.name.lower() for trial in trials if not was_interrupted(trial))
+    states = Counter(
+        "paused" if is_paused(trial) else trial.state.name.lower() for trial in trials if not was_interrupted(trial)
+    )
     parts = [f"{count} {'failed' if state == 'fail' else state}" for state, count in sorted(states.items())]
     interruptions = sum(map(was_interrupted, trials))
     return (", ".join(parts) or "no trials") + (f" ({interruptions} attempts were interrupted)" if interruptions else "")
@@ -112,7 +114,7 @@ def write_study_page(name: str, path: Path) -> list[str]:
         *_debug_warning(study),
         *(_best_trials(study, best, objectives) if best else []),
         *_draw(_figures(study, objectives)),
-        *_pruned_and_failed_trials(study),
+        *_trials_without_result(study),
     ]
     with atomic_file(path) as file:
         file.write(PAGE.format(title=html.escape(name), body="\n".join(sections)))
@@ -172,14 +174,16 @@ def _best_table(study: optuna.Study, trials: Sequence[FrozenTrial], objectives: 
     return _table(rows, ["trial", "value", "command", *param_names, "duration"])
 
 
-def _pruned_and_failed_trials(study: optuna.Study) -> list[str]:
+def _trials_without_result(study: optuna.Study) -> list[str]:
     rows = [
         [trial_label(trial), reason, trial.user_attrs[reason]]
         for trial in study.get_trials(deepcopy=False)
         for reason in (PRUNED, FAILED)
         if reason in trial.user_attrs and trial.state in (TrialState.PRUNED, TrialState.FAIL) and not was_interrupted(trial)
     ]
-    return [f"<h2>Pruned and failed trials</h2>{_table(rows, ['trial', 'state', 'reason'])}"] if rows else []
+    for trial in filter(is_paused, study.get_trials(deepcopy=False)):
+        rows.append([trial_label(trial), PAUSED, f"after epoch {trial.user_attrs[PAUSED]}; the search can let it go on"])
+    return [f"<h2>Pruned, failed and paused trials</h2>{_table(rows, ['trial', 'state', 'reason'])}"] if rows else []
 
 
 def _figures(study: optuna.Study, objectives: list[str]) -> dict[str, Callable[[], Any]]:
@@ -195,7 +199,8 @@ def _figures(study: optuna.Study, objectives: list[str]) -> dict[str, Callable[[
         figures[f"Importance of params for {name}"] = partial(_importance, study, **target)
         figures[f"Parallel coordinates of {name}"] = partial(visualization.plot_parallel_coordinate, study, **target)
         figures[f"Slices of {name}"] = partial(visualization.plot_slice, study, **target)
-    if study.user_attrs[PLAN]["pruner"]["name"] != "none":
+    plan = study.user_attrs[PLAN]
+    if plan["pruner"]["name"] != "none" or plan["sampler"]["name"] == "freeze_thaw":
         figures["Dev metric after each epoch"] = partial(visualization.plot_intermediate_values, study)
     figures["Timeline"] = partial(visualization.plot_timeline, study)
     return figures

@@ -1,5 +1,6 @@
-"""Running a trial: one experiment per seed, their objectives, and what happens if a run is pruned, fails or is killed."""
+"""Running a trial: one experiment per seed, their objectives, and what happens if it is pruned, paused, fails or is killed."""
 
+import math
 import statistics
 import time
 from collections.abc import Mapping
@@ -18,9 +19,22 @@ from yoyak.search.progress import Progress, print_line
 from yoyak.search.results import evenly_spaced
 from yoyak.search.running_trials import RunningTrials
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trial_environment import trial_environment
-from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, ROW_SCORES, SCORES, STAGES, trial_id, trial_label
+from yoyak.search.trial_environment import CHECKPOINTS_FOLDER, trial_environment
+from yoyak.search.trials import (
+    CHANGES,
+    CHECKPOINTS,
+    EXPERIMENTS,
+    PAUSED,
+    PRUNED,
+    ROW_SCORES,
+    SCORES,
+    STAGES,
+    UNTIL,
+    trial_id,
+    trial_label,
+)
 from yoyak.search.workers import SEARCH_FOLDER, Worker
+from yoyak.system.resumable import delete_work
 
 MAX_KILLS = 3  # A run that is killed so often fails: its params may be the cause (memory).
 MAX_FAILURES = 5  # A search ends after so many failed trials in a row.
@@ -137,9 +151,13 @@ class TrialRunner:
         return ExperimentClone(self.opened.root, folder, self.opened.snapshot)
 
     def _end_without_scores(self, trial: Trial, job: int, outcome: ExperimentOutcome) -> bool:
-        # Training runs in another process, so only the database knows whether it was pruned.
-        if reason := self.opened.storage.get_trial(trial_id(trial)).user_attrs.get(PRUNED):
+        # Training runs in another process, so only the database knows whether it was pruned or paused.
+        attributes = self.opened.storage.get_trial(trial_id(trial)).user_attrs
+        if reason := attributes.get(PRUNED):
             return self._end_as_pruned(trial, job, reason)
+        if attributes.get(PAUSED, 0) >= attributes.get(UNTIL, math.inf):
+            self.running.pause(trial)
+            return True
         self._end_as_failed(trial, outcome)
         return False
 
@@ -157,6 +175,8 @@ class TrialRunner:
             if outcome.status:
                 print_line(f"{name}: the experiment of this pruned trial could not be written; see {outcome.log}")
             trial.set_user_attr(EXPERIMENTS, [name])
+        if folder := trial.user_attrs.get(CHECKPOINTS):
+            delete_work([Path(CHECKPOINTS_FOLDER, folder)])
         self.running.prune(trial)
         return True
 

@@ -94,9 +94,12 @@ class Parameter(Section):
 
 
 class Sampler(Section):
-    """How the next params are chosen. `n_startup_trials` and `n_ei_candidates` are arguments of Optuna's samplers."""
+    """How the next params are chosen. `n_startup_trials` and `n_ei_candidates` are arguments of Optuna's samplers.
 
-    name: Literal["tpe", "gp", "random", "grid"] = "tpe"
+    `freeze_thaw` also chooses how long each trial trains (`yoyak.search.freeze_thaw`). It reads n_startup_trials too.
+    """
+
+    name: Literal["tpe", "gp", "random", "grid", "freeze_thaw"] = "tpe"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     n_startup_trials: Count = 10
     n_ei_candidates: Count = 24
@@ -159,9 +162,13 @@ class Adaptive(Section):
 
 
 class Budget(Section):
-    """When a search ends. `hours` counts from the start of the command; trials that run at the end are finished."""
+    """When a search ends. `hours` counts from the start of the command; trials that run at the end are finished.
+
+    `epochs` is the number of epochs that the trials of a freeze-thaw search train, all of them together.
+    """
 
     trials: Count | None = None
+    epochs: Count | None = None
     hours: Annotated[Float, Field(gt=0)] | None = None
 
 
@@ -201,7 +208,11 @@ class SearchPlan(Section):
             )
         if self.sampler.name == "grid" and (self.adaptive or self.around):
             raise ValueError("sampler: the points of a grid are fixed, so a grid supports neither adaptive nor around")
-        if self.sampler.name != "grid" and self.budget.trials is None:
+        if self.is_freeze_thaw and self.budget.epochs is None:
+            raise ValueError("budget.epochs: missing; sampler freeze_thaw needs the number of epochs of all trials together")
+        if not self.is_freeze_thaw and self.budget.epochs is not None:
+            raise ValueError("budget.epochs: only sampler freeze_thaw reads it; set budget.trials")
+        if self.sampler.name not in ("grid", "freeze_thaw") and self.budget.trials is None:
             raise ValueError("budget.trials: missing; only a grid search ends without it")
         if not self.parameters and not self.spaces:
             raise ValueError("parameters: the search varies no param; set parameters or spaces")
@@ -210,6 +221,10 @@ class SearchPlan(Section):
     @property
     def is_grid(self) -> bool:
         return self.sampler.name == "grid"
+
+    @property
+    def is_freeze_thaw(self) -> bool:
+        return self.sampler.name == "freeze_thaw"
 
     @property
     def has_several_objectives(self) -> bool:
@@ -222,8 +237,8 @@ class SearchPlan(Section):
 
     @property
     def can_prune(self) -> bool:
-        """Whether training runs report to the study, which can stop them."""
-        return self.pruner.name != "none" and self.varies_training
+        """Whether training runs report to the study, which can stop or pause them."""
+        return (self.pruner.name != "none" or self.is_freeze_thaw) and self.varies_training
 
 
 def remove_float_error(value: Any) -> Any:

@@ -10,7 +10,17 @@ from tqdm import tqdm
 from yoyak.search.git_dvc import git
 from yoyak.search.results import apply_command, format_values, rank_trials, tied_trials
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trials import CHANGES, EXPERIMENTS, PRUNED, ROW_SCORES, STAGES, finished_trials, trial_label
+from yoyak.search.trials import (
+    CHANGES,
+    EXPERIMENTS,
+    PAUSED,
+    PRUNED,
+    ROW_SCORES,
+    STAGES,
+    finished_trials,
+    is_paused,
+    trial_label,
+)
 from yoyak.system.progress_bars import bars_hidden
 
 
@@ -24,7 +34,9 @@ class Progress:
 
     def __init__(self, opened: OpenedStudy, *, total: int) -> None:
         self.opened, self.total = opened, total
-        self._bar = tqdm(total=total, initial=opened.count_ended_trials(), unit="trial", disable=bars_hidden(None))
+        self._unit = "epoch" if opened.plan.is_freeze_thaw else "trial"
+        self._bar = tqdm(total=total, initial=opened.count_done(), unit=self._unit, disable=bars_hidden(None))
+        self._epoch_seconds: list[float] = []  # of a freeze-thaw search
 
     def __enter__(self) -> Self:
         return self
@@ -35,13 +47,20 @@ class Progress:
     def report_start(self, trial: Trial, log: Path) -> None:
         """Print what a trial changes and where its output goes."""
         changes = ", ".join(f"{name}={short_value(value)}" for name, value in trial.user_attrs[CHANGES].items())
-        print_line(f"{trial_label(trial)}: starts with {changes or 'params.yaml as it is'}; log: {log}")
+        begins = f"goes on after epoch {epoch} with" if (epoch := trial.user_attrs.get(PAUSED)) else "starts with"
+        print_line(f"{trial_label(trial)}: {begins} {changes or 'params.yaml as it is'}; log: {log}")
 
     def report_trial(self, number: int, *, seconds: float) -> None:
         """Print how a trial ended, which trial is the best so far, how many have ended, and how long the others will take."""
         opened = self.opened
         trial = opened.trials()[number]
-        if trial.state == TrialState.PRUNED:
+        if is_paused(trial):
+            epoch = trial.user_attrs[PAUSED]
+            value = trial.intermediate_values[epoch]
+            line = (
+                f"{trial_label(trial)}: paused after epoch {epoch}: {opened.plan.objectives[0]} {value:.2f} ({seconds:.0f} s)"
+            )
+        elif trial.state == TrialState.PRUNED:
             line = f"{trial_label(trial)}: pruned after {seconds:.0f} s: {trial.user_attrs[PRUNED]}"
         else:
             stages = ", ".join(dict.fromkeys(trial.user_attrs.get(STAGES, []))) or "none, all results were cached"
@@ -50,14 +69,18 @@ class Progress:
         if not opened.plan.has_several_objectives and (ranked := rank_trials(opened.study, opened.plan.objectives)):
             best, ties = ranked[0], len(tied_trials(opened.study, opened.plan.objectives[0]))
             line += f"; best so far: {trial_label(best)} {best.value:.2f}" + (f" ({ties} tied)" if ties else "")
-        self._bar.n = opened.count_ended_trials()
-        print_line(f"{line}; trial {self._bar.n} of {self.total}{self._time_left()}")
+        self._bar.n = opened.count_done()
+        self._epoch_seconds.append(seconds)
+        print_line(f"{line}; {self._unit} {self._bar.n} of {self.total}{self._time_left()}")
         self._bar.refresh()
 
     def _time_left(self) -> str:
-        """The mean time of the finished trials for each that has not ended yet, shared by the jobs."""
+        """The mean time of the finished trials for each that has not ended yet, shared by the jobs. Or that of an epoch."""
         left = self.total - self._bar.n
-        durations = [trial.duration.total_seconds() for trial in finished_trials(self.opened.study) if trial.duration]
+        if self._unit == "epoch":
+            durations = self._epoch_seconds
+        else:
+            durations = [each.duration.total_seconds() for each in finished_trials(self.opened.study) if each.duration]
         if left <= 0 or not durations:
             return ""
         minutes = statistics.mean(durations) * left / self.opened.plan.jobs / 60

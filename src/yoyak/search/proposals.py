@@ -61,6 +61,10 @@ class Proposals:
         """The number of trials of the whole study."""
         return self.opened.plan.budget.trials or len(grid_points(self.opened.plan, self.opened.base))
 
+    def most_models(self, left: int) -> int:
+        """How many models can come into being while `left` of `total` are worked off."""
+        return left
+
     def enqueue_points(self) -> None:
         """Enqueue the points of a grid; of another search the starting point, so that no search ends below it."""
         opened = self.opened

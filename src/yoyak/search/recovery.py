@@ -1,4 +1,4 @@
-"""Recovery of trials whose worker has stopped: they are ended as interrupted and enqueued again."""
+"""Recovery of trials whose worker has stopped: they are ended as interrupted and enqueued again, or they go on."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from yoyak.search.running_trials import ALREADY_ENDED
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trials import AFTER, PRUNED, RETRY_OF, WORKER, enqueued_params, was_interrupted
+from yoyak.search.trials import AFTER, PRUNED, RETRY_OF, UNTIL, WORKER, enqueued_params, trial_id, was_interrupted
 from yoyak.search.workers import Worker
 
 UNOWNED_SECONDS = 60  # After this time, a trial in a shared database that names no worker counts as abandoned.
@@ -23,9 +23,11 @@ class Recovery:
         self._unowned_since: dict[int, float] = {}  # by number of the trial
 
     def recover_trials(self) -> None:
-        """End abandoned trials, and enqueue each interrupted trial again with its params."""
+        """End abandoned trials, and enqueue each interrupted trial again with its params. Those of freeze-thaw stay open."""
         for trial in self.opened.trials(TrialState.RUNNING):
-            if self._is_abandoned(trial):
+            if UNTIL in trial.user_attrs:
+                self._release(trial)
+            elif self._is_abandoned(trial):
                 with contextlib.suppress(*ALREADY_ENDED):
                     self.opened.study.tell(trial.number, state=TrialState.FAIL)
         if self.opened.is_shared:
@@ -37,6 +39,12 @@ class Recovery:
         for trial in trials:
             if was_interrupted(trial) and trial.number not in repeated:
                 self._enqueue_again(trial)
+
+    def _release(self, trial: FrozenTrial) -> None:
+        """Note that no worker has the trial, if its worker has stopped."""
+        owner = trial.user_attrs.get(WORKER)
+        if owner and self.worker.is_dead(owner):
+            self.opened.storage.set_trial_user_attr(trial_id(trial), WORKER, None)
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         if owner := trial.user_attrs.get(WORKER):

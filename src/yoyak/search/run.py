@@ -18,6 +18,7 @@ from optuna.trial import Trial, TrialState
 
 from yoyak.search.disk_need import disk_lines
 from yoyak.search.execution import StopSignal, TrialRunner
+from yoyak.search.freeze_thaw_proposals import FreezeThawProposals
 from yoyak.search.git_dvc import git
 from yoyak.search.plan import SearchPlan
 from yoyak.search.progress import Progress, print_line, summary_lines
@@ -28,7 +29,7 @@ from yoyak.search.running_trials import RunningTrials
 from yoyak.search.snapshots import Snapshot
 from yoyak.search.storage import STORAGE_ERRORS, find_study, storage_url
 from yoyak.search.study_setup import OpenedStudy, open_study
-from yoyak.search.trials import CHANGES, START, trial_label
+from yoyak.search.trials import CHANGES, START, is_resumable, trial_label
 from yoyak.search.workers import Worker, exclusive_access
 from yoyak.system.errors import YoyakError
 
@@ -45,7 +46,8 @@ class StudyRun:
         self.stop = StopSignal()
         self.running = RunningTrials(opened)
         self.recovery = Recovery(opened, worker)
-        self.proposals = Proposals(opened, self.running, worker_name=worker.name, deadline=deadline)
+        proposals = FreezeThawProposals if opened.plan.is_freeze_thaw else Proposals
+        self.proposals = proposals(opened, self.running, worker_name=worker.name, deadline=deadline)
         self.progress = Progress(opened, total=self.proposals.total)
         self.runner = TrialRunner(opened, worker, running=self.running, progress=self.progress, stop=self.stop)
         self._has_said_that_it_waits = False
@@ -81,12 +83,14 @@ class StudyRun:
                 f"study {opened.name} continues with the files of commit {opened.snapshot.commit[:10]}, with which it began; "
                 "`dvc exp show -A` lists its experiments"
             )
+        left = self.proposals.total - opened.count_done()
+        done = "epochs are trained" if opened.plan.is_freeze_thaw else "trials have ended"
         print_line(
-            f"study {opened.name}: {opened.count_ended_trials()} of {self.proposals.total} trials have ended "
+            f"study {opened.name}: {opened.count_done()} of {self.proposals.total} {done} "
             f"(sampler: {opened.plan.sampler.name}, pruner: {opened.plan.pruner.name})"
         )
-        if (left := self.proposals.total - opened.count_ended_trials()) > 0:
-            print_line("\n".join(disk_lines(opened, left)))
+        if left > 0:
+            print_line("\n".join(disk_lines(opened, self.proposals.most_models(left))))
 
     def _work(self, job: int) -> None:
         """Run trials until there are none left or the search stops. The first error stops all jobs."""
@@ -125,7 +129,8 @@ class StudyRun:
         Returns:
             Whether there are such trials.
         """
-        others = [trial for trial in self.opened.trials(TrialState.RUNNING) if trial.number not in self.running]
+        running = self.opened.trials(TrialState.RUNNING)
+        others = [trial for trial in running if trial.number not in self.running and not is_resumable(trial)]
         if not others or self.proposals.time_is_over:
             return False
         if not self._has_said_that_it_waits:

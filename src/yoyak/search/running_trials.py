@@ -10,7 +10,7 @@ from optuna.trial import Trial, TrialState
 from yoyak.search.progress import print_line
 from yoyak.search.storage import STORAGE_ERRORS
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trials import FAILED, trial_id, trial_label
+from yoyak.search.trials import FAILED, UNTIL, WORKER, trial_id, trial_label
 
 # Optuna raises these if another worker has ended the trial already.
 ALREADY_ENDED = (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError)
@@ -42,6 +42,11 @@ class RunningTrials:
         trial.set_user_attr(FAILED, reason)
         self._end(trial, TrialState.FAIL)
 
+    def pause(self, trial: Trial) -> None:
+        """Leave the trial open for later; no worker has it then."""
+        self._ids.pop(trial.number, None)
+        trial.set_user_attr(WORKER, None)
+
     def _end(self, trial: Trial, state: TrialState, values: list[float] | None = None) -> None:
         self._ids.pop(trial.number, None)
         try:
@@ -52,10 +57,13 @@ class RunningTrials:
             )
 
     def interrupt_all(self) -> None:
-        """End all trials as interrupted, so that the next run of the search repeats them."""
-        for number in list(self._ids):
+        """End all trials as interrupted, so that the next run of the search repeats them or lets them go on."""
+        for number, id_ in list(self._ids.items()):
             with contextlib.suppress(*ALREADY_ENDED, *STORAGE_ERRORS):
-                self.opened.study.tell(number, state=TrialState.FAIL)
+                if UNTIL in self.opened.storage.get_trial(id_).user_attrs:
+                    self.opened.storage.set_trial_user_attr(id_, WORKER, None)
+                else:
+                    self.opened.study.tell(number, state=TrialState.FAIL)
 
     @contextlib.contextmanager
     def sending_heartbeats(self) -> Iterator[None]:

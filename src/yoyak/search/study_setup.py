@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from yoyak.config.params import parse_params
 from yoyak.search.base_params import BaseParams
 from yoyak.search.family_rules import model_places
+from yoyak.search.freeze_thaw_checks import check_freeze_thaw
 from yoyak.search.git_dvc import git
 from yoyak.search.objectives import HIGHER_IS_BETTER
 from yoyak.search.plan import SearchPlan
@@ -72,6 +73,14 @@ class OpenedStudy:
         """The number of trials that have ended and are not repeated."""
         return sum(trial.state.is_finished() and not was_interrupted(trial) for trial in self.trials())
 
+    def count_done(self) -> int:
+        """How much of the budget is used up: ended trials, or epochs of a freeze-thaw search."""
+        return self.count_epochs() if self.plan.is_freeze_thaw else self.count_ended_trials()
+
+    def count_epochs(self) -> int:
+        """The number of epochs that the trainings of all trials have reported."""
+        return sum(len(trial.intermediate_values) for trial in self.trials())
+
 
 def open_study(
     name: str, plan: SearchPlan, *, fixed: Mapping[str, Any], snapshot: Snapshot | None, root: Path, source: str
@@ -109,6 +118,7 @@ def open_study(
         )
     protect_snapshot(root, name, snapshot)
     base = _read_base_params(root, snapshot, study.user_attrs[FIXED])
+    check_freeze_thaw(plan, base, url, source=source)
     return OpenedStudy(name=name, plan=plan, study=study, storage=storage, url=url, root=root, snapshot=snapshot, base=base)
 
 
@@ -127,6 +137,7 @@ def _read_base_params(root: Path, snapshot: Snapshot, fixed: Mapping[str, Any]) 
 def _check_before_begin(plan: SearchPlan, base: BaseParams, *, root: Path, snapshot: Snapshot, source: str) -> None:
     parse_params(base.values, source="params.yaml")
     check_plan(plan, base, source=source)
+    check_freeze_thaw(plan, base, storage_url(plan), source=source)
     params = parse_params(base.with_fixed(), source="params.yaml")
     for key, path in {"data.dir": params.data.dir, **model_places(params)}.items():
         if is_missing_from_snapshot(root, snapshot, path):

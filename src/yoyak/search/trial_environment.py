@@ -12,7 +12,7 @@ from optuna.trial import Trial
 from yoyak.config.params import parse_params
 from yoyak.config.sections import Hardware
 from yoyak.search.study_setup import OpenedStudy
-from yoyak.search.trials import trial_id
+from yoyak.search.trials import UNTIL, trial_id
 from yoyak.search.workers import Worker
 from yoyak.system.cores import usable_cores
 from yoyak.training.study_storage import TRIAL_VARIABLE
@@ -20,7 +20,8 @@ from yoyak.training.trackers.description import GROUP_VARIABLE
 from yoyak.training.trackers.stores import FOLDER_VARIABLE, stores_folder
 
 WORKER_LOCK_VARIABLE = "YOYAK_SEARCH"  # Stages end when the lock on this file is released.
-CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository.
+CHECKPOINTS_VARIABLE = "YOYAK_CHECKPOINTS"  # All clones share the checkpoints of the user's repository,
+CHECKPOINTS_FOLDER = Path(".checkpoints")  # which are here.
 ANSWERS_VARIABLE = "YOYAK_ANSWERS"  # All clones share the stored answers, so that no call is paid twice.
 
 
@@ -32,7 +33,8 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
         worker: The worker of this process.
         job: The index of the job. With several jobs, each one gets GPUs of its own as far as there are enough. Without GPUs
             and a number in `hardware.cpu_threads` they share the cores.
-        trial: The trial to which training reports, so that the pruner can stop it; None: the run is not pruned.
+        trial: The trial to which training reports, so that the study can stop or pause it; None: it is not
+            stopped.
     """
     environment = clone_environment(worker, group=opened.name)
     if trial and opened.plan.can_prune:
@@ -43,6 +45,7 @@ def trial_environment(opened: OpenedStudy, worker: Worker, *, job: int, trial: T
                 "study": opened.name,
                 "trial": trial_id(trial),
                 "pruner": opened.plan.pruner.settings(),
+                "until": trial.user_attrs.get(UNTIL),
             }
         )
     if opened.plan.jobs > 1:
@@ -83,7 +86,7 @@ def clone_environment(worker: Worker, *, group: str) -> dict[str, str]:
     """
     return {
         WORKER_LOCK_VARIABLE: str(worker.lock_path),
-        CHECKPOINTS_VARIABLE: str(Path(".checkpoints").resolve()),
+        CHECKPOINTS_VARIABLE: str(CHECKPOINTS_FOLDER.resolve()),
         ANSWERS_VARIABLE: str(Path(".answers").resolve()),
         FOLDER_VARIABLE: str(stores_folder()),
         GROUP_VARIABLE: os.environ.get(GROUP_VARIABLE) or group,

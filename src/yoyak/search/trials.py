@@ -20,6 +20,10 @@ FAILED = "failed"  # why it failed
 SAME_AS = "same_as"  # number of the earlier trial with the same changes, whose result it has
 RETRY_OF = "retry_of"  # number of the first interrupted trial that it repeats
 AFTER = "after"  # number of the last interrupted trial that it repeats
+# Attributes of the trials of a freeze-thaw search, whose trainings are paused and go on later.
+UNTIL = "until"  # the epoch after which the training is paused
+PAUSED = "paused"  # the epoch after which it was paused last
+CHECKPOINTS = "checkpoints"  # the name of the folder in .checkpoints from which it goes on
 
 # Attributes of a study. START is written last: a study that has it is complete.
 START = "start"  # the commit and the tree that all trials start from
@@ -34,7 +38,7 @@ def trial_label(trial: FrozenTrial | Trial) -> str:
     return f"t{trial.user_attrs.get(RETRY_OF, trial.number):04d}"
 
 
-def trial_id(trial: Trial) -> int:
+def trial_id(trial: FrozenTrial | Trial) -> int:
     """The id of a trial in the database."""
     return trial._trial_id
 
@@ -48,6 +52,18 @@ def enqueued_params(trial: FrozenTrial) -> dict[str, Any] | None:
 def was_interrupted(trial: FrozenTrial) -> bool:
     """Whether the trial ended because its worker stopped, not because of its params."""
     return trial.state == TrialState.FAIL and FAILED not in trial.user_attrs
+
+
+def is_resumable(trial: FrozenTrial) -> bool:
+    """Whether a freeze-thaw search has begun the trial, not ended it, and no worker has it now."""
+    attributes = trial.user_attrs
+    return trial.state == TrialState.RUNNING and UNTIL in attributes and attributes.get(WORKER) is None
+
+
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether the training of the trial waits until a freeze-thaw search chooses it again."""
+    attributes = trial.user_attrs
+    return is_resumable(trial) and PRUNED not in attributes and attributes.get(PAUSED, 0) >= attributes[UNTIL]
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:

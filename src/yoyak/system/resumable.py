@@ -32,6 +32,7 @@ from yoyak.system.text_files import to_json
 SCHEMA = "1"  # version of the format of kept files; files of another version are not used
 SCHEMA_FILE = "schema"
 FINISHED_MARKER = "done"  # an empty file in a work folder whose work is finished
+PAUSED_MARKER = "paused"  # an empty file in a work folder whose work a search has paused
 KEEP_DAYS = 7
 KEEP_BYTES = 20 * 2**30
 CODE_FOLDERS = (Path(__file__).parents[1], Path("stages"))  # the whole library, with its nested packages, and the stages
@@ -166,7 +167,7 @@ def delete_old_work(*, keep: Path | None = None) -> None:
     """Delete work folders that are not needed any more. Folders that a process has locked stay.
 
     A folder is deleted if its work is finished, if it is older than KEEP_DAYS, or, the oldest first, if all folders together
-    exceed KEEP_BYTES.
+    exceed KEEP_BYTES. What a search has paused stays: the search deletes it.
 
     Args:
         keep: a work folder that is neither deleted nor counted.
@@ -174,7 +175,7 @@ def delete_old_work(*, keep: Path | None = None) -> None:
     folders = []
     for folder in checkpoints_root().glob("*"):
         with suppress(FileNotFoundError):  # another process may delete files at the same time
-            if folder.is_dir() and folder != keep:
+            if folder.is_dir() and folder != keep and not (folder / PAUSED_MARKER).exists():
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 folders.append((folder.stat().st_mtime, size, folder))
     total = 0
@@ -214,6 +215,16 @@ def delete_work(folders: Sequence[Path]) -> None:
     """Delete work folders. Those that a process has locked stay."""
     for folder in folders:
         _delete_unlocked(folder)
+
+
+def mark_paused(folder: Path) -> None:
+    """Keep a work folder until the search that paused its work deletes it, or until the work goes on."""
+    (folder / PAUSED_MARKER).touch()
+
+
+def unmark_paused(folder: Path) -> None:
+    """The work goes on, so the folder is an ordinary one again."""
+    (folder / PAUSED_MARKER).unlink(missing_ok=True)
 
 
 def mark_complete(checkpoint: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training run that is a trial of a search reports each evaluation to its Optuna study, which may end it early.
+"""A training run that is a trial of a search reports each evaluation to its Optuna study, which may end or pause it.
 
 The search sets the environment variable YOYAK_TRIAL for such a run (`TRIAL_VARIABLE`). Without it nothing is reported.
 """
@@ -8,10 +8,12 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from yoyak.system import resumable
 from yoyak.system.errors import YoyakError
 from yoyak.training.study_storage import TRIAL_VARIABLE, open_study_storage
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 class TrialPrunedError(YoyakError):
     """The study ended this trial early, because its evaluations are worse than those of other trials."""
+
+
+class TrialPausedError(YoyakError):
+    """The study paused this trial. Its training goes on from its checkpoint if the study chooses it again."""
 
 
 def make_pruner(settings: dict[str, Any]) -> "optuna.pruners.BasePruner":
@@ -45,45 +51,77 @@ class ReportToStudy(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         TrialPrunedError: from an evaluation, if the study's pruner ends this trial.
+        TrialPausedError: when the checkpoint of epoch `until` is written, unless the training ends there.
     """
 
-    def __init__(self, trial: "optuna.Trial") -> None:
-        self.trial = trial
+    def __init__(self, trial: "optuna.Trial", *, until: int | None = None) -> None:
+        self.trial, self.until = trial, until
+        self._last_epoch = 0  # the last epoch that was evaluated
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         for logs in state.log_history:  # not empty after a kill: the run continues as another trial, which has no reports yet
             if f"eval_{args.metric_for_best_model}" in logs:
                 self._report(args, logs["epoch"], logs[f"eval_{args.metric_for_best_model}"])
+        if self.until:
+            resumable.unmark_paused(Path(args.output_dir))
+            self._pause_if_due(args, control)  # a kill may have come between the checkpoint and the pause
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._report(args, state.epoch or 0, kwargs["metrics"][f"eval_{args.metric_for_best_model}"])
 
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._pause_if_due(args, control)
+
+    def _pause_if_due(self, args: TrainingArguments, control: TrainerControl) -> None:
+        """Pause the training after epoch `until`. Its last checkpoint is complete now."""
+        is_last = control.should_training_stop or self._last_epoch >= math.ceil(args.num_train_epochs)
+        if not self.until or self._last_epoch < self.until or is_last:
+            return
+        folder = Path(args.output_dir)
+        resumable.mark_paused(folder)
+        if self._answers(lambda: self._note_pause(folder)):
+            raise TrialPausedError(f"paused after epoch {self._last_epoch}")
+
     def _report(self, args: TrainingArguments, epochs_done: float, value: float) -> None:
+        name, epoch = args.metric_for_best_model, math.ceil(epochs_done)
+        self._last_epoch = epoch
+        reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
+        if self._answers(lambda: self._is_pruned(-value if name == "loss" else value, epoch, reason)):
+            raise TrialPrunedError(f"pruned: {reason}")
+
+    def _is_pruned(self, value: float, epoch: int, reason: str) -> bool:
+        with warnings.catch_warnings():
+            # A run that starts again after a kill reports the same value for the same epoch; Optuna warns of that.
+            warnings.simplefilter("ignore")
+            self.trial.report(value, epoch)
+        if not self.trial.should_prune():
+            return False
+        self.trial.set_user_attr("pruned", reason)
+        return True
+
+    def _note_pause(self, folder: Path) -> bool:
+        self.trial.set_user_attr("checkpoints", folder.name)
+        self.trial.set_user_attr("paused", self._last_epoch)
+        return True
+
+    def _answers(self, ask: Callable[[], bool]) -> bool:
+        """What the study answers. False, with a warning, if its database fails: then the training continues."""
         import optuna
         import sqlalchemy
 
-        name, epoch = args.metric_for_best_model, math.ceil(epochs_done)
-        reason = f"{name} {value:.2f} after epoch {epoch} of {math.ceil(args.num_train_epochs)}"
         try:
-            with warnings.catch_warnings():
-                # A run that starts again after a kill reports the same value for the same epoch; Optuna warns of that.
-                warnings.simplefilter("ignore")
-                self.trial.report(-value if name == "loss" else value, epoch)
-            if not self.trial.should_prune():
-                return
-            self.trial.set_user_attr("pruned", reason)
+            return ask()
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             print(
                 f"WARNING: the search's database does not answer ({type(error).__name__}); "
-                f"epoch {epoch} is not reported to the study, training continues",
+                f"epoch {self._last_epoch} is not reported to the study, training continues",
                 flush=True,
             )
-            return
-        raise TrialPrunedError(f"pruned: {reason}")
+            return False
 
 
 def trial_callbacks() -> list[TrainerCallback]:
-    """The callback that reports this run to its study, or no callback if the run is not a trial that a study may end."""
+    """The callback that reports this run to its study, or no callback if the run is not a trial that a study may stop."""
     if TRIAL_VARIABLE not in os.environ:
         return []
     import optuna
@@ -96,4 +134,4 @@ def trial_callbacks() -> list[TrainerCallback]:
         sampler=optuna.samplers.RandomSampler(),  # never used here: the search has already chosen the params
         pruner=make_pruner(trial["pruner"]),
     )
-    return [ReportToStudy(optuna.trial.Trial(study, trial["trial"]))]
+    return [ReportToStudy(optuna.trial.Trial(study, trial["trial"]), until=trial["until"])]

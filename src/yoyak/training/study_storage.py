@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 # The search sets this environment variable for each training run that its study may end early (`search_reporting` reads it).
-# JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings}.
+# JSON: {"storage": address of the studies' database, "study": name, "trial": Optuna's id of the trial, "pruner": settings,
+# "until": the epoch after which the training is paused, or null}.
 # The address can hold a password. So it travels in the environment and stands in no file.
 TRIAL_VARIABLE = "YOYAK_TRIAL"
 
