@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +163,8 @@ def replay_freeze_thaw(table: list[dict[str, Any]], seed: int, first: dict[str, 
     return curve + [best] * (total - len(curve))
 
 
-def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
-    """Yield the name of each method with its curves, one curve for each seed."""
+def methods(table: list[dict[str, Any]]) -> Iterator[tuple[str, Callable[[int], list[float]]]]:
+    """Yield the name of each method with a function that replays it with a seed."""
     none, median = optuna.pruners.NopPruner(), optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
     hyperband = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=2)
 
@@ -181,19 +181,23 @@ def methods(table: list[dict[str, Any]], repeats: int) -> Iterator[tuple[str, li
         ("tpe with median pruning", tpe, median),
         ("tpe with hyperband", tpe, hyperband),
     ):
-        yield name, [replay(table, make(seed), pruner) for seed in range(repeats)]
-    yield "tpe with median pruning, from params.yaml", [replay(table, tpe(seed), median, START) for seed in range(repeats)]
-    yield "freeze-thaw", [replay_freeze_thaw(table, seed) for seed in range(repeats)]
-    yield "freeze-thaw, from params.yaml", [replay_freeze_thaw(table, seed, START) for seed in range(repeats)]
+        yield name, lambda seed, make=make, pruner=pruner: replay(table, make(seed), pruner)  # type: ignore[misc]
+    yield "tpe with median pruning, from params.yaml", lambda seed: replay(table, tpe(seed), median, START)
+    yield "freeze-thaw", lambda seed: replay_freeze_thaw(table, seed)
+    yield "freeze-thaw, from params.yaml", lambda seed: replay_freeze_thaw(table, seed, START)
 
 
-def compare(table: list[dict[str, Any]], repeats: int) -> dict[str, Any]:
+def compare(table: list[dict[str, Any]], repeats: int, *, only: str = "") -> dict[str, Any]:
+    """Replay the methods whose names contain `only`."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     top = max(point["value"] for point in table)
     total = EPOCHS * len(table)
     quarter = total // 4
     result: dict[str, Any] = {"grid_epochs": total, "grid_best": top, "repeats": repeats, "methods": {}}
-    for name, curves in methods(table, repeats):
+    for name, curve_of in methods(table):
+        if only not in name:
+            continue
+        curves = [curve_of(seed) for seed in range(repeats)]
         reached = [next((at + 1 for at, best in enumerate(curve) if best >= top), total + 1) for curve in curves]
         near = [next((at + 1 for at, best in enumerate(curve) if best >= 0.99 * top), total + 1) for curve in curves]
         result["methods"][name] = {
@@ -264,11 +268,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--skip", choices=["methods", "overhead"])
     parser.add_argument("--replay", action="store_true", help="only replay the methods, on the table of the last run")
+    parser.add_argument("--only", default="", help="with --replay: only the methods with this text in their names")
     parser.add_argument("--output", type=Path, default=ROOT / "bench/results/search.json")
     args = parser.parse_args()
     found: dict[str, Any] = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
     if args.replay:
-        found["compare"] = compare(found["table"], args.repeats)
+        replayed = compare(found["table"], args.repeats, only=args.only)
+        kept = found.get("compare", {}).get("methods", {}) if args.only else {}
+        found["compare"] = replayed | {"methods": kept | replayed["methods"]}
     else:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "repository"

@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from tests.pipeline.repository import command, commit
 from tests.training.test_study_storage import connect_at_once
 from yoyak.config.yaml_files import read_yaml
-from yoyak.search.trials import finished_trials, was_interrupted
+from yoyak.search.trials import finished_trials, is_paused, was_interrupted
 from yoyak.training import study_storage
 
 ROOT = Path(__file__).parents[2]
@@ -75,14 +75,23 @@ def train(params):
         from yoyak.training import search_reporting
 
         callbacks = search_reporting.trial_callbacks()
+    # A freeze-thaw search lets this training go on: its checkpoint is the number of epochs.
+    folder = Path(os.environ.get("YOYAK_CHECKPOINTS", ".checkpoints"), f"small-{params.training.learning_rate:.6g}")
+    is_paused = json.loads(os.environ.get("YOYAK_TRIAL", "{}")).get("until")
+    trained = len(list(folder.glob("epoch*"))) if is_paused else 0
     for epoch in range(1, int(params.training.num_train_epochs) + 1):
-        time.sleep(float(os.environ.get("SMALL_SLEEP", "0")))
         value = best - 5 * (params.training.num_train_epochs - epoch)
         rows.append(f"{epoch}\\t{value}")
-        note(f"epoch {params.training.learning_rate:.6g} {epoch}")
+        if epoch > trained:
+            time.sleep(float(os.environ.get("SMALL_SLEEP", "0")))
+            note(f"epoch {params.training.learning_rate:.6g} {epoch}")
         for callback in callbacks:
-            callback.on_evaluate(SimpleNamespace(metric_for_best_model="rouge_sum", num_train_epochs=4),
-                SimpleNamespace(epoch=epoch), None, metrics={"eval_rouge_sum": value})
+            args = SimpleNamespace(metric_for_best_model="rouge_sum", num_train_epochs=4, output_dir=str(folder))
+            callback.on_evaluate(args, SimpleNamespace(epoch=epoch), None, metrics={"eval_rouge_sum": value})
+            if is_paused:
+                folder.mkdir(parents=True, exist_ok=True)
+                Path(folder, f"epoch{epoch}").touch()
+                callback.on_save(args, None, SimpleNamespace(should_training_stop=False))
     plots = Path("metrics/train/kobart/plots/metrics/dev")
     plots.mkdir(parents=True)
     (plots / "rouge_sum.tsv").write_text("\\n".join(rows) + "\\n")
@@ -273,6 +282,38 @@ def test_a_pruned_trial_stops_early_and_leaves_no_model(root: Path) -> None:
         root, "dvc", "exp", "run", "-S", f"{RATE}=0.1", "-S", "training.num_train_epochs=3", fails=False, **environment(root)
     )
     assert "train" in logged_lines(root), f"its half model never counts as the whole one: {output}"
+
+
+FREEZE_THAW = {
+    "parameters": {RATE: {"choices": [1e-3, 2e-3, 1e-1]}},
+    "set": {"training.num_train_epochs": 4},
+    "sampler": {"name": "freeze_thaw", "n_startup_trials": 2},
+    "budget": {"epochs": 6, "trials": 2},
+}
+
+
+@pytest.mark.very_slow  # each epoch is a run of DVC that imports transformers
+def test_a_freeze_thaw_search_lets_trainings_go_on_also_after_a_kill(root: Path) -> None:
+    write_search(root, FREEZE_THAW)
+    clear_log(root)
+    process = start_search(root, sleep=2)
+    deadline = time.monotonic() + 300
+    while len(logged_lines(root)) < 5 and time.monotonic() < deadline:  # two trials of one epoch, and the third slice begins
+        time.sleep(0.1)
+    killed = psutil.Process(process.pid)
+    kill([killed, *killed.children(recursive=True)])
+    process.wait()
+    assert [is_paused(trial) for trial in trials(root)].count(True) >= 1
+    assert experiments(root) == {}, "a paused trial has no experiment yet"
+    output = search(root)
+    assert "goes on after epoch" in output
+    epochs = Counter(line for line in logged_lines(root) if line.startswith("epoch"))
+    assert len(epochs) == 5 and sum(epochs.values()) <= 6, "only the killed epoch can be trained again"
+    assert sorted(trial.state.name for trial in trials(root)) == ["COMPLETE", "PRUNED"]
+    rows = experiments(root)
+    reasons = sorted(row["search.pruned"] for row in rows.values())
+    assert reasons[0] == "" and reasons[1].startswith("paused after epoch 1 of 4 (rouge_sum "), reasons
+    assert len(list((root / ".checkpoints").glob("small-*"))) == 1, "those of the pruned trial are deleted"
 
 
 def check_report(root: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular  # type: ignore[import-untyped]
 from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.stats import norm  # type: ignore[import-untyped]
+from scipy.special import ndtr  # type: ignore[import-untyped]
 
 Array = NDArray[np.float64]
 
@@ -147,7 +147,8 @@ class CovarianceParts:
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
     """By how much a normally distributed value exceeds `best` on average, where values below `best` count as equal to it."""
     ratio = (mean - best) / deviation
-    return np.asarray(deviation * (ratio * norm.cdf(ratio) + norm.pdf(ratio)))
+    density = np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
+    return np.asarray(deviation * (ratio * ndtr(ratio) + density))
 
 
 def ranking(curves: Sequence[Curve], new: Sequence[tuple[float, ...]], *, epochs: int, budget: int) -> list[int]:

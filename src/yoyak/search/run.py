@@ -18,7 +18,6 @@ from optuna.trial import Trial, TrialState
 
 from yoyak.search.disk_need import disk_lines
 from yoyak.search.execution import StopSignal, TrialRunner
-from yoyak.search.freeze_thaw_proposals import FreezeThawProposals
 from yoyak.search.git_dvc import git
 from yoyak.search.plan import SearchPlan
 from yoyak.search.progress import Progress, print_line, summary_lines
@@ -46,8 +45,7 @@ class StudyRun:
         self.stop = StopSignal()
         self.running = RunningTrials(opened)
         self.recovery = Recovery(opened, worker)
-        proposals = FreezeThawProposals if opened.plan.is_freeze_thaw else Proposals
-        self.proposals = proposals(opened, self.running, worker_name=worker.name, deadline=deadline)
+        self.proposals = proposals_of(opened.plan)(opened, self.running, worker_name=worker.name, deadline=deadline)
         self.progress = Progress(opened, total=self.proposals.total)
         self.runner = TrialRunner(opened, worker, running=self.running, progress=self.progress, stop=self.stop)
         self._has_said_that_it_waits = False
@@ -138,6 +136,15 @@ class StudyRun:
             self._has_said_that_it_waits = True
         time.sleep(POLL_SECONDS)
         return True
+
+
+def proposals_of(plan: SearchPlan) -> type[Proposals]:
+    """The class that chooses the trials of a plan."""
+    if plan.is_freeze_thaw:
+        from yoyak.search.freeze_thaw_proposals import FreezeThawProposals  # It imports scipy, which takes a second.
+
+        return FreezeThawProposals
+    return Proposals
 
 
 def run_search_file(plans: Mapping[str, SearchPlan], *, name: str, only_stage: str | None, root: Path, source: str) -> None:
