@@ -117,7 +117,7 @@ def test_processes_with_the_same_work_take_turns_and_others_do_not_wait(reposito
 
 def test_a_process_of_another_rank_uses_the_folder_without_the_lock(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with resumable.work_folder("train", {}, []) as first:
-        monkeypatch.setenv("RANK", "1")
+        monkeypatch.setenv("LOCAL_RANK", "1")
         with resumable.work_folder("train", {}, []) as second:
             assert second == first
     assert (first / resumable.FINISHED_MARKER).exists()
