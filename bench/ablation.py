@@ -11,11 +11,12 @@
 
 A technique is the name of augmentation methods with their rates, or "LABEL:KEY=VALUE,KEY=VALUE" with changes of params.yaml.
 
-The stages run as they are, with params.yaml and the changes of `--set`. The seed is that of training and of augmentation. With
-more rows there are fewer epochs in the same ratio, so that each run takes the same number of steps on the same schedule. The
-last weights are scored: no epoch is chosen by its dev score, because the runs have different numbers of epochs. Each run is a
-process of its own. What it gave is a file of numbers in bench/results/runs, which is in git: the same command goes on where it
-was stopped, also on another machine and after further params were added. A run whose params had other values is run again.
+The stages run as they are, with params.yaml and the changes of `--set`. The seed is that of augmentation, pre-training and
+training. With more rows there are fewer epochs in the same ratio, so that each run takes the same number of steps on the same
+schedule. The last weights are scored: no epoch is chosen by its dev score, because the runs have different numbers of epochs.
+Each run is a process of its own. What it gave is a file of numbers in bench/results/runs, which is in git: the same command
+goes on where it was stopped, also on another machine and after further params were added. A run whose params had other values
+is run again.
 
 The table has the mean over the seeds and the dev dialogues, and yoyak's paired test on the dialogues' means over the seeds. Its
 p-values say what another sample of dialogues would show. The column "seeds" has the range of the means of single runs.
@@ -44,8 +45,21 @@ from bench.ablation_table import METRICS, compared, markdown
 
 AUGMENTATION = ("none", "speaker_swap", "noise", "turn_dropout", "speaker_swap+noise+turn_dropout")
 CONSENSUS = "generation.num_beams=8,generation.consensus.candidates=8,generation.consensus.source=beams"
+SAMPLES = (
+    "generation.backend=lean,generation.do_sample=true,generation.num_beams=1,generation.temperature=0.5,"
+    "generation.consensus.candidates=32,generation.consensus.source=samples"
+)
+SHORT = "generation.backend=lean,generation.length_penalty=0.5,generation.no_repeat_ngram_size=3"
+# The settings of the competition's baseline (presets/kobart-baseline.yaml), but for its 20 epochs.
+BASELINE = (
+    "training.learning_rate=1e-5,training.per_device_train_batch_size=50,training.lr_scheduler_type=cosine,"
+    "training.warmup_steps=500,training.label_smoothing_factor=0,generation.backend=lean,generation.num_beams=5,"
+    "generation.min_new_tokens=30,generation.repetition_penalty=1.5,generation.no_repeat_ngram_size=3"
+)
+PRETRAIN = "pretrain.num_train_epochs=10"
 TECHNIQUES = (
     "none",
+    f"baseline recipe:{BASELINE}",
     "r_drop:training.objective.name=r_drop",
     "r3f:training.objective.name=r3f",
     "tag_weight 2:training.objective.tag_weight=2",
@@ -55,8 +69,13 @@ TECHNIQUES = (
     "ema 0.99:training.ema_decay=0.99,training.average_checkpoints=0",
     "mean of 3:training.average_checkpoints=3",
     "beams 8:generation.num_beams=8",
+    f"length_penalty 0.5, no_repeat_ngram_size 3:{SHORT}",
     f"consensus of 8 beams:{CONSENSUS}",
-    f"consensus, facts 10:{CONSENSUS},generation.consensus.facts=10",
+    f"consensus of 8 beams, facts 10:{CONSENSUS},generation.consensus.facts=10",
+    f"consensus of 32 samples:{SAMPLES}",
+    f"pretrain 10:{PRETRAIN}",
+    f"pretrain 10, length_penalty 0.5, no_repeat_ngram_size 3:{PRETRAIN},{SHORT}",
+    f"pretrain 10, consensus of 32 samples:{PRETRAIN},{SAMPLES}",
 )
 RUNS = ROOT / "bench/results/runs"
 TRAINED = "trained.json"
@@ -123,6 +142,7 @@ def one(args: argparse.Namespace, name: str, seed: int) -> None:
         "data.dir": "csv",
         "preprocess.max_rejected": args.max_rejected,
         "augment.seed": seed,
+        "pretrain.seed": seed,
         "training.seed": seed,
         "training.num_train_epochs": args.epochs,
         "training.predict_with_generate": False,
