@@ -121,7 +121,8 @@ def test_the_methods_of_a_search_are_compared() -> None:
         for value in [100 * rate + batch + smoothing]
     ]
     compared = search.compare(points, repeats=1)
-    assert compared["grid_epochs"] == 4 * len(points) == 192 and len(compared["methods"]) == 5
+    assert compared["grid_epochs"] == 4 * len(points) == 192
+    assert {"random", "tpe with median pruning", "freeze-thaw"} < set(compared["methods"])
 
 
 @pytest.mark.very_slow
