@@ -32,11 +32,14 @@ def compared(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     base, *others = tables
     result: dict[str, Any] = {name: {} for name in tables}
     for metric in METRICS:
-        if any(metric not in table for several in tables.values() for table in several):
-            continue  # runs of before that metric was kept
-        by_seed = {name: np.array([table[metric] for table in several]) for name, several in tables.items()}
+        kept = {name for name, several in tables.items() if all(metric in table for table in several)}
+        if base not in kept:
+            continue  # its runs are older than this metric
+        by_seed = {name: np.array([table[metric] for table in tables[name]]) for name in tables if name in kept}
         means = {name: table.mean(axis=0) for name, table in by_seed.items()}
-        tests = compare_systems({name: means[name] for name in others}, means[base], lower_is_better=metric in LOWER_IS_BETTER)
+        tests = compare_systems(
+            {name: means[name] for name in others if name in kept}, means[base], lower_is_better=metric in LOWER_IS_BETTER
+        )
         for name, rows in means.items():
             resampled = bootstrap.resampled_means(rows[:, None], samples=SAMPLES, seed=0)
             singles = by_seed[name].mean(axis=1)
