@@ -84,6 +84,7 @@ def test_a_model_of_a_shape_is_measured() -> None:
     assert result["tokens"] == [8, 4] and result["seconds_a_step"] > 0 and result["write_seconds"] > 0
 
 
+@pytest.mark.very_slow
 def test_the_contenders_of_a_benchmark_run_in_processes_of_their_own(tmp_path: Path) -> None:
     output = tmp_path / "scoring.json"
     subprocess.run([sys.executable, "-m", "bench.scoring", "--pairs", "20", "--json", str(output)], cwd=ROOT, check=True)

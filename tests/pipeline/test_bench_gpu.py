@@ -157,7 +157,7 @@ def _run_small(name: str) -> None:
     assert result["figures"] or result["why"]
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_the_command_says_that_there_is_no_gpu(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "bench.gpu", "--output", str(tmp_path / "gpu.json")]
     done = subprocess.run(
@@ -201,7 +201,7 @@ def test_the_utilisation_comes_from_a_full_run_of_make_gpu(tmp_path: Path) -> No
         assert costs.measured_utilisation(path) == expected
 
 
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_the_committed_table_of_costs_is_that_of_the_code() -> None:
     args = costs.parser().parse_args([])
     args.utilisation = costs.measured_utilisation() or costs.UTILISATION

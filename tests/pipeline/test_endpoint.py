@@ -74,6 +74,7 @@ def test_it_is_an_experiment_with_scores_and_its_price(experiment: Experiment) -
     assert float(row["price"]) == price and float(row["rouge_sum"]) > 0
 
 
+@pytest.mark.very_slow
 def test_the_same_requests_cost_nothing_again(experiment: Experiment) -> None:
     before = len(experiment.server.calls)
     first = (experiment.folder / "metrics/predict.json").read_bytes()

@@ -344,7 +344,11 @@ DAMAGE = {
     ("qlora", "predict"): ("models/qlora/adapter_model.safetensors", "models/qlora/base.json", "models/qlora/SHA256SUMS"),
     ("kobart", "score"): ("data/predictions/dev.csv", "data/processed/dev.jsonl"),
 }
-DAMAGE_VERY_SLOW = {("kobart", "train_kobart"), ("qlora", "predict")}  # the other cases run the same checks
+DAMAGE_VERY_SLOW = {
+    ("kobart", "train_kobart"),
+    ("kobart", "predict"),
+    ("qlora", "predict"),
+}  # the other cases run the same checks
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,9 @@ def test_paused_trials_go_on_and_the_best_one_is_found(root: Path, clone: type[F
     assert len(clone.runs) == before, "the same command adds nothing"
 
 
-@pytest.mark.parametrize("where", ["report", "pause", "end", "prune"])
+@pytest.mark.parametrize(
+    "where", ["pause", *(pytest.param(name, marks=pytest.mark.very_slow) for name in ("report", "end", "prune"))]
+)
 def test_a_search_that_is_stopped_anywhere_goes_on_as_if_it_had_not(
     where: str, root: Path, clone: type[FakeClone], capsys: pytest.CaptureFixture[str]
 ) -> None:

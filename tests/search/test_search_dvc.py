@@ -414,6 +414,7 @@ def test_a_search_that_is_killed_at_random_moments_ends_like_one_that_is_not(
         )
 
 
+@pytest.mark.very_slow
 def test_a_killed_search_leaves_no_process(root: Path) -> None:
     write_search(root, SAMPLED)
     process = start_search(root, sleep=5)
